@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the mind wants remembered. A batch is durable as a whole or not at all; the store takes it, and gives it
+ * back with the outcome. While the store has a batch nobody else changes it. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mesh/job.h"
+#include "util/list.h"
+#include "util/macros.h"
+#include "wire/message.h"
+
+enum record_type {
+        RECORD_ACCEPTED,  /* a new job: spec; PENDING, with run (attempt 0: waiting in the queue) */
+        RECORD_ASSIGNED,  /* run.attempt is given to executor; still PENDING */
+        RECORD_STARTED,   /* RUNNING since at_usec; may be left out when FINISHED of the same run is in the same commit */
+        RECORD_REQUEUED,  /* PENDING again, run.attempt is over */
+        RECORD_FINISHED,  /* status is final; result is NULL for a job that was cancelled before it ran */
+        RECORD_CANCEL,    /* a cancel was asked for and is not confirmed yet */
+        RECORD_PEER,      /* a peer as it is now: peer, at_usec */
+        RECORD_PEER_GONE, /* peer->node_id left the list at at_usec */
+};
+
+struct record {
+        enum record_type type;
+        enum job_status status;
+        struct run_id run;
+        struct job_spec *spec;     /* a reference, for every type about a job */
+        struct job_result *result; /* a reference */
+        struct uuid executor;      /* which executor process has the run: its instance */
+        usec_t at_usec;            /* CLOCK_REALTIME */
+        const char *error_message; /* static text, or NULL: that of result */
+        struct node_info *peer;    /* owned */
+};
+
+struct record_batch {
+        struct list_link link; /* for the store */
+        void *owner;           /* for the mind: what to do when it is durable */
+        bool urgent;           /* somebody waits; otherwise the store may gather for RECORD_LINGER_USEC */
+        size_t n_records, n_allocated;
+        struct record *records;
+};
+
+#define RECORD_LINGER_USEC (5 * USEC_PER_MSEC)
+
+int record_batch_new(size_t n_reserve, struct record_batch **ret);
+struct record_batch *record_batch_free(struct record_batch *batch); /* drops the references */
+DEFINE_CLEANUP(struct record_batch *, record_batch_free)
+
+/* A zeroed record at the end of the batch, to be filled; NULL when out of memory. */
+struct record *record_batch_add(struct record_batch *batch, enum record_type type);

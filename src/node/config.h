@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Every setting of the node, from (weakest first) built-in default, worker-mesh.conf and its drop-ins, environment,
+ * command line. One table in config.c names each setting once: key, variable, option, limits. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/macros.h"
+#include "util/time.h"
+
+/* Exit statuses of the daemon. */
+enum {
+        EXIT_USAGE = 2,  /* the command line is wrong */
+        EXIT_CONFIG = 6, /* a setting is wrong (as systemd's EXIT_NOTCONFIGURED) */
+};
+
+struct config {
+        uint16_t api_port;       /* ApiPort=, API_PORT, --api-port: 3000 */
+        char *api_socket;        /* ApiSocket=, API_SOCKET, --api-socket: none */
+        uint16_t discovery_port; /* DiscoveryPort=, DISCOVERY_PORT, --discovery-port: 8080 */
+        uint16_t node_port;      /* NodePort=, NODE_PORT, --node-port: 0, the first free one from 8081 on */
+        char **interfaces;       /* Interfaces= (space separated, several lines add, empty resets), INTERFACES,
+                                  * --interface (repeatable): all */
+        char *state_directory;   /* StateDirectory=, STATE_DIRECTORY, --state-dir; else
+                                  * $XDG_STATE_HOME/worker-mesh/<api port>/ (~/.local/state without the variable) */
+        unsigned slots;          /* Slots=, SLOTS, --slots: the CPUs this process may use; 0: accept, run nothing */
+        usec_t heartbeat_interval_usec; /* HeartbeatInterval=, HEARTBEAT_INTERVAL: 5s; 100ms … 1h */
+        usec_t peer_timeout_usec;       /* PeerTimeout=, PEER_TIMEOUT: 30s; more than the interval */
+        usec_t drain_timeout_usec;      /* DrainTimeout=, DRAIN_TIMEOUT: 30s */
+        usec_t kill_grace_usec;         /* KillGrace=, KILL_GRACE: 5s: from SIGTERM to SIGKILL */
+        unsigned queue_max;             /* QueueMax=, QUEUE_MAX: 1,000,000 unfinished jobs */
+        uint64_t output_max_bytes;      /* OutputMax=, OUTPUT_MAX: 1M for each stream of a job; 4K … 64M */
+        usec_t history_max_age_usec;    /* HistoryMaxAge=, HISTORY_MAX_AGE: 30 days */
+        uint64_t history_max_jobs;      /* HistoryMaxJobs=, HISTORY_MAX_JOBS: 2,000,000 */
+        uint64_t history_max_bytes;     /* HistoryMaxUse=, HISTORY_MAX_USE: 4G */
+        unsigned connections_max;       /* ConnectionsMax=, CONNECTIONS_MAX: 2048 a door */
+        unsigned peers_max;             /* PeersMax=, PEERS_MAX: 1024 */
+        char *executor_program;         /* ExecutorProgram=, EXECUTOR_PROGRAM: beside this program, else the
+                                         * installed one */
+        char *config_path;              /* --config: this file instead of the search path, without drop-ins */
+        int log_level;                  /* LogLevel=, LOG_LEVEL, --log-level: info */
+};
+
+void config_done(struct config *config);
+#define _cleanup_config_ _cleanup_(config_done)
+
+enum config_outcome {
+        CONFIG_OK = 0,
+        CONFIG_HELP = 1,    /* --help or --version was printed: exit 0 */
+        CONFIG_USAGE = 2,   /* a wrong command line; the message has been printed to stderr */
+        CONFIG_INVALID = 3, /* a wrong value in a file or the environment; likewise */
+};
+
+/* Reads everything. A negative errno, or one of enum config_outcome. */
+int config_load(int argc, char *argv[], struct config *ret);
+
+/* Reads file and environment once more for a reload, over the same command line; prints what is wrong and leaves
+ * *ret untouched then. */
+int config_reload(int argc, char *argv[], struct config *ret);

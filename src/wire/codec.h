@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Protocol Buffers to plain structs and back; with executor-codec.h the only door to protobuf. Everything that
+ * comes out of a decoder has been checked: lengths, UTF-8, enum ranges, ids. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/message.h"
+
+/* Encodes into buffer. pad: fill up to DATAGRAM_MAX with the padding field, for a question. -EMSGSIZE: larger than
+ * DATAGRAM_MAX. Returns the number of bytes, or a negative errno. */
+int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]);
+
+/* -EBADMSG: not a valid message; *ret is then unspecified. Metadata beyond METADATA_MAX entries, or longer than
+ * its limits, is left out; unknown fields are ignored. */
+int mesh_message_decode(const void *data, size_t size, struct mesh_message *ret);

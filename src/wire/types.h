@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The words that nodes, files and programs share: states and identifiers. The numbers of the enums are those of
+ * proto/mesh.proto and are stored and sent; they never change. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/uuid.h"
+
+/* "node-" and 16 hexadecimal digits; other implementations choose other names, up to this length. */
+#define NODE_ID_MAX 63
+
+enum node_status {
+        NODE_UNKNOWN = 0,
+        NODE_IDLE = 1,
+        NODE_BUSY = 2,
+        NODE_DRAINING = 3,
+        NODE_FAILED = 4,
+        _NODE_STATUS_MAX,
+};
+
+enum job_status {
+        JOB_UNKNOWN = 0,
+        JOB_PENDING = 1,
+        JOB_RUNNING = 2,
+        JOB_COMPLETED = 3,
+        JOB_FAILED = 4,
+        JOB_TIMEOUT = 5,
+        JOB_CANCELLED = 6,
+        _JOB_STATUS_MAX,
+};
+
+/* Which run of a job is meant: compared as the pair (epoch, attempt), so that what a lost run says later is known
+ * to be late. The epoch grows when another node takes the job over, the attempt with each assignment; an attempt
+ * of 0 is a job that was never assigned. */
+struct run_id {
+        struct uuid job;
+        uint64_t epoch;
+        uint32_t attempt;
+};
+
+static inline bool run_id_equal(const struct run_id *a, const struct run_id *b) {
+        return uuid_equal(&a->job, &b->job) && a->epoch == b->epoch && a->attempt == b->attempt;
+}
+
+/* "IDLE", "BUSY", …; never NULL. */
+const char *node_status_to_text(enum node_status status);
+/* -EINVAL: no such word. */
+int node_status_from_text(const char *text);
+
+/* "JOB_PENDING", "JOB_COMPLETED", …; never NULL. */
+const char *job_status_to_text(enum job_status status);
+/* Accepts the words with and without "JOB_", in any case. -EINVAL: no such word. */
+int job_status_from_text(const char *text);
+
+static inline bool job_status_is_final(enum job_status status) {
+        return status >= JOB_COMPLETED && status < _JOB_STATUS_MAX;
+}
+
+/* Not empty, at most NODE_ID_MAX bytes of letters, digits, '-', '_', '.'. */
+bool node_id_is_valid(const char *text);
