@@ -1,2 +1,134 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The shared, immutable description of a job, and the result of a run. Checking a request is job-request.c.
+ */
+
 #include "mesh/job.h"
+
+static size_t field_size(const char *text, size_t size) {
+        return text ? size + 1 : 0;
+}
+
+/* Copies a field behind the struct, with a NUL; NULL stays NULL. Moves *position on. */
+static const char *place(char **position, const char *text, size_t size) {
+        char *start = *position;
+
+        if (!text)
+                return NULL;
+        memcpy(start, text, size);
+        start[size] = '\0';
+        *position += size + 1;
+        return start;
+}
+
+static const char *place_env(char **position, const struct job_env *env) {
+        char *start = *position;
+
+        memcpy(start, env->name, env->name_size);
+        start[env->name_size] = '=';
+        memcpy(start + env->name_size + 1, env->value, env->value_size);
+        start[env->name_size + 1 + env->value_size] = '\0';
+        *position += env->name_size + env->value_size + 2;
+        return start;
+}
+
+int job_spec_new(const struct job_request *request, struct job_spec **ret) {
+        size_t strings = field_size(request->command, request->command_size) +
+                         field_size(request->target_node_id, request->target_node_id_size) +
+                         field_size(request->cwd, request->cwd_size) +
+                         field_size(request->stdin_data, request->stdin_size);
+        size_t pointers = (request->n_env + 1) * sizeof(char *);
+        struct job_spec *spec;
+        const char **env;
+        char *position;
+
+        for (size_t i = 0; i < request->n_env; i++)
+                strings += request->env[i].name_size + request->env[i].value_size + 2;
+
+        spec = malloc(sizeof(*spec) + pointers + strings);
+        if (!spec)
+                return -ENOMEM;
+
+        env = (const char **) (spec + 1);
+        position = (char *) env + pointers;
+        *spec = (struct job_spec){
+                .n_references = 1,
+                .timeout_usec =
+                        (request->has_timeout ? (usec_t) request->timeout_seconds : TIMEOUT_DEFAULT_SEC) *
+                        USEC_PER_SEC,
+                .command = place(&position, request->command, request->command_size),
+                .target_node_id = place(&position, request->target_node_id, request->target_node_id_size),
+                .cwd = place(&position, request->cwd, request->cwd_size),
+                .stdin_data = place(&position, request->stdin_data, request->stdin_size),
+                .stdin_size = request->stdin_size,
+                .env = (char *const *) env,
+                .submitter_uid = (uid_t) -1,
+        };
+        for (size_t i = 0; i < request->n_env; i++)
+                env[i] = place_env(&position, &request->env[i]);
+        env[request->n_env] = NULL;
+
+        *ret = spec;
+        return 0;
+}
+
+struct job_spec *job_spec_ref(struct job_spec *spec) {
+        assert(spec->n_references > 0);
+        spec->n_references++;
+        return spec;
+}
+
+struct job_spec *job_spec_unref(struct job_spec *spec) {
+        if (spec) {
+                assert(spec->n_references > 0);
+                if (--spec->n_references == 0)
+                        free(spec);
+        }
+        return NULL;
+}
+
+int job_result_new(struct job_result **ret) {
+        struct job_result *result = calloc(1, sizeof(*result));
+
+        if (!result)
+                return -ENOMEM;
+        result->n_references = 1;
+        *ret = result;
+        return 0;
+}
+
+struct job_result *job_result_ref(struct job_result *result) {
+        assert(result->n_references > 0);
+        result->n_references++;
+        return result;
+}
+
+struct job_result *job_result_unref(struct job_result *result) {
+        if (result) {
+                assert(result->n_references > 0);
+                if (--result->n_references == 0) {
+                        free(result->stdout_output.data);
+                        free(result->stderr_output.data);
+                        free(result->error_message);
+                        free(result);
+                }
+        }
+        return NULL;
+}
+
+enum job_status job_result_status(const struct job_result *result) {
+        switch (result->outcome) {
+        case RUN_EXITED:
+                return result->exit_code == 0 ? JOB_COMPLETED : JOB_FAILED;
+        case RUN_TIMED_OUT:
+                return JOB_TIMEOUT;
+        case RUN_KILLED:
+                return JOB_CANCELLED;
+        case RUN_SIGNALLED:
+        case RUN_NOT_STARTED:
+        case RUN_LOST:
+        case _RUN_OUTCOME_MAX:
+                break;
+        }
+        return JOB_FAILED;
+}

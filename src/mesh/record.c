@@ -1,2 +1,52 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 #include "mesh/record.h"
+
+int record_batch_new(size_t n_reserve, struct record_batch **ret) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+
+        batch = calloc(1, sizeof(*batch));
+        if (!batch)
+                return -ENOMEM;
+
+        n_reserve = MAX(n_reserve, 1u);
+        batch->records = calloc(n_reserve, sizeof(*batch->records));
+        if (!batch->records)
+                return -ENOMEM;
+        batch->n_allocated = n_reserve;
+
+        *ret = TAKE_PTR(batch);
+        return 0;
+}
+
+struct record_batch *record_batch_free(struct record_batch *batch) {
+        if (!batch)
+                return NULL;
+
+        for (size_t i = 0; i < batch->n_records; i++) {
+                job_spec_unref(batch->records[i].spec);
+                job_result_unref(batch->records[i].result);
+                free(batch->records[i].peer);
+        }
+        free(batch->records);
+        free(batch);
+        return NULL;
+}
+
+struct record *record_batch_add(struct record_batch *batch, enum record_type type) {
+        struct record *record;
+
+        if (batch->n_records == batch->n_allocated) {
+                size_t n = batch->n_allocated * 2;
+                struct record *larger = reallocarray(batch->records, n, sizeof(*larger));
+
+                if (!larger)
+                        return NULL;
+                batch->records = larger;
+                batch->n_allocated = n;
+        }
+
+        record = &batch->records[batch->n_records++];
+        *record = (struct record){ .type = type };
+        return record;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Checks what a client asks for, field by field, with a message for each way to be wrong; and the digest by
+ * which a repeated request is recognised. */
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "mesh/job.h"
+#include "util/utf8.h"
+
+static int problem(struct job_problem *ret, const char *field, const char *format, ...) _printf_(3, 4);
+
+static int problem(struct job_problem *ret, const char *field, const char *format, ...) {
+        va_list arguments;
+
+        ret->field = field;
+        va_start(arguments, format);
+        (void) vsnprintf(ret->detail, sizeof(ret->detail), format, arguments);
+        va_end(arguments);
+        return -EINVAL;
+}
+
+/* What execve(2) takes as a string: no NUL. What JSON and SQLite take as text: UTF-8. */
+static int
+check_text(const char *field, const char *text, size_t size, size_t limit, struct job_problem *ret) {
+        if (size > limit)
+                return problem(
+                        ret, field, "%s is %zu bytes long; at most %zu are allowed", field, size, limit);
+        if (memchr(text, '\0', size))
+                return problem(
+                        ret, field, "%s contains a NUL character, which no command can receive", field);
+        if (!utf8_is_valid(text, size))
+                return problem(ret, field, "%s is not valid UTF-8", field);
+        return 0;
+}
+
+static bool is_blank(const char *text, size_t size) {
+        for (size_t i = 0; i < size; i++)
+                if (!memchr(" \t\r\n", text[i], 4))
+                        return false;
+        return true;
+}
+
+static int check_command(const struct job_request *request, struct job_problem *ret) {
+        if (!request->command)
+                return problem(ret, "command", "command is missing; give the shell command to run");
+        if (is_blank(request->command, request->command_size))
+                return problem(ret, "command", "command is empty; give the shell command to run");
+        return check_text("command", request->command, request->command_size, COMMAND_MAX, ret);
+}
+
+static int check_target(const struct job_request *request, struct job_problem *ret) {
+        char text[NODE_ID_MAX + 1];
+
+        if (!request->target_node_id)
+                return 0;
+        if (request->target_node_id_size <= NODE_ID_MAX &&
+            !memchr(request->target_node_id, 0, request->target_node_id_size)) {
+                memcpy(text, request->target_node_id, request->target_node_id_size);
+                text[request->target_node_id_size] = '\0';
+                if (node_id_is_valid(text))
+                        return 0;
+        }
+        return problem(
+                ret, "target_node_id",
+                "target_node_id is not a node id: 1 to %u letters, digits, '-', '_' or '.'", NODE_ID_MAX);
+}
+
+static int check_cwd(const struct job_request *request, struct job_problem *ret) {
+        if (!request->cwd)
+                return 0;
+        if (request->cwd_size == 0 || request->cwd[0] != '/')
+                return problem(ret, "cwd", "cwd must be an absolute path, such as \"/srv/app\"");
+        return check_text("cwd", request->cwd, request->cwd_size, CWD_MAX, ret);
+}
+
+/* POSIX names, so that a shell can use them: letters, digits and underscore, not beginning with a digit. */
+static bool env_name_is_valid(const char *name, size_t size) {
+        if (size == 0 || size > ENV_NAME_MAX || (name[0] >= '0' && name[0] <= '9'))
+                return false;
+        for (size_t i = 0; i < size; i++) {
+                char c = name[i];
+
+                if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '_'))
+                        return false;
+        }
+        return true;
+}
+
+static bool env_name_is_reserved(const struct job_env *env) {
+        static const char *const reserved[] = { "JOB_ID", "NODE_ID", "ATTEMPT" };
+
+        for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
+                if (env->name_size == strlen(reserved[i]) &&
+                    memcmp(env->name, reserved[i], env->name_size) == 0)
+                        return true;
+        return false;
+}
+
+static int check_env(const struct job_request *request, struct job_problem *ret) {
+        size_t total = 0;
+        int r;
+
+        if (request->n_env > ENV_ENTRIES_MAX)
+                return problem(
+                        ret, "env", "env has %zu entries; at most %u are allowed", request->n_env,
+                        ENV_ENTRIES_MAX);
+
+        for (size_t i = 0; i < request->n_env; i++) {
+                const struct job_env *env = &request->env[i];
+
+                if (!env_name_is_valid(env->name, env->name_size))
+                        return problem(
+                                ret, "env",
+                                "env has a name that no shell accepts: 1 to %u letters, digits and '_', not "
+                                "beginning with a digit",
+                                ENV_NAME_MAX);
+                if (env_name_is_reserved(env))
+                        return problem(
+                                ret, "env", "env sets %.*s, which the node sets itself",
+                                (int) env->name_size, env->name);
+                r = check_text("env", env->value, env->value_size, ENV_SIZE_MAX, ret);
+                if (r < 0)
+                        return r;
+                total += env->name_size + env->value_size + 2;
+        }
+
+        if (total > ENV_SIZE_MAX)
+                return problem(
+                        ret, "env", "env takes %zu bytes; at most %u are allowed", total, ENV_SIZE_MAX);
+        return 0;
+}
+
+static int check_timeout(const struct job_request *request, struct job_problem *ret) {
+        if (!request->has_timeout ||
+            (request->timeout_seconds >= 1 && request->timeout_seconds <= TIMEOUT_MAX_SEC))
+                return 0;
+        return problem(
+                ret, "timeout_seconds", "timeout_seconds is %" PRIi64 "; it must be 1 to %d (a week)",
+                request->timeout_seconds, TIMEOUT_MAX_SEC);
+}
+
+static int check_stdin(const struct job_request *request, struct job_problem *ret) {
+        if (request->stdin_data && request->stdin_size > STDIN_MAX)
+                return problem(
+                        ret, "stdin", "stdin is %zu bytes long; at most %u are allowed", request->stdin_size,
+                        STDIN_MAX);
+        return 0;
+}
+
+int job_request_check(const struct job_request *request, struct job_problem *ret_problem) {
+        int r;
+
+        r = check_command(request, ret_problem);
+        if (r < 0)
+                return r;
+        r = check_target(request, ret_problem);
+        if (r < 0)
+                return r;
+        r = check_cwd(request, ret_problem);
+        if (r < 0)
+                return r;
+        r = check_env(request, ret_problem);
+        if (r < 0)
+                return r;
+        r = check_timeout(request, ret_problem);
+        if (r < 0)
+                return r;
+        return check_stdin(request, ret_problem);
+}
+
+/* Each part goes in with its length, so that no two requests give the same bytes. */
+static int digest_part(struct sha256 *hash, const char *data, size_t size) {
+        uint64_t prefix = data ? size : UINT64_MAX;
+        int r;
+
+        r = sha256_update(hash, &prefix, sizeof(prefix));
+        if (r < 0 || !data)
+                return r;
+        return sha256_update(hash, data, size);
+}
+
+static int compare_env(const void *a, const void *b) {
+        const struct job_env *x = *(const struct job_env *const *) a,
+                             *y = *(const struct job_env *const *) b;
+        int c = memcmp(x->name, y->name, MIN(x->name_size, y->name_size));
+
+        return c != 0 ? c : (x->name_size > y->name_size) - (x->name_size < y->name_size);
+}
+
+/* In order of the names: JSON objects have no order. */
+static int digest_env(const struct job_request *request, struct sha256 *hash) {
+        const struct job_env *sorted[ENV_ENTRIES_MAX];
+        size_t n = MIN(request->n_env, (size_t) ENV_ENTRIES_MAX);
+        int r;
+
+        for (size_t i = 0; i < n; i++)
+                sorted[i] = &request->env[i];
+        if (n > 0)
+                qsort(sorted, n, sizeof(sorted[0]), compare_env);
+
+        for (size_t i = 0; i < n; i++) {
+                r = digest_part(hash, sorted[i]->name, sorted[i]->name_size);
+                if (r < 0)
+                        return r;
+                r = digest_part(hash, sorted[i]->value, sorted[i]->value_size);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int job_request_digest(
+        const struct job_request *request, struct sha256 *hash, uint8_t ret[static SHA256_SIZE]) {
+        int64_t timeout = request->has_timeout ? request->timeout_seconds : TIMEOUT_DEFAULT_SEC;
+        int r;
+
+        r = digest_part(hash, request->command, request->command_size);
+        if (r < 0)
+                return r;
+        r = digest_part(hash, request->target_node_id, request->target_node_id_size);
+        if (r < 0)
+                return r;
+        r = digest_part(hash, request->cwd, request->cwd_size);
+        if (r < 0)
+                return r;
+        r = digest_part(hash, request->stdin_data, request->stdin_size);
+        if (r < 0)
+                return r;
+        r = digest_part(hash, (const char *) &timeout, sizeof(timeout));
+        if (r < 0)
+                return r;
+        r = digest_env(request, hash);
+        if (r < 0)
+                return r;
+
+        sha256_finish(hash, ret);
+        return 0;
+}
