@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A growing byte buffer with a limit of its own. Text written by buffer_printf() is always followed by a NUL that
- * is not counted in size. */
+/* A growing byte buffer with a limit of its own. Text written by buffer_printf() is always followed by a NUL
+ * that is not counted in size. */
 
 #include <stddef.h>
 

@@ -9,7 +9,8 @@
 /* The whole file, NUL-terminated. -EFBIG above limit bytes. ret_size may be NULL. Caller frees. */
 int read_file(int dir_fd, const char *path, size_t limit, char **ret_data, size_t *ret_size);
 
-/* Writes beside, fsyncs, renames over, fsyncs the folder: afterwards either the old or the new content is there. */
+/* Writes beside, fsyncs, renames over, fsyncs the folder: afterwards either the old or the new content is
+ * there. */
 int write_file_atomic(int dir_fd, const char *path, const void *data, size_t size, mode_t mode);
 
 /* mkdir -p; existing parts are left alone, new ones get mode. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* An intrusive doubly linked list with a head that knows both ends. A zeroed link is not in any list; a head must
- * be initialised. The owner of the objects is whoever embeds the links; the list owns nothing. */
+/* An intrusive doubly linked list with a head that knows both ends. A zeroed link is not in any list; a head
+ * must be initialised. The owner of the objects is whoever embeds the links; the list owns nothing. */
 
 #include <stdbool.h>
 
@@ -58,14 +58,16 @@ static inline struct list_link *list_first(struct list *list) {
 }
 
 /* The object that embeds the first link, or NULL. */
-#define LIST_FIRST(list, type, member)                                            \
-        ({                                                                        \
-                struct list_link *_first = list_first(list);                      \
-                _first ? CONTAINER_OF(_first, type, member) : NULL;               \
+#define LIST_FIRST(list, type, member)                              \
+        ({                                                          \
+                struct list_link *_first = list_first(list);        \
+                _first ? CONTAINER_OF(_first, type, member) : NULL; \
         })
 
-/* Walks the list; the current object may be removed or freed by the body. */
-#define LIST_FOREACH(list, variable, type, member)                                                            \
-        for (struct list_link *_link = (list)->root.next, *_next = _link->next;                               \
-             _link != &(list)->root && ((variable = CONTAINER_OF(_link, type, member)), true); _link = _next, \
-                              _next = _link->next)
+/* Walks the list; the current object may be removed or freed by the body. May be nested. */
+#define LIST_FOREACH(list, variable, type, member) \
+        _LIST_FOREACH(CONCATENATE(_link, __COUNTER__), list, variable, type, member)
+#define _LIST_FOREACH(link, list, variable, type, member)                                    \
+        for (struct list_link *link = (list)->root.next, *link##_next = link->next;          \
+             link != &(list)->root && ((variable = CONTAINER_OF(link, type, member)), true); \
+             link = link##_next, link##_next = link->next)

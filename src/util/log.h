@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One line a message, to stderr; to the journal, with its fields, when stderr is the journal ($JOURNAL_STREAM).
- * Levels are those of syslog(3). A function either logs or returns an error, never both: log_*_errno() return
- * the error they were given, so that "return log_error_errno(r, ...)" is one expression at the edge. */
+/* One line a message, to stderr; to the journal, with its fields, when stderr is the journal
+ * ($JOURNAL_STREAM). Levels are those of syslog(3). A function either logs or returns an error, never both:
+ * log_*_errno() return the error they were given, so that "return log_error_errno(r, ...)" is one expression
+ * at the edge. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -19,18 +20,20 @@ int log_max_level(void);
 int log_level_from_text(const char *text); /* "debug", "info", … or "0".."7"; -EINVAL */
 
 /* error is a negative errno or 0; %m in format prints it. Returns error. Thread-safe. */
-int log_internal(int level, int error, const char *file, int line, const char *function, const char *format, ...)
+int log_internal(
+        int level, int error, const char *file, int line, const char *function, const char *format, ...)
         _printf_(6, 7);
 
-/* A message with fields for the journal, each "NAME=value", the last one NULL; on a terminal the message alone. */
+/* A message with fields for the journal, each "NAME=value", the last one NULL; on a terminal the message
+ * alone. */
 int log_fields(int level, int error, const char *message, const char *const *fields);
 
-#define log_full_errno(level, error, ...)                                                        \
-        ({                                                                                       \
-                int _level = (level), _error = (error);                                          \
-                _level <= log_max_level()                                                        \
+#define log_full_errno(level, error, ...)                                                         \
+        ({                                                                                        \
+                int _level = (level), _error = (error);                                           \
+                _level <= log_max_level()                                                         \
                         ? log_internal(_level, _error, __FILE__, __LINE__, __func__, __VA_ARGS__) \
-                        : _error;                                                                \
+                        : _error;                                                                 \
         })
 
 #define log_debug(...) ((void) log_full_errno(LOG_DEBUG, 0, __VA_ARGS__))

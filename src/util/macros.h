@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The few macros that every file may rely on: ownership in the declaration, and arithmetic without surprises. */
+/* The few macros that every file may rely on: ownership in the declaration, and arithmetic without
+ * surprises. */
 
 #include <assert.h>
 #include <errno.h>
@@ -23,46 +24,55 @@
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(pointer, type, member) ((type *) ((char *) (pointer) -offsetof(type, member)))
 
-#define MAX(a, b)                               \
-        ({                                      \
-                typeof(a) _max_a = (a);         \
-                typeof(b) _max_b = (b);         \
-                _max_a > _max_b ? _max_a : _max_b; \
+#define _CONCATENATE(a, b) a##b
+#define CONCATENATE(a, b) _CONCATENATE(a, b)
+
+/* The number makes the names of the locals unique, so that these macros nest. */
+#define MAX(a, b) _MAX(__COUNTER__, a, b)
+#define _MAX(number, a, b)                                                                   \
+        ({                                                                                   \
+                typeof(a) CONCATENATE(_a, number) = (a);                                     \
+                typeof(b) CONCATENATE(_b, number) = (b);                                     \
+                CONCATENATE(_a, number) > CONCATENATE(_b, number) ? CONCATENATE(_a, number)  \
+                                                                  : CONCATENATE(_b, number); \
         })
-#define MIN(a, b)                               \
-        ({                                      \
-                typeof(a) _min_a = (a);         \
-                typeof(b) _min_b = (b);         \
-                _min_a < _min_b ? _min_a : _min_b; \
+#define MIN(a, b) _MIN(__COUNTER__, a, b)
+#define _MIN(number, a, b)                                                                   \
+        ({                                                                                   \
+                typeof(a) CONCATENATE(_a, number) = (a);                                     \
+                typeof(b) CONCATENATE(_b, number) = (b);                                     \
+                CONCATENATE(_a, number) < CONCATENATE(_b, number) ? CONCATENATE(_a, number)  \
+                                                                  : CONCATENATE(_b, number); \
         })
 #define CLAMP(value, low, high) MIN(MAX((value), (low)), (high))
 
 /* Hands an owned value over: the variable is left empty, so that its cleanup does nothing. */
-#define TAKE_PTR(pointer)                       \
-        ({                                      \
+#define TAKE_PTR(pointer)                           \
+        ({                                          \
                 typeof(pointer) _taken = (pointer); \
-                (pointer) = NULL;               \
-                _taken;                         \
+                (pointer) = NULL;                   \
+                _taken;                             \
         })
-#define TAKE_FD(fd)                             \
-        ({                                      \
-                int _taken = (fd);              \
-                (fd) = -EBADF;                  \
-                _taken;                         \
+#define TAKE_FD(fd)                \
+        ({                         \
+                int _taken = (fd); \
+                (fd) = -EBADF;     \
+                _taken;            \
         })
 
 /* Defines function_p(&pointer), for _cleanup_(): calls function unless the pointer is NULL. */
-#define DEFINE_CLEANUP(type, function)                  \
-        static inline void function##_p(type *value) {  \
-                if (*value)                             \
-                        function(*value);               \
+#define DEFINE_CLEANUP(type, function)                 \
+        static inline void function##_p(type *value) { \
+                if (*value)                            \
+                        function(*value);              \
         }
 
 static inline void free_p(void *pointer) {
         free(*(void **) pointer);
 }
 
-/* Closes without touching errno; returns an invalid descriptor, to be assigned back. Accepts a negative fd. */
+/* Closes without touching errno; returns an invalid descriptor, to be assigned back. Accepts a negative fd.
+ */
 static inline int close_fd(int fd) {
         if (fd >= 0) {
                 int saved = errno;

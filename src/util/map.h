@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* An intrusive hash map over uthash. The object embeds a map_link and its key; the map owns nothing. Keys are
- * bytes of any length that stay in place and unchanged while the object is in the map. Running out of memory is
- * an error of map_add(), never an exit. */
+/* An intrusive hash map over uthash. The object embeds a map_link and its key; the map owns nothing. Keys
+ * are bytes of any length that stay in place and unchanged while the object is in the map. Running out of
+ * memory is an error of map_add(), never an exit. A zeroed link is in no map, and removing it is harmless.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "util/macros.h"
 
 struct map_link;
 
@@ -16,7 +19,7 @@ struct map {
 
 /* Room for uthash's handle; its layout is checked against the real one in map.c. */
 struct map_link {
-        _Alignas(8) unsigned char opaque[80];
+        _Alignas(8) unsigned char opaque[56];
 };
 
 /* -EEXIST: the key is there already. -ENOMEM. */
@@ -27,14 +30,17 @@ size_t map_size(const struct map *map);
 struct map_link *map_first(const struct map *map);
 struct map_link *map_next(const struct map_link *link);
 
-#define MAP_GET(map, key, key_size, type, member)                                     \
-        ({                                                                            \
-                struct map_link *_found = map_find((map), (key), (key_size));         \
-                _found ? CONTAINER_OF(_found, type, member) : NULL;                   \
+#define MAP_GET(map, key, key_size, type, member)                             \
+        ({                                                                    \
+                struct map_link *_found = map_find((map), (key), (key_size)); \
+                _found ? CONTAINER_OF(_found, type, member) : NULL;           \
         })
 
-/* Walks all objects; the current one may be removed by the body. */
-#define MAP_FOREACH(map, variable, type, member)                                                            \
-        for (struct map_link *_link = map_first(map), *_next = _link ? map_next(_link) : NULL;              \
-             _link && ((variable = CONTAINER_OF(_link, type, member)), true); _link = _next,                \
-                             _next = _link ? map_next(_link) : NULL)
+/* Walks all objects in the order they were added; the current one may be removed by the body. May be nested.
+ */
+#define MAP_FOREACH(map, variable, type, member) \
+        _MAP_FOREACH(CONCATENATE(_link, __COUNTER__), map, variable, type, member)
+#define _MAP_FOREACH(link, map, variable, type, member)                                           \
+        for (struct map_link *link = map_first(map), *link##_next = link ? map_next(link) : NULL; \
+             link && ((variable = CONTAINER_OF(link, type, member)), true);                       \
+             link = link##_next, link##_next = link ? map_next(link) : NULL)

@@ -8,10 +8,9 @@
 #include "util/macros.h"
 
 char **strv_free(char **strv);
-size_t strv_length(char *const *strv); /* of NULL: 0 */
+size_t strv_length(char *const *strv);           /* of NULL: 0 */
 int strv_append(char ***strv, const char *text); /* -ENOMEM */
 DEFINE_CLEANUP(char **, strv_free)
 #define _cleanup_strv_free_ _cleanup_(strv_free_p)
 
-#define STRV_FOREACH(variable, strv) \
-        for (char *const *variable = (strv); variable && *variable; variable++)
+#define STRV_FOREACH(variable, strv) for (char *const *variable = (strv); variable && *variable; variable++)

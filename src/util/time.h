@@ -27,7 +27,8 @@ usec_t now_usec(clockid_t clock);
 usec_t usec_add(usec_t a, usec_t b);
 usec_t usec_sub(usec_t a, usec_t b);
 
-/* "5s", "1min 30s", "2.5h", "infinity"; a bare number is seconds. -EINVAL: not a time span. -ERANGE: too large. */
+/* "5s", "1min 30s", "2.5h", "infinity"; a bare number is seconds. -EINVAL: not a time span. -ERANGE: too
+ * large. */
 int parse_span(const char *text, usec_t *ret_usec);
 
 /* "5s", "1min 30s", "250ms", "infinity": the shortest exact form down to microseconds. Returns buffer. */

@@ -23,7 +23,8 @@ static inline bool uuid_is_null(const struct uuid *id) {
         return uuid_equal(id, &UUID_NULL);
 }
 
-/* Sets the version and variant bits, so that 16 arbitrary bytes become a version 4 (random) or 8 (derived) UUID. */
+/* Sets the version and variant bits, so that 16 arbitrary bytes become a version 4 (random) or 8 (derived)
+ * UUID. */
 void uuid_set_version(struct uuid *id, unsigned version);
 
 /* Lower case. Returns buffer. */
