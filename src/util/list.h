@@ -65,9 +65,10 @@ static inline struct list_link *list_first(struct list *list) {
         })
 
 /* Walks the list; the current object may be removed or freed by the body. May be nested. */
-#define LIST_FOREACH(list, variable, type, member) \
-        _LIST_FOREACH(CONCATENATE(_link, __COUNTER__), list, variable, type, member)
-#define _LIST_FOREACH(link, list, variable, type, member)                                    \
-        for (struct list_link *link = (list)->root.next, *link##_next = link->next;          \
+#define LIST_FOREACH(list, variable, type, member) _LIST_FOREACH(__COUNTER__, list, variable, type, member)
+#define _LIST_FOREACH(number, list, variable, type, member) \
+        __LIST_FOREACH(CONCATENATE(_link, number), CONCATENATE(_next, number), list, variable, type, member)
+#define __LIST_FOREACH(link, following, list, variable, type, member)                        \
+        for (struct list_link *link = (list)->root.next, *following = link->next;            \
              link != &(list)->root && ((variable = CONTAINER_OF(link, type, member)), true); \
-             link = link##_next, link##_next = link->next)
+             link = following, following = link->next)

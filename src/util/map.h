@@ -38,9 +38,10 @@ struct map_link *map_next(const struct map_link *link);
 
 /* Walks all objects in the order they were added; the current one may be removed by the body. May be nested.
  */
-#define MAP_FOREACH(map, variable, type, member) \
-        _MAP_FOREACH(CONCATENATE(_link, __COUNTER__), map, variable, type, member)
-#define _MAP_FOREACH(link, map, variable, type, member)                                           \
-        for (struct map_link *link = map_first(map), *link##_next = link ? map_next(link) : NULL; \
-             link && ((variable = CONTAINER_OF(link, type, member)), true);                       \
-             link = link##_next, link##_next = link ? map_next(link) : NULL)
+#define MAP_FOREACH(map, variable, type, member) _MAP_FOREACH(__COUNTER__, map, variable, type, member)
+#define _MAP_FOREACH(number, map, variable, type, member) \
+        __MAP_FOREACH(CONCATENATE(_link, number), CONCATENATE(_next, number), map, variable, type, member)
+#define __MAP_FOREACH(link, following, map, variable, type, member)                             \
+        for (struct map_link *link = map_first(map), *following = link ? map_next(link) : NULL; \
+             link && ((variable = CONTAINER_OF(link, type, member)), true);                     \
+             link = following, following = link ? map_next(link) : NULL)
