@@ -14,8 +14,8 @@
 #include "util/time.h"
 #include "wire/types.h"
 
-#define COMMAND_MAX (64u * 1024)        /* bytes, without the final NUL; Linux takes 128 KiB for one argument */
-#define CWD_MAX 4095u                   /* PATH_MAX without the NUL */
+#define COMMAND_MAX (64u * 1024) /* bytes, without the final NUL; Linux takes 128 KiB for one argument */
+#define CWD_MAX 4095u            /* PATH_MAX without the NUL */
 #define ENV_ENTRIES_MAX 256u
 #define ENV_NAME_MAX 256u               /* bytes of one name */
 #define ENV_SIZE_MAX (64u * 1024)       /* bytes of all "NAME=value" together, with their NULs */
@@ -48,7 +48,8 @@ struct job_request {
         int64_t timeout_seconds;
 };
 
-/* Why a request was refused, for the person who made it: one line, what was wrong and what would be right. */
+/* Why a request was refused, for the person who made it: one line, what was wrong and what would be right.
+ */
 struct job_problem {
         const char *field; /* a static name, or NULL: the request as a whole */
         char detail[192];
@@ -57,12 +58,13 @@ struct job_problem {
 /* 0, or -EINVAL with *ret_problem filled. */
 int job_request_check(const struct job_request *request, struct job_problem *ret_problem);
 
-/* The digest of everything that is asked for, the same for the same request in any spelling: it tells a repeated
- * request from another one under the same Idempotency-Key. */
-int job_request_digest(const struct job_request *request, struct sha256 *hash, uint8_t ret[static SHA256_SIZE]);
+/* The digest of everything that is asked for, the same for the same request in any spelling: it tells a
+ * repeated request from another one under the same Idempotency-Key. */
+int job_request_digest(
+        const struct job_request *request, struct sha256 *hash, uint8_t ret[static SHA256_SIZE]);
 
-/* One allocation; the strings lie behind the struct. References are counted without atomics: only the loop thread
- * takes and drops them, the store's writer thread reads what a batch that it holds refers to. */
+/* One allocation; the strings lie behind the struct. References are counted without atomics: only the loop
+ * thread takes and drops them, the store's writer thread reads what a batch that it holds refers to. */
 struct job_spec {
         unsigned n_references;
         struct uuid id;
@@ -75,21 +77,22 @@ struct job_spec {
         const char *stdin_data;     /* NULL: /dev/null */
         size_t stdin_size;
         bool has_digest;
-        uint8_t digest[SHA256_SIZE]; /* see job_request_digest() */
-        uid_t submitter_uid;         /* (uid_t) -1: not known */
+        uint8_t digest[SHA256_SIZE];       /* see job_request_digest() */
+        uid_t submitter_uid;               /* (uid_t) -1: not known */
         char submitter[SUBMITTER_MAX + 1]; /* "uid:1000"; empty: not known */
         char created_by_node[NODE_ID_MAX + 1];
 };
 
-/* request must have passed job_request_check(). The caller fills id, created_at, digest, submitter and node. */
+/* request must have passed job_request_check(). The caller fills id, created_at, digest, submitter and node.
+ */
 int job_spec_new(const struct job_request *request, struct job_spec **ret);
 struct job_spec *job_spec_ref(struct job_spec *spec);
 struct job_spec *job_spec_unref(struct job_spec *spec); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct job_spec *, job_spec_unref)
 
 enum run_outcome {
-        RUN_EXITED,      /* exit_code is valid */
-        RUN_SIGNALLED,   /* signal is valid */
+        RUN_EXITED,    /* exit_code is valid */
+        RUN_SIGNALLED, /* signal is valid */
         RUN_TIMED_OUT,
         RUN_KILLED,      /* on request: a cancel, or an attempt that was given up */
         RUN_NOT_STARTED, /* the executor could not start it; error_message says why */
@@ -97,7 +100,8 @@ enum run_outcome {
         _RUN_OUTCOME_MAX,
 };
 
-/* What is kept of one stream: all of it, or head and tail with a line between that says how much is missing. */
+/* What is kept of one stream: all of it, or head and tail with a line between that says how much is missing.
+ */
 struct job_output {
         char *data; /* owned by the job_result; NULL when empty */
         size_t size;
@@ -111,8 +115,8 @@ struct job_result {
         enum run_outcome outcome;
         int exit_code;
         int signal;
-        usec_t started_at;  /* CLOCK_REALTIME; 0: never started */
-        usec_t finished_at; /* CLOCK_REALTIME */
+        usec_t started_at;    /* CLOCK_REALTIME; 0: never started */
+        usec_t finished_at;   /* CLOCK_REALTIME */
         usec_t duration_usec; /* by CLOCK_BOOTTIME */
         struct job_output stdout_output, stderr_output;
         char *error_message; /* NULL: none */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The mind of a node: peers, jobs and their states, the queue, placement. A state machine without I/O: it is told
- * what happened through the functions below and answers through struct mesh_ops. It has no clock, thread, global or
- * random source of its own, so that a simulator can run many of them under a virtual clock.
+/* The mind of a node: peers, jobs and their states, the queue, placement. A state machine without I/O: it is
+ * told what happened through the functions below and answers through struct mesh_ops. It has no clock,
+ * thread, global or random source of its own, so that a simulator can run many of them under a virtual
+ * clock.
  *
  * No function of struct mesh_ops may call back into the same mind before it returns. */
 
@@ -39,7 +40,8 @@ struct mesh_config {
 
 struct mesh_peer {
         struct node_info info;
-        struct sockaddr_in address; /* where it is asked: where its datagrams come from, at the port it names */
+        struct sockaddr_in
+                address; /* where it is asked: where its datagrams come from, at the port it names */
         uint64_t incarnation, instance, sequence;
         usec_t first_heard_usec, last_heard_usec; /* the mind's clock */
         usec_t last_heard_at;                     /* CLOCK_REALTIME, to show */
@@ -48,56 +50,63 @@ struct mesh_peer {
 
 /* How the mind reaches the world. All are called on the thread that called the mind. */
 struct mesh_ops {
-        usec_t (*now)(void *userdata);          /* a clock that does not go back and counts sleep: BOOTTIME */
+        usec_t (*now)(void *userdata); /* a clock that does not go back and counts sleep: BOOTTIME */
         usec_t (*now_realtime)(void *userdata); /* to show */
         void (*random)(void *userdata, void *buffer, size_t size);
 
         /* One timer: mesh_timer_due() is to be called at or after at_usec; USEC_INFINITY: not at all. */
         void (*set_timer)(void *userdata, usec_t at_usec);
 
-        /* A datagram to one peer, or to everybody. Losing it is no error. pad: as long as an answer may be. */
-        void (*send)(void *userdata, const struct sockaddr_in *address, const struct mesh_message *message,
-                     bool pad);
+        /* A datagram to one peer, or to everybody. Losing it is no error. pad: as long as an answer may be.
+         */
+        void (*send)(
+                void *userdata, const struct sockaddr_in *address, const struct mesh_message *message,
+                bool pad);
         void (*broadcast)(void *userdata, const struct mesh_message *message, bool pad);
 
         /* Makes a batch durable; answered by mesh_written(). Takes the batch. */
         void (*store)(void *userdata, struct record_batch *batch);
 
         /* The executor. start() fails only when it cannot take it now (the mind tries again after
-         * mesh_executor_synchronised()). The others never fail: what cannot be said now is said on resync. */
+         * mesh_executor_synchronised()). The others never fail: what cannot be said now is said on resync.
+         */
         int (*start)(void *userdata, const struct run_id *run, const struct job_spec *spec);
         void (*kill)(void *userdata, const struct run_id *run);
         void (*release)(void *userdata, const struct run_id *run);
 
-        /* Tells the faces. result is NULL for a job that never ran. */
+        /* Tells the faces. */
         void (*accepted)(void *userdata, void *tag, int error); /* a submission is durable, or was refused */
-        void (*job_finished)(void *userdata, const struct job_spec *spec, enum job_status status);
-        void (*cancel_answered)(void *userdata, const struct uuid *id, int error);
+        void (*job_finished)(
+                void *userdata, const struct job_spec *spec, enum job_status status); /* and durable */
         void (*status_changed)(void *userdata); /* node status, counts or peers */
         void (*peer_changed)(void *userdata, const struct mesh_peer *peer, bool gone);
+        /* The node's own incarnation is now this one: to be remembered for the next start. */
+        void (*incarnation_raised)(void *userdata, uint64_t incarnation);
         /* Something that a person must act on; priority as in syslog(3). */
         void (*notice)(void *userdata, int priority, const char *text);
 };
 
-int mesh_new(const struct mesh_config *config, const struct mesh_ops *ops, void *userdata, struct mesh **ret);
+int mesh_new(
+        const struct mesh_config *config, const struct mesh_ops *ops, void *userdata, struct mesh **ret);
 struct mesh *mesh_free(struct mesh *mesh); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct mesh *, mesh_free)
 
 /* Brings back an unfinished job, before mesh_start(). Takes a reference. */
-int mesh_restore(struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
-                 bool in_executor, const struct uuid *executor, usec_t started_at, bool cancel_requested);
+int mesh_restore(
+        struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
+        bool in_executor, const struct uuid *executor, usec_t started_at, bool cancel_requested);
 
 /* Says hello to the network and begins to work. */
 void mesh_start(struct mesh *mesh);
 
 enum mesh_submit_outcome {
-        MESH_ACCEPTED = 0,      /* ops->accepted() follows with the tag */
+        MESH_ACCEPTED = 0, /* ops->accepted() follows with the tag */
         MESH_QUEUE_FULL = 1,
-        MESH_NOT_HERE = 2,      /* a target_node_id that is not this node */
+        MESH_NOT_HERE = 2, /* a target_node_id that is not this node */
         MESH_DRAINING = 3,
         MESH_STORE_FAILING = 4,
-        MESH_DUPLICATE = 5,     /* another live node has our id */
-        MESH_ID_TAKEN = 6,      /* a job with one of these ids is unfinished here */
+        MESH_DUPLICATE = 5, /* another live node has our id */
+        MESH_ID_TAKEN = 6,  /* a job with one of these ids is unfinished here */
 };
 
 /* All or nothing. Takes references. A negative errno, or an outcome. */
@@ -105,7 +114,8 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
 
 enum mesh_cancel_outcome {
         MESH_CANCEL_UNKNOWN = 0, /* not unfinished here: ended, or never seen */
-        MESH_CANCEL_STARTED = 1, /* ops->cancel_answered() follows when it is certain that it does not and will not run */
+        MESH_CANCEL_STARTED =
+                1, /* ops->job_finished() follows when it is certain that it does not and will not run */
 };
 int mesh_cancel(struct mesh *mesh, const struct uuid *id);
 
@@ -122,21 +132,24 @@ struct mesh_known_run {
         bool started, ended;
         usec_t started_at;
 };
-void mesh_executor_synchronised(struct mesh *mesh, const struct uuid *instance, const struct mesh_known_run *runs,
-                                size_t n_runs);
+void mesh_executor_synchronised(
+        struct mesh *mesh, const struct uuid *instance, const struct mesh_known_run *runs, size_t n_runs);
 void mesh_executor_lost(struct mesh *mesh);
 void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at);
 void mesh_run_ended(struct mesh *mesh, struct job_result *result); /* takes a reference */
 
-void mesh_received(struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
-                   size_t datagram_size);
+void mesh_received(
+        struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
+        size_t datagram_size);
 void mesh_network_changed(struct mesh *mesh);
 void mesh_timer_due(struct mesh *mesh);
 
-/* Nothing new from now on; running jobs go on. mesh_is_idle() tells when they have ended. */
+/* Nothing new from now on; running jobs go on, what the executor has not started comes back into the queue.
+ * mesh_is_idle() tells when nothing runs and all is durable. */
 void mesh_drain(struct mesh *mesh);
 bool mesh_is_idle(const struct mesh *mesh);
-/* The executor was told to end what runs: what it still had is FAILED with this reason. */
+/* Ends what still runs: FAILED, since the node stops. */
+void mesh_kill_all(struct mesh *mesh);
 void mesh_say_goodbye(struct mesh *mesh);
 
 void mesh_set_slots(struct mesh *mesh, unsigned slots);
@@ -150,5 +163,5 @@ struct mesh_state {
         bool executor_connected;
 };
 void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret);
-void mesh_foreach_peer(struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer),
-                       void *userdata);
+void mesh_foreach_peer(
+        struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the mind wants remembered. A batch is durable as a whole or not at all; the store takes it, and gives it
- * back with the outcome. While the store has a batch nobody else changes it. */
+/* What the mind wants remembered. A batch is durable as a whole or not at all; the store takes it, and gives
+ * it back with the outcome. While the store has a batch nobody else changes it. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,8 @@
 enum record_type {
         RECORD_ACCEPTED,  /* a new job: spec; PENDING, with run (attempt 0: waiting in the queue) */
         RECORD_ASSIGNED,  /* run.attempt is given to executor; still PENDING */
-        RECORD_STARTED,   /* RUNNING since at_usec; may be left out when FINISHED of the same run is in the same commit */
+        RECORD_STARTED,   /* RUNNING since at_usec; may be left out when FINISHED of the same run is in the
+                             same commit */
         RECORD_REQUEUED,  /* PENDING again, run.attempt is over */
         RECORD_FINISHED,  /* status is final; result is NULL for a job that was cancelled before it ran */
         RECORD_CANCEL,    /* a cancel was asked for and is not confirmed yet */

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Jobs from acceptance to the executor's door, and their end: the queue, and what is written when. */
+
+#include <syslog.h>
+
+#include "mesh/internal.h"
+
+struct mesh_job *job_find(struct mesh *mesh, const struct uuid *id) {
+        return MAP_GET(&mesh->jobs, id, sizeof(*id), struct mesh_job, by_id);
+}
+
+/* Counts what the world is told of: PENDING and RUNNING. */
+static bool state_is_pending(enum job_state state) {
+        return state == JOB_STATE_QUEUED || state == JOB_STATE_ASSIGNING || state == JOB_STATE_SENT;
+}
+
+static bool state_is_in_hand(enum job_state state) {
+        return state == JOB_STATE_ASSIGNING || state == JOB_STATE_SENT || state == JOB_STATE_RUNNING;
+}
+
+static void count_state(struct mesh *mesh, enum job_state state, int change) {
+        if (state_is_pending(state))
+                mesh->n_queued += (size_t) change;
+        if (state_is_in_hand(state))
+                mesh->n_in_hand += (size_t) change;
+        if (state == JOB_STATE_RUNNING)
+                mesh->n_running += (size_t) change;
+}
+
+/* From each state, those that may follow. QUEUED to SENT: a job that starts at once with its acceptance. */
+static const unsigned state_successors[_JOB_STATE_MAX] = {
+        [JOB_STATE_QUEUED] = 1u << JOB_STATE_ASSIGNING | 1u << JOB_STATE_SENT | 1u << JOB_STATE_ENDED,
+        [JOB_STATE_ASSIGNING] = 1u << JOB_STATE_SENT | 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
+        [JOB_STATE_SENT] = 1u << JOB_STATE_RUNNING | 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
+        [JOB_STATE_RUNNING] = 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
+        [JOB_STATE_ENDED] = 0,
+};
+
+/* The one place where a job changes its state: keeps counts and lists in step. */
+void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
+        assert(state_successors[job->state] & (1u << state));
+
+        count_state(mesh, job->state, -1);
+        count_state(mesh, state, +1);
+        list_remove(&job->queue_link);
+        if (state_is_in_hand(state) && !list_is_linked(&job->hand_link))
+                list_append(&mesh->in_hand, &job->hand_link);
+        if (!state_is_in_hand(state))
+                list_remove(&job->hand_link);
+        if (state != JOB_STATE_RUNNING)
+                list_remove(&job->started_link);
+        job->state = state;
+}
+
+static int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **ret) {
+        struct mesh_job *job = calloc(1, sizeof(*job));
+        int r;
+
+        if (!job)
+                return -ENOMEM;
+
+        job->spec = job_spec_ref(spec);
+        job->state = JOB_STATE_QUEUED;
+        job->run = (struct run_id){ .job = spec->id, .epoch = 1 };
+        r = map_add(&mesh->jobs, &job->by_id, &job->spec->id, sizeof(job->spec->id));
+        if (r < 0) {
+                job_spec_unref(job->spec);
+                free(job);
+                return r;
+        }
+        mesh->n_jobs++;
+        count_state(mesh, job->state, +1);
+
+        *ret = job;
+        return 0;
+}
+
+struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
+        if (!job)
+                return NULL;
+
+        count_state(mesh, job->state, -1);
+        mesh->n_jobs--;
+        map_remove(&mesh->jobs, &job->by_id);
+        list_remove(&job->queue_link);
+        list_remove(&job->hand_link);
+        list_remove(&job->started_link);
+        list_remove(&job->retry_link);
+        job_spec_unref(job->spec);
+        job_result_unref(job->result);
+        free(job);
+        return NULL;
+}
+
+/* A record about this job as it is now. */
+struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum record_type type) {
+        struct record *record = record_batch_add(batch, type);
+
+        if (!record)
+                return NULL;
+        record->run = job->run;
+        record->spec = job_spec_ref(job->spec);
+        record->executor = job->executor;
+        return record;
+}
+
+/* Whether a slot may be filled at all now. */
+bool jobs_may_start(const struct mesh *mesh) {
+        return mesh->working && mesh->executor_connected && !mesh->draining && !mesh->store_failing &&
+               !mesh->rival.elder;
+}
+
+static size_t hand_limit(const struct mesh *mesh) {
+        size_t prefetch = 0;
+
+        if (mesh->config.slots == 0)
+                return 0;
+        if (mesh->run_average_usec > 0)
+                prefetch = MIN(
+                        mesh->config.slots * PREFETCH_USEC / mesh->run_average_usec, (usec_t) PREFETCH_MAX);
+        return mesh->config.slots + prefetch;
+}
+
+/* The attempt begins on paper: from here on the job is this executor's. */
+static void begin_attempt(struct mesh *mesh, struct mesh_job *job) {
+        job->run.attempt++;
+        job->executor = mesh->executor;
+        job->started_at = 0;
+}
+
+void job_send(struct mesh *mesh, struct mesh_job *job) {
+        if (job->state != JOB_STATE_SENT)
+                job_enter(mesh, job, JOB_STATE_SENT);
+        /* When it cannot be taken now the connection is about to be lost, and the next one begins by
+         * comparing what each side has. */
+        (void) mesh->ops.start(mesh->userdata, &job->run, job->spec);
+}
+
+static int check_submission(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs) {
+        if (mesh->rival.elder)
+                return MESH_DUPLICATE;
+        if (mesh->draining)
+                return MESH_DRAINING;
+        if (mesh->store_failing)
+                return MESH_STORE_FAILING;
+        if (n_specs > mesh->config.queue_max || mesh->n_jobs > mesh->config.queue_max - n_specs)
+                return MESH_QUEUE_FULL;
+
+        for (size_t i = 0; i < n_specs; i++)
+                if (specs[i]->target_node_id && !streq(specs[i]->target_node_id, mesh->config.node_id))
+                        return MESH_NOT_HERE;
+        return MESH_ACCEPTED;
+}
+
+static void drop_batch_jobs(struct mesh *mesh, struct record_batch *batch) {
+        for (size_t i = 0; i < batch->n_records; i++)
+                job_free(mesh, job_find(mesh, &batch->records[i].run.job));
+}
+
+int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        size_t free_slots = 0;
+        int r;
+
+        r = check_submission(mesh, specs, n_specs);
+        if (r != MESH_ACCEPTED)
+                return r;
+
+        r = record_batch_new(n_specs, &batch);
+        if (r < 0)
+                return r;
+        batch->owner = tag;
+        batch->urgent = true;
+
+        /* What finds a free slot begins with its acceptance: one commit for both, and the start may overlap
+         * it. */
+        if (jobs_may_start(mesh) && list_is_empty(&mesh->queue) && mesh->n_in_hand < mesh->config.slots)
+                free_slots = mesh->config.slots - mesh->n_in_hand;
+
+        for (size_t i = 0; i < n_specs; i++) {
+                struct mesh_job *job;
+
+                r = job_new(mesh, specs[i], &job);
+                if (r < 0) {
+                        drop_batch_jobs(mesh, batch);
+                        return r == -EEXIST ? MESH_ID_TAKEN : r;
+                }
+                if (i < free_slots)
+                        begin_attempt(mesh, job);
+                if (!job_record(job, batch, RECORD_ACCEPTED)) {
+                        job_free(mesh, job);
+                        drop_batch_jobs(mesh, batch);
+                        return -ENOMEM;
+                }
+                batch->records[i].at_usec = specs[i]->created_at;
+        }
+
+        mesh_write(mesh, TAKE_PTR(batch));
+        for (size_t i = 0; i < MIN(n_specs, free_slots); i++)
+                job_send(mesh, job_find(mesh, &specs[i]->id));
+        mesh->ops.status_changed(mesh->userdata);
+        return MESH_ACCEPTED;
+}
+
+int mesh_restore(
+        struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
+        bool in_executor, const struct uuid *executor, usec_t started_at, bool cancel_requested) {
+        struct mesh_job *job;
+        int r;
+
+        assert(!mesh->working);
+
+        r = job_new(mesh, spec, &job);
+        if (r < 0)
+                return r;
+        job->durable = true;
+        job->run = *run;
+        job->cancel_requested = cancel_requested;
+        if (!in_executor) {
+                list_append(&mesh->queue, &job->queue_link);
+                return 0;
+        }
+
+        job->executor = *executor;
+        job_enter(mesh, job, JOB_STATE_SENT);
+        if (status == JOB_RUNNING) {
+                job->started_at = started_at;
+                job_enter(mesh, job, JOB_STATE_RUNNING);
+        }
+        return 0;
+}
+
+/* Gives free slots, and a few places beyond them, to the head of the queue. The attempts travel to the disk
+ * together; they are in a hurry only when a slot stands empty. */
+void jobs_schedule(struct mesh *mesh) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct mesh_job *job;
+        size_t limit = hand_limit(mesh);
+
+        if (!jobs_may_start(mesh) || list_is_empty(&mesh->queue) || mesh->n_in_hand >= limit)
+                return;
+        if (record_batch_new(limit - mesh->n_in_hand, &batch) < 0)
+                return; /* the next event tries again */
+        batch->urgent = mesh->n_in_hand < mesh->config.slots;
+
+        while (mesh->n_in_hand < limit && (job = LIST_FIRST(&mesh->queue, struct mesh_job, queue_link))) {
+                begin_attempt(mesh, job);
+                if (!job_record(job, batch, RECORD_ASSIGNED)) {
+                        job->run.attempt--;
+                        break;
+                }
+                job_enter(mesh, job, JOB_STATE_ASSIGNING);
+        }
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* Back to the head of the queue: the attempt is over, or never began. */
+void job_requeue(struct mesh *mesh, struct mesh_job *job) {
+        job_enter(mesh, job, JOB_STATE_QUEUED);
+        job->started_at = 0;
+        job->executor = UUID_NULL;
+        if (job->durable)
+                list_prepend(&mesh->queue, &job->queue_link);
+}
+
+static void write_end(struct mesh *mesh, struct mesh_job *job) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+
+        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_FINISHED))) {
+                list_append(&mesh->unsaved, &job->retry_link);
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+                return;
+        }
+        record->status = job->final_status;
+        record->result = job->result ? job_result_ref(job->result) : NULL;
+        record->error_message = job->error_message;
+        record->at_usec = job->result && job->result->finished_at > 0
+                                  ? job->result->finished_at
+                                  : mesh->ops.now_realtime(mesh->userdata);
+        /* While more work waits nobody gains from a commit of this one alone. */
+        batch->urgent = job->awaited || job->cancel_requested || list_is_empty(&mesh->queue);
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* Takes the result's reference. */
+void job_finish(
+        struct mesh *mesh, struct mesh_job *job, enum job_status status, struct job_result *result,
+        const char *error_message) {
+        job_enter(mesh, job, JOB_STATE_ENDED);
+        job->final_status = status;
+        job->result = result;
+        job->error_message = error_message;
+        write_end(mesh, job);
+}
+
+void jobs_retry_unsaved(struct mesh *mesh) {
+        struct mesh_job *job;
+
+        LIST_FOREACH(&mesh->unsaved, job, struct mesh_job, retry_link) {
+                list_remove(&job->retry_link);
+                write_end(mesh, job);
+        }
+        jobs_schedule(mesh);
+}
+
+static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (error < 0) {
+                /* Nobody was told that it exists. */
+                if (job->state == JOB_STATE_SENT || job->state == JOB_STATE_RUNNING)
+                        mesh->ops.kill(mesh->userdata, &job->run);
+                if (job->state == JOB_STATE_ENDED)
+                        mesh->ops.release(mesh->userdata, &job->run);
+                job_free(mesh, job);
+                return;
+        }
+
+        job->durable = true;
+        if (job->state != JOB_STATE_QUEUED)
+                return;
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+        else
+                list_append(&mesh->queue, &job->queue_link);
+}
+
+static void assigned_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (job->state != JOB_STATE_ASSIGNING)
+                return;
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+        else if (error < 0 || !jobs_may_start(mesh) || !uuid_equal(&job->executor, &mesh->executor))
+                job_requeue(mesh, job);
+        else
+                job_send(mesh, job);
+}
+
+static void finished_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (job->state != JOB_STATE_ENDED)
+                return;
+        if (error < 0) {
+                /* The executor keeps the result, and so do we, until there is room. */
+                if (!list_is_linked(&job->retry_link))
+                        list_append(&mesh->unsaved, &job->retry_link);
+                return;
+        }
+
+        if (job->run.attempt > 0)
+                mesh->ops.release(mesh->userdata, &job->run);
+        mesh->ops.job_finished(mesh->userdata, job->spec, job->final_status);
+        job_free(mesh, job);
+}
+
+/* What the outcome of one record means for its job; the job may be gone by then. */
+static void record_written(struct mesh *mesh, const struct record *record, int error) {
+        struct mesh_job *job = record->spec ? job_find(mesh, &record->run.job) : NULL;
+
+        if (!job)
+                return;
+
+        switch (record->type) {
+        case RECORD_ACCEPTED:
+                accepted_written(mesh, job, error);
+                break;
+        case RECORD_ASSIGNED:
+                if (run_id_equal(&record->run, &job->run))
+                        assigned_written(mesh, job, error);
+                break;
+        case RECORD_FINISHED:
+                finished_written(mesh, job, error);
+                break;
+        case RECORD_STARTED:
+        case RECORD_REQUEUED:
+        case RECORD_CANCEL:
+                /* Their loss costs nothing: the resynchronisation after a restart finds it out again. */
+        case RECORD_PEER:
+        case RECORD_PEER_GONE:
+                break;
+        }
+}
+
+void mesh_written(struct mesh *mesh, struct record_batch *batch, int error) {
+        bool submission = batch->n_records > 0 && batch->records[0].type == RECORD_ACCEPTED;
+
+        assert(mesh->n_batches > 0);
+        mesh->n_batches--;
+        /* In reverse, a batch of assignments that failed comes back to the head of the queue in its old
+         * order. */
+        if (error < 0 && !submission)
+                for (size_t i = batch->n_records; i > 0; i--)
+                        record_written(mesh, &batch->records[i - 1], error);
+        else
+                for (size_t i = 0; i < batch->n_records; i++)
+                        record_written(mesh, &batch->records[i], error);
+
+        if (submission)
+                mesh->ops.accepted(mesh->userdata, batch->owner, error);
+        record_batch_free(batch);
+        if (error == 0)
+                jobs_schedule(mesh);
+        else
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}

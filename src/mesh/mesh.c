@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Life of the mind, its one timer, and what it says of itself. */
+
+#include <stdio.h>
+#include <syslog.h>
+
+#include "mesh/internal.h"
+
+usec_t mesh_now(const struct mesh *mesh) {
+        return mesh->ops.now(mesh->userdata);
+}
+
+int mesh_new(
+        const struct mesh_config *config, const struct mesh_ops *ops, void *userdata, struct mesh **ret) {
+        struct mesh *mesh = calloc(1, sizeof(*mesh));
+
+        if (!mesh)
+                return -ENOMEM;
+
+        mesh->config = *config;
+        mesh->ops = *ops;
+        mesh->userdata = userdata;
+        mesh->started_usec = mesh_now(mesh);
+        list_init(&mesh->queue);
+        list_init(&mesh->in_hand);
+        list_init(&mesh->started);
+        list_init(&mesh->unsaved);
+        mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
+                mesh->retry_due = mesh->timer_at = USEC_INFINITY;
+
+        *ret = mesh;
+        return 0;
+}
+
+struct mesh *mesh_free(struct mesh *mesh) {
+        struct mesh_job *job;
+        struct peer *peer;
+
+        if (!mesh)
+                return NULL;
+
+        MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
+                job_free(mesh, job);
+        MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
+                peer_free(mesh, peer);
+        free(mesh);
+        return NULL;
+}
+
+void mesh_start(struct mesh *mesh) {
+        mesh->working = true;
+        hello_begin(mesh, 3);
+        hello_send(mesh);
+        mesh->peers_due = usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec);
+        jobs_schedule(mesh);
+        mesh_arm(mesh);
+}
+
+/* The earliest of all that is due decides when the timer runs; it is set anew only when that changes. */
+void mesh_arm(struct mesh *mesh) {
+        usec_t at = mesh->heartbeat_due;
+
+        at = MIN(at, mesh->hello_due);
+        at = MIN(at, mesh->peers_due);
+        at = MIN(at, mesh->answers_due);
+        at = MIN(at, mesh->started_due);
+        at = MIN(at, mesh->retry_due);
+        if (!mesh->working || at == mesh->timer_at)
+                return;
+
+        mesh->timer_at = at;
+        mesh->ops.set_timer(mesh->userdata, at);
+}
+
+static bool take_due(usec_t *due, usec_t now) {
+        if (*due > now)
+                return false;
+        *due = USEC_INFINITY;
+        return true;
+}
+
+void mesh_timer_due(struct mesh *mesh) {
+        usec_t now = mesh_now(mesh);
+
+        /* Silence that we slept through is not the peers' (Lifeguard, arXiv 1707.00788). */
+        if (mesh->timer_at != USEC_INFINITY && now > usec_add(mesh->timer_at, PAUSE_USEC))
+                mesh->judge_after_usec = usec_add(now, mesh->config.heartbeat_interval_usec * 2);
+        mesh->timer_at = USEC_INFINITY;
+
+        if (take_due(&mesh->hello_due, now))
+                hello_send(mesh);
+        if (take_due(&mesh->heartbeat_due, now))
+                heartbeat_send(mesh);
+        if (take_due(&mesh->answers_due, now))
+                peers_send_answers(mesh);
+        if (take_due(&mesh->peers_due, now)) {
+                peers_check(mesh);
+                peers_rival_check(mesh);
+        }
+        if (take_due(&mesh->started_due, now))
+                runs_write_started(mesh);
+        if (take_due(&mesh->retry_due, now))
+                jobs_retry_unsaved(mesh);
+        mesh_arm(mesh);
+}
+
+/* Hands a batch to the store; an empty one is dropped. */
+void mesh_write(struct mesh *mesh, struct record_batch *batch) {
+        if (batch->n_records == 0) {
+                record_batch_free(batch);
+                return;
+        }
+        mesh->n_batches++;
+        mesh->ops.store(mesh->userdata, batch);
+}
+
+enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason) {
+        const char *reason = NULL;
+        enum node_status status;
+
+        if (mesh->rival.elder) {
+                status = NODE_FAILED;
+                reason = "another node with the same id is running";
+        } else if (mesh->store_failing) {
+                status = NODE_FAILED;
+                reason = mesh->store_reason;
+        } else if (mesh->draining) {
+                status = NODE_DRAINING;
+                reason = "the node is being drained";
+        } else
+                status = mesh->n_running > 0 ? NODE_BUSY : NODE_IDLE;
+
+        if (ret_reason)
+                *ret_reason = reason;
+        return status;
+}
+
+void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
+        *ret = (struct mesh_state){
+                .slots = mesh->config.slots,
+                .running = (unsigned) mesh->n_running,
+                .queued = (unsigned) mesh->n_queued,
+                .n_peers = (unsigned) mesh->n_peers,
+                .incarnation = mesh->config.incarnation,
+                .executor_connected = mesh->executor_connected,
+        };
+        ret->status = mesh_status(mesh, &ret->status_reason);
+}
+
+void mesh_foreach_peer(
+        struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata) {
+        struct peer *peer;
+
+        MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
+                function(userdata, &peer->public);
+}
+
+void mesh_store_health(struct mesh *mesh, int error, const char *reason) {
+        bool failing = error < 0;
+
+        if (failing)
+                (void) snprintf(
+                        mesh->store_reason, sizeof(mesh->store_reason), "%s",
+                        reason ? reason : "the database cannot be written");
+        if (failing == mesh->store_failing)
+                return;
+
+        mesh->store_failing = failing;
+        if (failing)
+                mesh->ops.notice(mesh->userdata, LOG_ERR, mesh->store_reason);
+        else {
+                mesh->ops.notice(mesh->userdata, LOG_NOTICE, "the database can be written again");
+                jobs_retry_unsaved(mesh);
+                jobs_schedule(mesh);
+        }
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}
+
+void mesh_set_slots(struct mesh *mesh, unsigned slots) {
+        mesh->config.slots = slots;
+        jobs_schedule(mesh);
+        mesh_arm(mesh);
+}
+
+void mesh_set_intervals(struct mesh *mesh, usec_t heartbeat_interval_usec, usec_t peer_timeout_usec) {
+        mesh->config.heartbeat_interval_usec = heartbeat_interval_usec;
+        mesh->config.peer_timeout_usec = peer_timeout_usec;
+        if (!mesh->working)
+                return;
+        mesh->heartbeat_due = mesh->peers_due = mesh_now(mesh);
+        mesh_arm(mesh);
+}
+
+void mesh_network_changed(struct mesh *mesh) {
+        if (!mesh->working || mesh->stopping)
+                return;
+        hello_begin(mesh, 2);
+        mesh->hello_due = mesh_now(mesh);
+        mesh_arm(mesh);
+}
+
+bool mesh_is_idle(const struct mesh *mesh) {
+        return mesh->n_in_hand == 0 && mesh->n_batches == 0 && list_is_empty(&mesh->unsaved);
+}

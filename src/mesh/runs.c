@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Runs: what the executor reports, what is compared after a connection was lost, and how a run is ended
+ * early. */
+
+#include "mesh/internal.h"
+
+static void write_one(struct mesh *mesh, struct mesh_job *job, enum record_type type, bool urgent) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+
+        /* Out of memory: such a record is a hint for after a restart, and not worth more. */
+        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, type)))
+                return;
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        batch->urgent = urgent;
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* The job of this very run, or NULL: what is told about another attempt is history. */
+static struct mesh_job *job_of_run(struct mesh *mesh, const struct run_id *run) {
+        struct mesh_job *job = job_find(mesh, &run->job);
+
+        return job && run_id_equal(&job->run, run) ? job : NULL;
+}
+
+static void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at) {
+        job_enter(mesh, job, JOB_STATE_RUNNING);
+        job->started_at = started_at;
+        list_append(&mesh->started, &job->started_link);
+        if (mesh->started_due == USEC_INFINITY)
+                mesh->started_due = usec_add(mesh_now(mesh), STARTED_DELAY_USEC);
+}
+
+void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {
+        struct mesh_job *job = job_of_run(mesh, run);
+
+        if (!job || job->state != JOB_STATE_SENT)
+                return;
+        run_began(mesh, job, started_at);
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}
+
+/* Writes those down that still run; most short ones have ended meanwhile and need no record of their start.
+ */
+void runs_write_started(struct mesh *mesh) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct mesh_job *job;
+
+        if (list_is_empty(&mesh->started))
+                return;
+        if (record_batch_new(1, &batch) < 0) {
+                mesh->started_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+                return;
+        }
+
+        LIST_FOREACH(&mesh->started, job, struct mesh_job, started_link) {
+                struct record *record = job_record(job, batch, RECORD_STARTED);
+
+                if (!record)
+                        break;
+                record->at_usec = job->started_at;
+                list_remove(&job->started_link);
+        }
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+static void update_average(struct mesh *mesh, usec_t duration_usec) {
+        usec_t duration = MAX(duration_usec, (usec_t) 1);
+
+        mesh->run_average_usec =
+                mesh->run_average_usec == 0 ? duration : (mesh->run_average_usec * 7 + duration) / 8;
+}
+
+/* What a result means for its job. Takes the reference. */
+static void conclude(struct mesh *mesh, struct mesh_job *job, struct job_result *result) {
+        bool ran = result->started_at > 0;
+
+        if (result->outcome == RUN_LOST && job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, result, "cancelled; the executor no longer had it");
+        else if (result->outcome == RUN_KILLED && job->cancel_requested)
+                job_finish(
+                        mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
+        else if (result->outcome == RUN_KILLED && !ran) {
+                /* Handed back by a node that drains. */
+                job_requeue(mesh, job);
+                mesh->ops.release(mesh->userdata, &result->run);
+                write_one(mesh, job, RECORD_REQUEUED, false);
+                job_result_unref(result);
+        } else if (result->outcome == RUN_KILLED)
+                job_finish(
+                        mesh, job, JOB_FAILED, result,
+                        "killed, since the node was stopped while the job ran");
+        else
+                job_finish(mesh, job, job_result_status(result), result, NULL);
+}
+
+void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
+        struct mesh_job *job = job_of_run(mesh, &result->run);
+
+        if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+                /* An end that is on its way to the disk is told again after a reconnect; it is released when
+                 * it is durable. Anything else is of a job that has ended here, or that nobody was told of.
+                 */
+                if (!job || job->state != JOB_STATE_ENDED)
+                        mesh->ops.release(mesh->userdata, &result->run);
+                job_result_unref(result);
+                return;
+        }
+
+        if (result->outcome == RUN_EXITED)
+                update_average(mesh, result->duration_usec);
+        conclude(mesh, job, result);
+        jobs_schedule(mesh);
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}
+
+void mesh_executor_lost(struct mesh *mesh) {
+        mesh->executor_connected = false;
+        mesh->ops.status_changed(mesh->userdata);
+}
+
+/* A run that the executor has: is it still wanted? */
+static void compare_known(struct mesh *mesh, const struct mesh_known_run *known) {
+        struct mesh_job *job = job_of_run(mesh, &known->run);
+
+        if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+                /* Of an end the exited event follows, and is answered with a release. */
+                if (!known->ended)
+                        mesh->ops.kill(mesh->userdata, &known->run);
+                return;
+        }
+
+        job->seen = true;
+        if (known->started && job->state == JOB_STATE_SENT)
+                run_began(mesh, job, known->started_at);
+        if (job->cancel_requested && !known->ended)
+                mesh->ops.kill(mesh->userdata, &known->run);
+}
+
+static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its executor has ended");
+        else if (job->state == JOB_STATE_RUNNING)
+                job_finish(
+                        mesh, job, JOB_FAILED, NULL,
+                        "lost: the executor ended while the job ran, and the job with it");
+        else {
+                job_requeue(mesh, job);
+                write_one(mesh, job, RECORD_REQUEUED, false);
+        }
+}
+
+/* A job that we gave to an executor, and that this one does not have. */
+static void compare_missing(struct mesh *mesh, struct mesh_job *job) {
+        bool same_executor = uuid_equal(&job->executor, &mesh->executor);
+
+        /* The same process forgets nothing before it is told to: the start never reached it. */
+        if (same_executor && job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+        else if (same_executor && !mesh->draining && job->state == JOB_STATE_SENT)
+                job_send(mesh, job);
+        else
+                conclude_lost(mesh, job);
+}
+
+void mesh_executor_synchronised(
+        struct mesh *mesh, const struct uuid *instance, const struct mesh_known_run *runs, size_t n_runs) {
+        struct mesh_job *job;
+        struct list missing;
+
+        mesh->executor = *instance;
+        mesh->executor_connected = true;
+
+        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
+                job->seen = false;
+        for (size_t i = 0; i < n_runs; i++)
+                compare_known(mesh, &runs[i]);
+
+        /* Last assigned first, so that what comes back to the head of the queue keeps its order. */
+        list_init(&missing);
+        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link) {
+                if (job->seen || job->state == JOB_STATE_ASSIGNING)
+                        continue;
+                list_remove(&job->hand_link);
+                list_prepend(&missing, &job->hand_link);
+        }
+        while ((job = LIST_FIRST(&missing, struct mesh_job, hand_link))) {
+                list_remove(&job->hand_link);
+                list_append(&mesh->in_hand, &job->hand_link);
+                compare_missing(mesh, job);
+        }
+
+        jobs_schedule(mesh);
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}
+
+int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
+        struct mesh_job *job = job_find(mesh, id);
+
+        if (!job)
+                return MESH_CANCEL_UNKNOWN;
+        job->awaited = true;
+        if (job->cancel_requested || job->state == JOB_STATE_ENDED)
+                return MESH_CANCEL_STARTED;
+
+        job->cancel_requested = true;
+        switch (job->state) {
+        case JOB_STATE_QUEUED:
+                /* One whose acceptance or assignment is still on its way ends when that has arrived. */
+                if (job->durable)
+                        job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+                break;
+        case JOB_STATE_SENT:
+        case JOB_STATE_RUNNING:
+                write_one(mesh, job, RECORD_CANCEL, true);
+                mesh->ops.kill(mesh->userdata, &job->run);
+                break;
+        case JOB_STATE_ASSIGNING:
+        case JOB_STATE_ENDED:
+        case _JOB_STATE_MAX:
+                break;
+        }
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+        return MESH_CANCEL_STARTED;
+}
+
+bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
+        struct mesh_job *job = job_find(mesh, id);
+
+        if (!job)
+                return false;
+        job->awaited = true;
+        return true;
+}
+
+bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret) {
+        struct mesh_job *job = job_find(mesh, id);
+
+        if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING))
+                return false;
+        *ret = job->run;
+        return true;
+}
+
+void mesh_drain(struct mesh *mesh) {
+        struct mesh_job *job;
+
+        if (mesh->draining)
+                return;
+        mesh->draining = true;
+        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
+                if (job->state == JOB_STATE_SENT)
+                        mesh->ops.kill(mesh->userdata, &job->run);
+        if (mesh->working)
+                heartbeat_send(mesh);
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}
+
+void mesh_kill_all(struct mesh *mesh) {
+        struct mesh_job *job;
+
+        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
+                if (job->state != JOB_STATE_ASSIGNING)
+                        mesh->ops.kill(mesh->userdata, &job->run);
+}
