@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "wire/codec.h"
+
+#include <string.h>
+
+#include "mesh.pb-c.h"
+#include "util/macros.h"
+#include "util/utf8.h"
+
+/* The end of the year 9999: the last second that RFC 3339 can write. */
+#define TIMESTAMP_SECONDS_MAX INT64_C(253402300799)
+#define NSEC_PER_USEC 1000
+#define NSEC_PER_SEC 1000000000
+
+/* What one datagram may cost to unpack. A rich message takes 13 KiB, and hundreds of empty map entries or unknown
+ * fields some 64 KiB; hundreds of submessages that are merged into one would take more, and are refused. */
+#define ARENA_SIZE (96u * 1024)
+
+/* Memory for one decode: handed out from the front, given back all at once by leaving the function. */
+struct arena {
+        ProtobufCAllocator allocator;
+        size_t used;
+        _Alignas(max_align_t) uint8_t bytes[ARENA_SIZE];
+};
+
+static void *arena_allocate(void *userdata, size_t size) {
+        struct arena *arena = userdata;
+        const size_t alignment = _Alignof(max_align_t);
+
+        if (size > ARENA_SIZE - arena->used)
+                return NULL;
+        void *block = arena->bytes + arena->used;
+        arena->used = MIN((arena->used + size + alignment - 1) / alignment * alignment, (size_t) ARENA_SIZE);
+        return block;
+}
+
+static void arena_free(void *userdata, void *block) {
+}
+
+static void arena_init(struct arena *arena) {
+        arena->allocator =
+                (ProtobufCAllocator){ .alloc = arena_allocate, .free = arena_free, .allocator_data = arena };
+        arena->used = 0;
+}
+
+/* Everything that the generated structs only point to. */
+struct encoding {
+        Mesh__MeshMessage message;
+        Mesh__NodeInfo info;
+        Google__Protobuf__Timestamp timestamp, last_heartbeat;
+        Mesh__NodeInfo__MetadataEntry entries[METADATA_MAX];
+        Mesh__NodeInfo__MetadataEntry *entry_pointers[METADATA_MAX];
+};
+
+/* protobuf-c has no const; the packer changes nothing. */
+static char *unconst(const char *text) {
+        return (char *) text;
+}
+
+static ProtobufCBinaryData nonce_to_binary(bool present, const uint8_t nonce[static NONCE_SIZE]) {
+        return present ? (ProtobufCBinaryData){ .len = NONCE_SIZE, .data = (uint8_t *) nonce }
+                       : (ProtobufCBinaryData){ 0 };
+}
+
+/* The field for a time, in the given room; no field at all for a time that is not known. */
+static Google__Protobuf__Timestamp *timestamp_from_usec(usec_t usec, Google__Protobuf__Timestamp *room) {
+        if (usec == 0)
+                return NULL;
+        google__protobuf__timestamp__init(room);
+        room->seconds = (int64_t) MIN(usec / USEC_PER_SEC, (usec_t) TIMESTAMP_SECONDS_MAX);
+        room->nanos = (int32_t) (usec % USEC_PER_SEC) * NSEC_PER_USEC;
+        return room;
+}
+
+static void encoding_fill_info(struct encoding *encoding, const struct node_info *info) {
+        Mesh__NodeInfo *out = &encoding->info;
+
+        mesh__node_info__init(out);
+        out->node_id = unconst(info->node_id);
+        out->address = unconst(info->address);
+        out->status = (Mesh__NodeStatus) info->status;
+        out->last_heartbeat = timestamp_from_usec(info->last_heartbeat_usec, &encoding->last_heartbeat);
+        out->version = unconst(info->version);
+        out->node_port = info->node_port;
+        out->slots = info->slots;
+        out->running = info->running;
+        out->queued = info->queued;
+        out->heartbeat_interval_usec = info->heartbeat_interval_usec;
+        out->uptime_usec = info->uptime_usec;
+
+        out->n_metadata = MIN(info->n_metadata, (size_t) METADATA_MAX);
+        out->metadata = encoding->entry_pointers;
+        for (size_t i = 0; i < out->n_metadata; i++) {
+                mesh__node_info__metadata_entry__init(&encoding->entries[i]);
+                encoding->entries[i].key = unconst(info->metadata[i].key);
+                encoding->entries[i].value = unconst(info->metadata[i].value);
+                encoding->entry_pointers[i] = &encoding->entries[i];
+        }
+}
+
+static void encoding_fill(struct encoding *encoding, const struct mesh_message *message) {
+        Mesh__MeshMessage *out = &encoding->message;
+
+        mesh__mesh_message__init(out);
+        out->type = (Mesh__MessageType) message->type;
+        out->timestamp = timestamp_from_usec(message->timestamp_usec, &encoding->timestamp);
+        out->sender_node_id = unconst(message->sender_node_id);
+        out->incarnation = message->incarnation;
+        out->sequence = message->sequence;
+        out->instance = message->instance;
+        out->known_incarnation = message->known_incarnation;
+        out->nonce = nonce_to_binary(message->has_nonce, message->nonce);
+        out->echo = nonce_to_binary(message->has_echo, message->echo);
+        if (message->has_node_info) {
+                encoding_fill_info(encoding, &message->node_info);
+                out->payload_case = MESH__MESH_MESSAGE__PAYLOAD_NODE_INFO;
+                out->node_info = &encoding->info;
+        }
+}
+
+/* The most bytes of padding that fit into room together with their own tag and length. The length takes a
+ * second byte from 128 on, so that one or two bytes can stay free. */
+static size_t padding_size(size_t room) {
+        if (room < 3)
+                return 0;
+        return room - 2 <= 127 ? room - 2 : MAX(room - 3, (size_t) 127);
+}
+
+int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]) {
+        static const uint8_t zeroes[DATAGRAM_MAX];
+        struct encoding encoding;
+
+        encoding_fill(&encoding, message);
+        size_t size = mesh__mesh_message__get_packed_size(&encoding.message);
+        /* Metadata is there to be shown: better a node without the last of it than no node. */
+        while (size > DATAGRAM_MAX && message->has_node_info && encoding.info.n_metadata > 0) {
+                encoding.info.n_metadata--;
+                size = mesh__mesh_message__get_packed_size(&encoding.message);
+        }
+        if (size > DATAGRAM_MAX)
+                return -EMSGSIZE;
+
+        if (pad)
+                encoding.message.padding = (ProtobufCBinaryData){
+                        .len = padding_size(DATAGRAM_MAX - size),
+                        .data = (uint8_t *) zeroes,
+                };
+        return (int) mesh__mesh_message__pack(&encoding.message, buffer);
+}
+
+static usec_t timestamp_to_usec(const Google__Protobuf__Timestamp *timestamp) {
+        if (!timestamp || timestamp->seconds < 0)
+                return 0;
+        usec_t seconds = (usec_t) MIN(timestamp->seconds, TIMESTAMP_SECONDS_MAX);
+        int32_t nanos = CLAMP(timestamp->nanos, 0, NSEC_PER_SEC - 1);
+        return seconds * USEC_PER_SEC + (usec_t) nanos / NSEC_PER_USEC;
+}
+
+static bool is_control_character(char c) {
+        return (unsigned char) c < 0x20 || c == 0x7f;
+}
+
+/* Text that will be shown to people: valid UTF-8 without control characters, so that a stranger's words
+ * cannot begin a line of their own in a log. -EBADMSG otherwise; -E2BIG with as many whole characters as max
+ * bytes hold. */
+static int copy_text(const char *from, size_t max, char *to) {
+        size_t size = strlen(from), copied = 0, length;
+
+        for (size_t i = 0; i < size; i += length) {
+                length = utf8_sequence(from + i, size - i);
+                if (length == 0 || is_control_character(from[i]))
+                        return -EBADMSG;
+                if (i + length <= max)
+                        copied = i + length;
+        }
+        memcpy(to, from, copied);
+        to[copied] = '\0';
+        return size > max ? -E2BIG : 0;
+}
+
+/* As copy_text(), but a text that is only too long is cut. */
+static int copy_text_or_cut(const char *from, size_t max, char *to) {
+        int r = copy_text(from, max, to);
+        return r == -E2BIG ? 0 : r;
+}
+
+static int copy_node_id(const char *from, char to[static NODE_ID_MAX + 1]) {
+        if (!node_id_is_valid(from))
+                return -EBADMSG;
+        strcpy(to, from); /* valid means that it fits */
+        return 0;
+}
+
+static int copy_nonce(const ProtobufCBinaryData *from, bool *ret_present, uint8_t to[static NONCE_SIZE]) {
+        *ret_present = from->len > 0;
+        if (from->len == 0)
+                return 0;
+        if (from->len != NONCE_SIZE)
+                return -EBADMSG;
+        memcpy(to, from->data, NONCE_SIZE);
+        return 0;
+}
+
+static struct metadata_entry *find_metadata(struct node_info *info, const char *key) {
+        for (size_t i = 0; i < info->n_metadata; i++)
+                if (streq(info->metadata[i].key, key))
+                        return &info->metadata[i];
+        return NULL;
+}
+
+/* As in every map of a message, the last entry of a key counts. */
+static int decode_metadata_entry(const Mesh__NodeInfo__MetadataEntry *from, struct node_info *info) {
+        struct metadata_entry entry;
+
+        int key_outcome = copy_text(from->key, METADATA_KEY_MAX, entry.key);
+        int value_outcome = copy_text(from->value, METADATA_VALUE_MAX, entry.value);
+        if (key_outcome == -EBADMSG || value_outcome == -EBADMSG)
+                return -EBADMSG;
+        if (key_outcome < 0 || value_outcome < 0 || entry.key[0] == '\0')
+                return 0;
+
+        struct metadata_entry *place = find_metadata(info, entry.key);
+        if (!place) {
+                if (info->n_metadata == METADATA_MAX)
+                        return 0;
+                place = &info->metadata[info->n_metadata++];
+        }
+        *place = entry;
+        return 0;
+}
+
+static enum node_status decode_node_status(Mesh__NodeStatus status) {
+        return (unsigned) status < _NODE_STATUS_MAX ? (enum node_status) status : NODE_UNKNOWN;
+}
+
+static int decode_node_info(const Mesh__NodeInfo *from, struct node_info *ret) {
+        int r;
+
+        r = copy_node_id(from->node_id, ret->node_id);
+        if (r < 0)
+                return r;
+        r = copy_text_or_cut(from->address, ADDRESS_TEXT_MAX, ret->address);
+        if (r < 0)
+                return r;
+        r = copy_text_or_cut(from->version, VERSION_TEXT_MAX, ret->version);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < from->n_metadata; i++) {
+                r = decode_metadata_entry(from->metadata[i], ret);
+                if (r < 0)
+                        return r;
+        }
+        if (from->node_port > UINT16_MAX)
+                return -EBADMSG;
+
+        ret->status = decode_node_status(from->status);
+        ret->last_heartbeat_usec = timestamp_to_usec(from->last_heartbeat);
+        ret->node_port = (uint16_t) from->node_port;
+        ret->slots = from->slots;
+        ret->running = from->running;
+        ret->queued = from->queued;
+        ret->heartbeat_interval_usec = from->heartbeat_interval_usec;
+        ret->uptime_usec = from->uptime_usec;
+        return 0;
+}
+
+static int decode_message(const Mesh__MeshMessage *from, struct mesh_message *ret) {
+        int r;
+
+        r = copy_node_id(from->sender_node_id, ret->sender_node_id);
+        if (r < 0)
+                return r;
+        r = copy_nonce(&from->nonce, &ret->has_nonce, ret->nonce);
+        if (r < 0)
+                return r;
+        r = copy_nonce(&from->echo, &ret->has_echo, ret->echo);
+        if (r < 0)
+                return r;
+        if (from->payload_case == MESH__MESH_MESSAGE__PAYLOAD_NODE_INFO) {
+                r = decode_node_info(from->node_info, &ret->node_info);
+                if (r < 0)
+                        return r;
+                ret->has_node_info = true;
+        }
+
+        ret->type = (enum message_type) from->type;
+        ret->timestamp_usec = timestamp_to_usec(from->timestamp);
+        ret->incarnation = from->incarnation;
+        ret->sequence = from->sequence;
+        ret->instance = from->instance;
+        ret->known_incarnation = from->known_incarnation;
+        return 0;
+}
+
+int mesh_message_decode(const void *data, size_t size, struct mesh_message *ret) {
+        struct arena arena;
+
+        *ret = (struct mesh_message){ 0 };
+        if (size > DATAGRAM_MAX)
+                return -EBADMSG;
+
+        arena_init(&arena);
+        Mesh__MeshMessage *message = mesh__mesh_message__unpack(&arena.allocator, size, data);
+        if (!message)
+                return -EBADMSG;
+        return decode_message(message, ret);
+}
