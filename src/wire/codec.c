@@ -12,8 +12,9 @@
 #define NSEC_PER_USEC 1000
 #define NSEC_PER_SEC 1000000000
 
-/* What one datagram may cost to unpack. A rich message takes 13 KiB, and hundreds of empty map entries or unknown
- * fields some 64 KiB; hundreds of submessages that are merged into one would take more, and are refused. */
+/* What one datagram may cost to unpack. A rich message takes 13 KiB, and hundreds of empty map entries or
+ * unknown fields some 64 KiB; hundreds of submessages that are merged into one would take more, and are
+ * refused. */
 #define ARENA_SIZE (96u * 1024)
 
 /* Memory for one decode: handed out from the front, given back all at once by leaving the function. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Protocol Buffers to plain structs and back; with executor-codec.h the only door to protobuf. Everything that
- * comes out of a decoder has been checked: lengths, UTF-8, enum ranges, ids. */
+/* Protocol Buffers to plain structs and back; with executor-codec.h the only door to protobuf. Everything
+ * that comes out of a decoder has been checked: lengths, UTF-8, enum ranges, ids. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,12 +10,12 @@
 
 #include "wire/message.h"
 
-/* Encodes into buffer. pad: fill up to DATAGRAM_MAX with the padding field, for a question (up to two bytes less
- * where the length of the field would take one byte more). Metadata that does not fit is left out, from the end;
- * -EMSGSIZE: the rest does not fit either. Returns the number of bytes, or a negative errno. */
+/* Encodes into buffer. pad: fill up to DATAGRAM_MAX with the padding field, for a question (up to two bytes
+ * less where the length of the field would take one byte more). Metadata that does not fit is left out, from
+ * the end; -EMSGSIZE: the rest does not fit either. Returns the number of bytes, or a negative errno. */
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]);
 
-/* -EBADMSG: not a valid message; *ret is then unspecified. Metadata beyond METADATA_MAX entries, or longer than
- * its limits, is left out; an address or a version that is too long is cut at a whole character; absurd times are
- * clamped to what can be written as a date; unknown fields are ignored. Allocates nothing. */
+/* -EBADMSG: not a valid message; *ret is then unspecified. Metadata beyond METADATA_MAX entries, or longer
+ * than its limits, is left out; an address or a version that is too long is cut at a whole character; absurd
+ * times are clamped to what can be written as a date; unknown fields are ignored. Allocates nothing. */
 int mesh_message_decode(const void *data, size_t size, struct mesh_message *ret);

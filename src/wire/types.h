@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The words that nodes, files and programs share: states and identifiers. The numbers of the enums are those of
- * proto/mesh.proto and are stored and sent; they never change. */
+/* The words that nodes, files and programs share: states and identifiers. The numbers of the enums are those
+ * of proto/mesh.proto and are stored and sent; they never change. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,9 +32,9 @@ enum job_status {
         _JOB_STATUS_MAX,
 };
 
-/* Which run of a job is meant: compared as the pair (epoch, attempt), so that what a lost run says later is known
- * to be late. The epoch grows when another node takes the job over, the attempt with each assignment; an attempt
- * of 0 is a job that was never assigned. */
+/* Which run of a job is meant: compared as the pair (epoch, attempt), so that what a lost run says later is
+ * known to be late. The epoch grows when another node takes the job over, the attempt with each assignment;
+ * an attempt of 0 is a job that was never assigned. */
 struct run_id {
         struct uuid job;
         uint64_t epoch;
