@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Every operation of the node, once, for all faces: who may, what happens, and the answer, which may come later.
- * The faces (REST, D-Bus) parse, call one of these, and format. Loop thread only.
+/* Every operation of the node, once, for all faces: who may, what happens, and the answer, which may come
+ * later. The faces (REST, D-Bus) parse, call one of these, and format. Loop thread only.
  *
- * An operation that answers later returns a call; its handler runs exactly once, unless the call is cancelled
- * first. It never runs before the function has returned. What a handler gets is valid until it returns. */
+ * An operation that answers later returns a call; its handler runs exactly once, unless the call is
+ * cancelled first. It never runs before the function has returned. What a handler gets is valid until it
+ * returns. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,28 +19,53 @@
 #include "wire/message.h"
 
 struct ops;
+struct mesh;
+struct executor_client;
+
+struct ops_config {
+        const char *node_id, *version, *address;
+        const struct metadata_entry *metadata;
+        size_t n_metadata;
+        const char *group; /* whose members may do everything; NULL: nobody's */
+};
+
+/* Borrows all that it is given; they outlive it. The parts behind it are set by ops_connect(), since they
+ * are told what happened by way of these operations, too. */
+int ops_new(const struct ops_config *config, sd_event *event, struct ops **ret);
+void ops_connect(struct ops *ops, struct mesh *mesh, struct store *store, struct executor_client *executor);
+struct ops *ops_free(struct ops *ops); /* returns NULL; accepts NULL. No call may be under way. */
+DEFINE_CLEANUP(struct ops *, ops_free)
+
+/* What the mind tells of; see struct mesh_ops. */
+void ops_accepted(struct ops *ops, void *tag, int error);
+void ops_job_finished(struct ops *ops, const struct uuid *id);
+void ops_runs_changed(struct ops *ops);
 
 #define OPS_WAIT_MAX_USEC (5 * USEC_PER_MINUTE)
-#define OPS_CALLS_MAX 4096u      /* under way at once, over all faces */
+#define OPS_CALLS_MAX 4096u /* under way at once, over all faces */
 #define OPS_LIST_DEFAULT 50u
 #define OPS_LIST_MAX STORE_LIST_MAX
 #define OPS_STREAM_PIECE (64u * 1024)
+#define OPS_CANCEL_WAIT_USEC                                                         \
+        USEC_PER_SEC /* then a cancel that is not confirmed is answered as under way \
+                      */
 
-/* Why something was not done. The names are stable: REST sends them as "code" (lower case), D-Bus as error names. */
+/* Why something was not done. The names are stable: REST sends them as "code" (lower case), D-Bus as error
+ * names. */
 enum problem_code {
         PROBLEM_NONE = 0,
-        PROBLEM_INVALID,          /* the request is wrong: 400 */
-        PROBLEM_FORBIDDEN,        /* 403 */
-        PROBLEM_NOT_FOUND,        /* 404 */
-        PROBLEM_TARGET_UNKNOWN,   /* target_node_id names no node that could run it: 422 */
-        PROBLEM_KEY_REUSED,       /* the Idempotency-Key came with another request before: 422 */
-        PROBLEM_QUEUE_FULL,       /* 429 */
-        PROBLEM_TOO_MANY_CALLS,   /* 429 */
-        PROBLEM_DRAINING,         /* 503 */
-        PROBLEM_STORAGE,          /* full or failing: 503 */
-        PROBLEM_DUPLICATE_NODE,   /* another live node has this one's id: 503 */
-        PROBLEM_GONE,             /* the output is no longer to be had: 410 */
-        PROBLEM_INTERNAL,         /* 500 */
+        PROBLEM_INVALID,        /* the request is wrong: 400 */
+        PROBLEM_FORBIDDEN,      /* 403 */
+        PROBLEM_NOT_FOUND,      /* 404 */
+        PROBLEM_TARGET_UNKNOWN, /* target_node_id names no node that could run it: 422 */
+        PROBLEM_KEY_REUSED,     /* the Idempotency-Key came with another request before: 422 */
+        PROBLEM_QUEUE_FULL,     /* 429 */
+        PROBLEM_TOO_MANY_CALLS, /* 429 */
+        PROBLEM_DRAINING,       /* 503 */
+        PROBLEM_STORAGE,        /* full or failing: 503 */
+        PROBLEM_DUPLICATE_NODE, /* another live node has this one's id: 503 */
+        PROBLEM_GONE,           /* the output is no longer to be had: 410 */
+        PROBLEM_INTERNAL,       /* 500 */
         _PROBLEM_CODE_MAX,
 };
 
@@ -50,7 +76,7 @@ struct problem {
         const char *field; /* static, or NULL */
         size_t index;      /* which job of the request */
         bool has_index;
-        char detail[256];  /* one line */
+        char detail[256]; /* one line */
 };
 
 /* Who asks. */
@@ -66,17 +92,17 @@ enum access {
         ACCESS_NONE = 0,
         ACCESS_READ_STATE = 1 << 0, /* node state, peers, a job's id, state, times: anybody on this host */
         ACCESS_SUBMIT = 1 << 1,
-        ACCESS_READ_ALL = 1 << 2,   /* command, env names, output of every job, not only one's own */
+        ACCESS_READ_ALL = 1 << 2, /* command, env names, output of every job, not only one's own */
 };
 
-/* root, the daemon's own user, group worker-mesh: everything; any other known user: READ_STATE. An unknown one:
- * nothing. *ret_reason says why not more, in one sentence (static). */
+/* root, the daemon's own user, group worker-mesh: everything; any other known user: READ_STATE. An unknown
+ * one: nothing. *ret_reason says why not more, in one sentence (static). */
 unsigned ops_access(const struct ops *ops, const struct caller *caller, const char **ret_reason);
 
 /* Whether the caller may see command and output of the job. */
 bool ops_may_read(const struct ops *ops, const struct caller *caller, const struct stored_job *job);
 
-struct ops_call; /* under way */
+struct ops_call;                             /* under way */
 void ops_call_cancel(struct ops_call *call); /* accepts NULL; the handler will not run */
 
 /* What became of a submission. */
@@ -84,16 +110,17 @@ struct ops_submitted {
         struct problem problem; /* code PROBLEM_NONE: accepted and durable, and the rest is valid */
         const struct uuid *ids; /* in order of the requests */
         size_t n_ids;
-        usec_t created_at;      /* of the first */
-        bool repeated;          /* an Idempotency-Key that was seen before: these are the first answer's jobs */
+        usec_t created_at; /* of the first */
+        bool repeated;     /* an Idempotency-Key that was seen before: these are the first answer's jobs */
 };
 typedef void (*ops_submitted_t)(void *userdata, const struct ops_submitted *answer);
 
-/* All of the requests or none. Checks each with job_request_check() and answers with index and field of the first
- * wrong one. idempotency_key: NULL for none. Copies what it needs. Immediate refusals come through the handler too.
- * Returns 0, or -ENOMEM. */
-int ops_submit(struct ops *ops, const struct caller *caller, const struct job_request *requests, size_t n_requests,
-               const char *idempotency_key, ops_submitted_t handler, void *userdata, struct ops_call **ret);
+/* All of the requests or none. Checks each with job_request_check() and answers with index and field of the
+ * first wrong one. idempotency_key: NULL for none. Copies what it needs. Immediate refusals come through the
+ * handler too. Returns 0, or -ENOMEM. */
+int ops_submit(
+        struct ops *ops, const struct caller *caller, const struct job_request *requests, size_t n_requests,
+        const char *idempotency_key, ops_submitted_t handler, void *userdata, struct ops_call **ret);
 
 struct ops_job {
         struct problem problem;
@@ -105,11 +132,13 @@ struct ops_job {
 typedef void (*ops_job_t)(void *userdata, const struct ops_job *answer);
 
 /* wait_usec: 0: as it is now; else answer when it has ended, at the latest then. */
-int ops_get_job(struct ops *ops, const struct caller *caller, const struct uuid *id, usec_t wait_usec,
-                ops_job_t handler, void *userdata, struct ops_call **ret);
+int ops_get_job(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, usec_t wait_usec,
+        ops_job_t handler, void *userdata, struct ops_call **ret);
 /* Idempotent: a job that has ended is answered as it is. */
-int ops_cancel_job(struct ops *ops, const struct caller *caller, const struct uuid *id, ops_job_t handler,
-                   void *userdata, struct ops_call **ret);
+int ops_cancel_job(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, ops_job_t handler,
+        void *userdata, struct ops_call **ret);
 
 struct ops_list {
         struct problem problem;
@@ -119,8 +148,9 @@ struct ops_list {
         uint64_t next_before; /* the cursor of the next page */
 };
 typedef void (*ops_list_t)(void *userdata, const struct ops_list *answer);
-int ops_list_jobs(struct ops *ops, const struct caller *caller, const struct store_list *list, ops_list_t handler,
-                  void *userdata, struct ops_call **ret);
+int ops_list_jobs(
+        struct ops *ops, const struct caller *caller, const struct store_list *list, ops_list_t handler,
+        void *userdata, struct ops_call **ret);
 
 /* A stream of pieces: the handler runs for each piece that was asked for, and the last time with ended. */
 struct ops_output {
@@ -131,10 +161,12 @@ struct ops_output {
 };
 typedef void (*ops_output_t)(void *userdata, const struct ops_output *piece);
 
-/* stream: 1 stdout, 2 stderr. From offset on. follow: until the job has ended; else what there is now. The first
- * piece is asked for by this call, each further one by ops_output_next(). After ended or a problem the call is gone. */
-int ops_read_output(struct ops *ops, const struct caller *caller, const struct uuid *id, int stream,
-                    uint64_t offset, bool follow, ops_output_t handler, void *userdata, struct ops_call **ret);
+/* stream: 1 stdout, 2 stderr. From offset on. follow: until the job has ended; else what there is now. The
+ * first piece is asked for by this call, each further one by ops_output_next(). After ended or a problem the
+ * call is gone. */
+int ops_read_output(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, int stream, uint64_t offset,
+        bool follow, ops_output_t handler, void *userdata, struct ops_call **ret);
 void ops_output_next(struct ops_call *call);
 
 /* The node as it is now; no waiting. */
@@ -157,4 +189,5 @@ struct ops_peer {
         bool verified;        /* has answered a fresh question: not a recording */
 };
 /* Calls for each peer, in order of node id. */
-void ops_foreach_peer(struct ops *ops, void (*function)(void *userdata, const struct ops_peer *peer), void *userdata);
+void ops_foreach_peer(
+        struct ops *ops, void (*function)(void *userdata, const struct ops_peer *peer), void *userdata);

@@ -80,17 +80,17 @@ struct executor_output {
         uint64_t offset; /* of data in the stream, as the job wrote it; larger than asked for where the middle was
                           * not kept */
         const char *data;
-        size_t size; /* 0 and no error: the stream has ended */
+        size_t size; /* 0 and no error: nothing yet, or, with ended, nothing more */
         bool ended;  /* the run has ended, and this is the last of it */
 };
 typedef void (*executor_output_t)(void *userdata, const struct executor_output *output);
 
 struct executor_read;
 
-/* Answers when there is something from offset on, or the run has ended: at most 32 KiB a time. stream: 1 or 2.
- * -ENOTCONN. At most EXECUTOR_READS_MAX at once: -EBUSY. */
+/* At most 32 KiB from offset on. wait: answers when there is something there, or the run has ended; else at once, with
+ * a size of 0 where there is nothing yet. stream: 1 or 2. -ENOTCONN. At most EXECUTOR_READS_MAX at once: -EBUSY. */
 #define EXECUTOR_READS_MAX 256u
 int executor_client_read(struct executor_client *client, const struct run_id *run, int stream, uint64_t offset,
-                         executor_output_t handler, void *userdata, struct executor_read **ret);
+                         bool wait, executor_output_t handler, void *userdata, struct executor_read **ret);
 /* The handler will not be called. */
 void executor_read_cancel(struct executor_read *read);

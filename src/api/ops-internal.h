@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of the operations share: the call that is under way. */
+
+#include "api/ops.h"
+#include "util/list.h"
+#include "util/map.h"
+
+struct ops {
+        struct ops_config config;
+        sd_event *event;
+        struct mesh *mesh;
+        struct store *store;
+        struct executor_client *executor;
+        uid_t own_uid;
+        bool has_group;
+        gid_t group_gid;
+        uid_t *members; /* of the group, as of the start */
+        size_t n_members;
+        usec_t started_at;
+        struct sha256 *hash;
+
+        struct list calls;
+        size_t n_calls;
+        struct map waiters;     /* struct waiter, by job id: who waits for an end */
+        struct list unassigned; /* output calls that wait for a run to be in the executor */
+        struct list ready;      /* calls that have something to do in the next turn of the loop */
+        sd_event_source *ready_source;
+};
+
+/* All calls that wait for the end of one job. */
+struct waiter {
+        struct map_link by_id;
+        struct uuid id;
+        struct list calls;
+};
+
+enum call_type {
+        CALL_SUBMIT,
+        CALL_GET,
+        CALL_CANCEL,
+        CALL_LIST,
+        CALL_OUTPUT,
+};
+
+struct ops_call {
+        struct ops *ops;
+        enum call_type type;
+        struct list_link link;       /* in ops.calls */
+        struct list_link ready_link; /* in ops.ready */
+        struct list_link wait_link;  /* in waiter.calls, or ops.unassigned */
+        struct waiter *waiter;
+        void (*run)(struct ops_call *call); /* for ops.ready */
+        void *userdata;
+        struct caller caller; /* without the groups: access is decided when the call begins */
+        unsigned access;
+        struct store_query *query;
+        sd_event_source *timer;
+        struct uuid id;
+        struct problem problem;
+        bool dead; /* cancelled while the mind holds it as a tag */
+
+        union {
+                struct {
+                        ops_submitted_t handler;
+                        struct job_spec **specs;
+                        struct job_spec *one_spec; /* specs of a single job points here */
+                        struct uuid *ids;
+                        struct uuid one_id;
+                        size_t n;
+                        usec_t created_at;
+                        unsigned tries;
+                        bool keyed;
+                        bool held; /* by the mind */
+                } submit;
+                struct {
+                        ops_job_t handler;
+                        bool timed_out;
+                        bool cancelled; /* the mind has been asked */
+                } job;
+                struct {
+                        ops_list_t handler;
+                } list;
+                struct {
+                        ops_output_t handler;
+                        struct executor_read *read;
+                        int stream;
+                        uint64_t offset; /* of what was passed on: in the stream, or in what the store keeps
+                                          */
+                        bool follow;
+                        bool wanted;     /* a piece has been asked for */
+                        bool allowed;    /* the caller may read it: the store has told whose it is */
+                        bool live;       /* pieces of the running job were passed on */
+                        bool from_store; /* offset is one of what the store keeps */
+                } output;
+        };
+};
+
+/* ops.c */
+int call_new(
+        struct ops *ops, enum call_type type, const struct caller *caller, void *userdata,
+        struct ops_call **ret);
+struct ops_call *call_free(struct ops_call *call);
+/* run() is called in the next turn of the loop. */
+void call_later(struct ops_call *call, void (*run)(struct ops_call *call));
+int call_wait_for_job(struct ops_call *call, const struct uuid *id);
+void call_stop_waiting(struct ops_call *call);
+int call_set_timer(struct ops_call *call, usec_t after_usec, sd_event_time_handler_t handler);
+void problem_set(struct problem *problem, enum problem_code code, const char *format, ...) _printf_(3, 4);
+/* For a negative errno of the store or the system. */
+void problem_set_errno(struct problem *problem, int error);
+
+/* ops-submit.c, ops-jobs.c, ops-output.c */
+void submit_call_done(struct ops_call *call);
+void output_call_done(struct ops_call *call);
+void output_call_retry(struct ops_call *call);
+void job_call_finished(struct ops_call *call);

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A job's output as a stream of pieces: from the executor while it runs, from the store when it has ended.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "api/ops-internal.h"
+#include "executor/client.h"
+#include "mesh/mesh.h"
+
+static void next_piece(struct ops_call *call);
+
+void output_call_done(struct ops_call *call) {
+        if (call->output.read)
+                executor_read_cancel(call->output.read);
+}
+
+/* Passes a piece on. After the last one the call is gone. */
+static void deliver(struct ops_call *call, const char *data, size_t size, bool ended) {
+        struct ops_output piece = {
+                .problem = call->problem,
+                .data = data,
+                .size = size,
+                .ended = ended,
+        };
+        ops_output_t handler = call->output.handler;
+        void *userdata = call->userdata;
+
+        call->output.wanted = false;
+        if (ended)
+                call_free(call);
+        handler(userdata, &piece);
+}
+
+static void answer_problem(struct ops_call *call) {
+        deliver(call, NULL, 0, /* ended= */ true);
+}
+
+static void fail(struct ops_call *call) {
+        call_later(call, answer_problem);
+}
+
+static const char *stream_name(const struct ops_call *call) {
+        return call->output.stream == 1 ? "stdout" : "stderr";
+}
+
+/* The line that stands in a kept text for what is missing between head and tail. */
+#define GAP_FORMAT "\n[… %" PRIu64 " bytes left out …]\n"
+#define GAP_TEXT_MAX 64
+
+/* How long that line is in a text of kept bytes from a stream of total: the number in it depends on its
+ * length. */
+static uint64_t gap_size(uint64_t kept, uint64_t total) {
+        char text[GAP_TEXT_MAX];
+        uint64_t size = 0;
+
+        for (unsigned i = 0; i < 3; i++)
+                size = (uint64_t) snprintf(text, sizeof(text), GAP_FORMAT, total - kept + size);
+        return MIN(size, kept);
+}
+
+/* Where in the kept text somebody is who has seen the running stream up to offset. */
+static uint64_t offset_in_kept(const struct ops_call *call, const struct stored_job *job, uint64_t kept) {
+        bool truncated = call->output.stream == 1 ? job->stdout_truncated : job->stderr_truncated;
+        uint64_t total = call->output.stream == 1 ? job->stdout_total : job->stderr_total;
+        uint64_t head, tail, left;
+
+        if (!truncated || total < kept)
+                return call->output.offset;
+
+        head = (kept - gap_size(kept, total)) / 2;
+        tail = kept - gap_size(kept, total) - head;
+        left = total > call->output.offset ? total - call->output.offset : 0;
+        if (call->output.offset <= head)
+                return call->output.offset;
+        return left <= tail ? kept - left : head;
+}
+
+static void on_stored(void *userdata, const struct store_answer *found) {
+        struct ops_call *call = userdata;
+        const struct stored_job *job = found->n_jobs > 0 ? &found->jobs[0] : NULL;
+
+        call->query = NULL;
+        if (found->error < 0)
+                problem_set_errno(&call->problem, found->error);
+        else if (!job)
+                problem_set(&call->problem, PROBLEM_NOT_FOUND, "there is no job with this id on this node");
+        else if (
+                !call->output.allowed && !ops_may_read(call->ops, &call->caller, job) &&
+                !(call->access & ACCESS_READ_ALL))
+                problem_set(
+                        &call->problem, PROBLEM_FORBIDDEN,
+                        "only who submitted the job, root, the user that runs the node, and members of "
+                        "group "
+                        "worker-mesh may read its %s",
+                        stream_name(call));
+        if (call->problem.code != PROBLEM_NONE) {
+                answer_problem(call);
+                return;
+        }
+        call->output.allowed = true;
+
+        if (!job_status_is_final(job->status)) {
+                next_piece(call);
+                return;
+        }
+        if (!call->output.from_store) {
+                uint64_t offset = call->output.live ? offset_in_kept(call, job, found->data_kept)
+                                                    : call->output.offset;
+                bool same = offset == call->output.offset;
+
+                call->output.from_store = true;
+                call->output.offset = offset;
+                if (!same) {
+                        next_piece(call);
+                        return;
+                }
+        }
+        call->output.offset += found->data_size;
+        deliver(call, found->data, found->data_size, call->output.offset >= found->data_kept);
+}
+
+static void query_store(struct ops_call *call) {
+        int r;
+
+        r = store_read_output(
+                call->ops->store, &call->id, call->output.stream, call->output.offset, OPS_STREAM_PIECE,
+                on_stored, call, &call->query);
+        if (r < 0) {
+                problem_set_errno(&call->problem, r);
+                fail(call);
+        }
+}
+
+void output_call_retry(struct ops_call *call) {
+        next_piece(call);
+}
+
+/* Not in the executor now: it waits in the queue, or the executor is away, or it has just ended. */
+static void wait_for_run(struct ops_call *call) {
+        if (!mesh_job_is_awaited(call->ops->mesh, &call->id))
+                query_store(call);
+        else if (!call->output.follow)
+                deliver(call, NULL, 0, /* ended= */ true);
+        else
+                list_append(&call->ops->unassigned, &call->wait_link);
+}
+
+static void wait_for_end(struct ops_call *call) {
+        if (!mesh_job_is_awaited(call->ops->mesh, &call->id))
+                query_store(call);
+        else if (call_wait_for_job(call, &call->id) < 0) {
+                problem_set_errno(&call->problem, -ENOMEM);
+                fail(call);
+        }
+}
+
+/* The reader was slower than the job, and the executor kept only head and tail: says so in the stream. */
+static void
+deliver_after_gap(struct ops_call *call, uint64_t gap, const struct executor_output *output, bool ended) {
+        _cleanup_free_ char *text = malloc(GAP_TEXT_MAX + output->size);
+        int n;
+
+        if (!text) {
+                problem_set_errno(&call->problem, -ENOMEM);
+                fail(call);
+                return;
+        }
+        n = snprintf(text, GAP_TEXT_MAX, GAP_FORMAT, gap);
+        if (output->size > 0)
+                memcpy(text + n, output->data, output->size);
+        deliver(call, text, (size_t) n + output->size, ended);
+}
+
+static void on_executor_output(void *userdata, const struct executor_output *output) {
+        struct ops_call *call = userdata;
+        uint64_t gap;
+        bool ended;
+
+        call->output.read = NULL;
+        if (output->error == -ENOENT) {
+                wait_for_end(call); /* ended, and on its way to the disk */
+                return;
+        }
+        if (output->error < 0) {
+                wait_for_run(call);
+                return;
+        }
+
+        gap = output->offset > call->output.offset ? output->offset - call->output.offset : 0;
+        call->output.live = true;
+        call->output.offset = output->offset + output->size;
+        ended = output->ended || (output->size == 0 && !call->output.follow);
+        if (gap > 0)
+                deliver_after_gap(call, gap, output, ended);
+        else
+                deliver(call, output->data, output->size, ended);
+}
+
+static void next_piece(struct ops_call *call) {
+        struct run_id run;
+        int r;
+
+        if (call->output.from_store || !call->output.allowed) {
+                query_store(call);
+                return;
+        }
+        if (!mesh_job_current_run(call->ops->mesh, &call->id, &run)) {
+                wait_for_run(call);
+                return;
+        }
+        r = executor_client_read(
+                call->ops->executor, &run, call->output.stream, call->output.offset, call->output.follow,
+                on_executor_output, call, &call->output.read);
+        if (r == -ENOTCONN)
+                wait_for_run(call);
+        else if (r < 0) {
+                problem_set(
+                        &call->problem, PROBLEM_TOO_MANY_CALLS,
+                        "too many clients read outputs of running jobs");
+                fail(call);
+        }
+}
+
+int ops_read_output(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, int stream, uint64_t offset,
+        bool follow, ops_output_t handler, void *userdata, struct ops_call **ret) {
+        struct ops_call *call;
+        int r;
+
+        r = call_new(ops, CALL_OUTPUT, caller, userdata, &call);
+        if (r < 0)
+                return r;
+        call->id = *id;
+        call->output.handler = handler;
+        call->output.stream = stream;
+        call->output.offset = offset;
+        call->output.follow = follow;
+        call->output.wanted = true;
+
+        if (call->problem.code != PROBLEM_NONE)
+                fail(call);
+        else
+                next_piece(call); /* permission is the store's to tell: it asks there first */
+
+        *ret = call;
+        return 0;
+}
+
+void ops_output_next(struct ops_call *call) {
+        if (call->output.wanted)
+                return;
+        call->output.wanted = true;
+        call_later(call, next_piece);
+}
