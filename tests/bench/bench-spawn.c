@@ -123,7 +123,8 @@ static int stream_read(struct spawner *spawner, struct stream *stream) {
                 return -errno;
         if (n > 0)
                 return 0;
-        /* Not left to close(): a child that is just being started may still hold a copy, and the pipe with it. */
+        /* Not left to close(): a child that is just being started may still hold a copy, and the pipe with
+         * it. */
         if (epoll_ctl(spawner->epoll_fd, EPOLL_CTL_DEL, stream->fd, NULL) < 0)
                 return -errno;
         stream->fd = close_fd(stream->fd);

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is measured, and against what: one function a figure. See README.md."""
+
+import os
+import statistics
+import subprocess
+import time
+
+import history
+import node
+from node import Failure, Node
+
+IDLE_NODES = 50
+PROGRAM_SECONDS = 600  # no single measurement takes that long
+
+
+class Bench:
+    """Where to measure and how much, and what came of it."""
+
+    def __init__(self, build, directory, rounds, tiny):
+        self.build = build
+        self.directory = directory
+        self.rounds = rounds
+        self.tiny = tiny
+        self.reached = []
+
+    def amount(self, usual, tiny):
+        return tiny if self.tiny else usual
+
+    def program(self, name, **options):
+        """Runs a program of this folder; its figures by name."""
+        command = [node.program(self.build, "tests", "bench", name)]
+        command += [f"--{option}={value}" for option, value in options.items()]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
+        if result.returncode != 0:
+            raise Failure(f"{name} failed: {result.stderr.strip()}")
+        return {key: float(value) for key, value in (line.split() for line in result.stdout.splitlines())}
+
+    def node(self, slots, state_directory=None):
+        return Node(self.build, self.directory, slots, state_directory)
+
+    def turns(self, measured, limit):
+        """Both, again and again, so that what else the machine does meets both."""
+        return [(measured(), limit()) for _ in range(self.rounds)]
+
+    def goal(self, name, values, unit, at_least=None, below=None):
+        median = statistics.median(values)
+        reached = median >= at_least if at_least is not None else median < below
+        wanted = f"at least {at_least}" if at_least is not None else f"below {below}"
+        spread = f"{median:.3g}{unit} ({min(values):.3g} .. {max(values):.3g})"
+        print(f"    {name + ':':<34} {spread:<32} goal {wanted}{unit}: {'reached' if reached else 'NOT reached'}")
+        self.reached.append(reached)
+
+
+def title(letter, text):
+    print(f"\n({letter}) {text}")
+
+
+def remark(name, values, unit=""):
+    spread = f"{statistics.median(values):.5g}{unit} ({min(values):.5g} .. {max(values):.5g})"
+    print(f"        {name + ':':<30} {spread}")
+
+
+def check_count(measured_node, status, expected):
+    count = measured_node.count_jobs(status)
+    if count != expected:
+        raise Failure(f"{expected} jobs should be {status} in the database, and {count} are.")
+
+
+def rates(turns):
+    return [measured["rate"] for measured, _ in turns], [limit["rate"] for _, limit in turns]
+
+
+def ratio(bench, turns, at_least, limit_name):
+    ours, theirs = rates(turns)
+    bench.goal("node / " + limit_name, [a / b for a, b in zip(ours, theirs)], "", at_least=at_least)
+    remark("node", ours, "/s")
+    remark(limit_name, theirs, "/s")
+
+
+def jobs(bench):
+    processors = len(os.sched_getaffinity(0))
+    for slots in sorted({processors, 4}):
+        title("a", f"jobs of \"true\", submitted, run, results durable and readable, {slots} slots")
+        count = bench.amount(10000, 50)
+        with bench.node(slots) as measured:
+            measured.run_job("true")
+            turns = bench.turns(
+                lambda: bench.program("bench-jobs", port=measured.port, batch=count, slots=slots),
+                lambda: bench.program("bench-spawn", count=count, concurrency=slots),
+            )
+            check_count(measured, "JOB_COMPLETED", 1 + count * bench.rounds)
+        ratio(bench, turns, 0.90, "spawn loop")
+
+
+def submissions(bench):
+    title("b", "durable submissions, no job runs")
+    limit = os.path.join(bench.directory, "limit.db")
+    with bench.node(slots=0) as measured:
+        measured.submit("true")
+        database = measured.database
+        count = bench.amount(20000, 200)
+        single = bench.turns(
+            lambda: bench.program("bench-submit", port=measured.port, count=count, connections=64),
+            lambda: bench.program("bench-commit", template=database, database=limit, count=count, submitters=64),
+        )
+        batch = bench.amount(10000, 100)
+        batches = bench.turns(
+            lambda: bench.program("bench-jobs", port=measured.port, batch=batch, slots=0),
+            lambda: bench.program("bench-commit", template=database, database=limit, count=batch),
+        )
+        check_count(measured, "JOB_PENDING", 1 + (count + batch) * bench.rounds)
+    print("    One job a request, 64 connections; 64 submitters of one SQLite writer:")
+    ratio(bench, single, 0.40, "group commit")
+    print(f"    {batch} jobs in one request; as many inserts in one transaction:")
+    ratio(bench, batches, 0.60, "bare inserts")
+
+
+def latency(bench):
+    title("c", "POST ?wait=30s of \"true\", one at a time")
+    count = bench.amount(1000, 20)
+    with bench.node(slots=len(os.sched_getaffinity(0))) as measured:
+        measured.run_job("true")
+        turns = bench.turns(
+            lambda: bench.program("bench-latency", port=measured.port, count=count, body='{"command":"true"}'),
+            lambda: bench.program("bench-spawn", count=count),
+        )
+    added = [(ours["p50_usec"] - theirs["p50_usec"]) / 1000 for ours, theirs in turns]
+    bench.goal("added over a bare spawn", added, " ms", below=0.6)
+    for name in ("p50_usec", "p95_usec", "p99_usec"):
+        remark(f"node {name[:3]}", [ours[name] / 1000 for ours, _ in turns], " ms")
+        remark(f"bare spawn {name[:3]}", [theirs[name] / 1000 for _, theirs in turns], " ms")
+
+
+def idle(bench):
+    title("d", f"idle, with {IDLE_NODES} peers: daemon and executor together")
+    window = bench.amount(6.0, 0.5)
+    interval = bench.amount(5000, 500)
+    seconds = int(bench.rounds * window + 2 * interval / 1000 + 10)
+    with bench.node(slots=len(os.sched_getaffinity(0))) as measured:
+        command = [node.program(bench.build, "tests", "bench", "bench-heartbeats")]
+        command += [f"--port={measured.discovery_port}", f"--count={IDLE_NODES}", f"--interval={interval}"]
+        with subprocess.Popen([*command, f"--seconds={seconds}"], stdout=subprocess.PIPE) as peers:
+            try:
+                _idle_windows(bench, measured, window, interval)
+            finally:
+                peers.kill()
+
+
+def _idle_windows(bench, measured, window, interval):
+    deadline = time.monotonic() + 2 * interval / 1000 + 5
+    while measured.get("/api/v1/status")["peer_count"] < IDLE_NODES:
+        if time.monotonic() > deadline:
+            raise Failure(f"the node does not see {IDLE_NODES} peers.")
+        time.sleep(0.1)
+    pids = measured.pids()
+    if len(pids) != 2:
+        raise Failure(f"{len(pids)} processes belong to the node instead of two.")
+    memory, processor, wakeups = [], [], []
+    for _ in range(bench.rounds):
+        seconds_before, wakeups_before = node.processor_seconds(pids), node.wakeups(pids)
+        begin = time.monotonic()
+        time.sleep(window)
+        elapsed = time.monotonic() - begin
+        processor.append((node.processor_seconds(pids) - seconds_before) / elapsed * 100)
+        wakeups.append((node.wakeups(pids) - wakeups_before) / elapsed)
+        memory.append(node.memory(pids))
+    bench.goal("anonymous memory", [kinds["Pss_Anon"] / 1024 for kinds in memory], " MB", below=3)
+    bench.goal("of one processor", processor, " %", below=0.2)
+    remark("Pss", [kinds["Pss"] / 1024 for kinds in memory], " MB")
+    remark("Rss", [kinds["Rss"] / 1024 for kinds in memory], " MB")
+    for pid in pids:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            remark(f"Pss_Anon of {file.read().strip()}", [node.memory([pid])["Pss_Anon"] / 1024], " MB")
+    remark("wake-ups", wakeups, "/s")
+
+
+def lists(bench):
+    count = bench.amount(1_000_000, 2000)
+    title("e", f"GET /jobs?limit=50 with {count} finished jobs")
+    with bench.node(slots=1) as measured:
+        measured.run_job("true")
+        state, database = measured.directory, measured.database
+    history.fill(database, count)
+    with bench.node(slots=1, state_directory=state) as measured:
+        check_count(measured, history.RARE_STATUS, history.RARE_COUNT)
+        requests = bench.amount(200, 5)
+        for name, query in (
+            ("newest", ""),
+            ("of a common state", "&status=JOB_COMPLETED"),
+            ("of a rare, old state", f"&status={history.RARE_STATUS}"),
+            ("deep in the history", f"&cursor={_deep_cursor(measured, count // 2)}"),
+        ):
+            turns = bench.turns(
+                lambda path=f"/api/v1/jobs?limit=50{query}": bench.program(
+                    "bench-latency", port=measured.port, count=requests, path=path
+                ),
+                lambda: bench.program("bench-latency", port=measured.port, count=requests, path="/api/v1/health"),
+            )
+            bench.goal(name, [ours["p50_usec"] / 1000 for ours, _ in turns], " ms", below=2)
+            remark("p99", [ours["p99_usec"] / 1000 for ours, _ in turns], " ms")
+            remark("GET /health beside it", [theirs["p50_usec"] / 1000 for _, theirs in turns], " ms")
+
+
+def _deep_cursor(measured, depth):
+    """Page after page, as a client would get there."""
+    cursor, seen = None, 0
+    while seen < depth:
+        page = measured.get(f"/api/v1/jobs?limit=1000{'&cursor=' + cursor if cursor else ''}")
+        seen += page["count"]
+        cursor = page["next_cursor"]
+    return cursor
