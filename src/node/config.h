@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Every setting of the node, from (weakest first) built-in default, worker-mesh.conf and its drop-ins, environment,
- * command line. One table in config.c names each setting once: key, variable, option, limits. */
+/* Every setting of the node, from (weakest first) built-in default, worker-mesh.conf and its drop-ins,
+ * environment, command line. The table in config-table.c names each setting once: key, variable, option,
+ * limits, help. Each has an option, whose name is the key in another spelling: PeerTimeout=, PEER_TIMEOUT,
+ * --peer-timeout. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,11 +23,12 @@ struct config {
         char *api_socket;        /* ApiSocket=, API_SOCKET, --api-socket: none */
         uint16_t discovery_port; /* DiscoveryPort=, DISCOVERY_PORT, --discovery-port: 8080 */
         uint16_t node_port;      /* NodePort=, NODE_PORT, --node-port: 0, the first free one from 8081 on */
-        char **interfaces;       /* Interfaces= (space separated, several lines add, empty resets), INTERFACES,
-                                  * --interface (repeatable): all */
-        char *state_directory;   /* StateDirectory=, STATE_DIRECTORY, --state-dir; else
-                                  * $XDG_STATE_HOME/worker-mesh/<api port>/ (~/.local/state without the variable) */
-        unsigned slots;          /* Slots=, SLOTS, --slots: the CPUs this process may use; 0: accept, run nothing */
+        char **interfaces;     /* Interfaces= (space separated, several lines add, empty resets), INTERFACES,
+                                * --interface (repeatable): all */
+        char *state_directory; /* StateDirectory=, STATE_DIRECTORY, --state-dir; else
+                                * $XDG_STATE_HOME/worker-mesh/<api port>/ (~/.local/state without the
+                                * variable) */
+        unsigned slots; /* Slots=, SLOTS, --slots: the CPUs this process may use; 0: accept, run nothing */
         usec_t heartbeat_interval_usec; /* HeartbeatInterval=, HEARTBEAT_INTERVAL: 5s; 100ms … 1h */
         usec_t peer_timeout_usec;       /* PeerTimeout=, PEER_TIMEOUT: 30s; more than the interval */
         usec_t drain_timeout_usec;      /* DrainTimeout=, DRAIN_TIMEOUT: 30s */
@@ -39,8 +42,8 @@ struct config {
         unsigned peers_max;             /* PeersMax=, PEERS_MAX: 1024 */
         char *executor_program;         /* ExecutorProgram=, EXECUTOR_PROGRAM: beside this program, else the
                                          * installed one */
-        char *config_path;              /* --config: this file instead of the search path, without drop-ins */
-        int log_level;                  /* LogLevel=, LOG_LEVEL, --log-level: info */
+        char *config_path; /* --config: this file instead of the search path, without drop-ins */
+        int log_level;     /* LogLevel=, LOG_LEVEL, --log-level: info */
 };
 
 void config_done(struct config *config);
@@ -53,9 +56,10 @@ enum config_outcome {
         CONFIG_INVALID = 3, /* a wrong value in a file or the environment; likewise */
 };
 
-/* Reads everything. A negative errno, or one of enum config_outcome. */
+/* Reads everything. A negative errno, or one of enum config_outcome; *ret is written for CONFIG_OK only.
+ * What is wrong has been said on stderr then; what is merely unknown gave a warning. */
 int config_load(int argc, char *argv[], struct config *ret);
 
-/* Reads file and environment once more for a reload, over the same command line; prints what is wrong and leaves
- * *ret untouched then. */
+/* Reads file and environment once more for a reload, over the same command line; prints what is wrong and
+ * leaves *ret untouched then. */
 int config_reload(int argc, char *argv[], struct config *ret);

@@ -84,6 +84,10 @@ void log_setup(const char *program) {
                 log_set_max_level(number);
 }
 
+bool log_is_journal(void) {
+        return target == LOG_TARGET_JOURNAL;
+}
+
 static const char *level_colour(int level) {
         if (!colours)
                 return "";

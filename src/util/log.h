@@ -15,6 +15,7 @@
 
 /* Sets the program's name, and the level from $SYSTEMD_LOG_LEVEL where it is set. Default: LOG_INFO. */
 void log_setup(const char *program);
+bool log_is_journal(void); /* true after log_setup() where stderr is the journal */
 void log_set_max_level(int level);
 int log_max_level(void);
 int log_level_from_text(const char *text); /* "debug", "info", … or "0".."7"; -EINVAL */
