@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files that compose the node share. */
+
+#include "api/ops.h"
+#include "api/rest/rest.h"
+#include "executor/client.h"
+#include "mesh/mesh.h"
+#include "net/discovery.h"
+#include "node/identity.h"
+#include "node/node.h"
+#include "store/store.h"
+
+struct node {
+        const struct config *config;
+        sd_event *event;
+        int state_fd, lock_fd;
+        struct identity identity;
+        uint64_t incarnation; /* raised above the identity's by what peers have heard; 0: it was not */
+        struct mesh_config mesh_config;
+        char *executor_socket;
+
+        struct store *store;
+        struct executor_client *executor;
+        struct discovery *discovery;
+        struct mesh *mesh;
+        struct ops *ops;
+        struct rest *rest;
+
+        sd_event_source *mesh_timer;
+        sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
+        sd_event_source *trim_timer;
+        sd_event_source *stop_timer;
+        bool stopping, said_goodbye, killed;
+        char status_text[96];
+};
+
+/* The order in which sources of one turn are served: what ends jobs before what starts more of them, and
+ * both before what only tells about it. */
+enum {
+        PRIORITY_EXECUTOR = SD_EVENT_PRIORITY_NORMAL - 20,
+        PRIORITY_STORE = SD_EVENT_PRIORITY_NORMAL - 10,
+        PRIORITY_MESH_TIMER = SD_EVENT_PRIORITY_NORMAL,
+        PRIORITY_STATUS = SD_EVENT_PRIORITY_IDLE - 10,
+};
+
+/* world.c: the mind's way to the world, and the world's way to the mind. */
+extern const struct mesh_ops world_mesh_ops;
+extern const struct store_handlers world_store_handlers;
+extern const struct executor_handlers world_executor_handlers;
+extern const struct discovery_handlers world_discovery_handlers;
+int world_restore_job(void *userdata, struct store_unfinished *job);
+
+/* status.c */
+int status_new(struct node *node);
+void status_touch(struct node *node);
+void status_print_start(const struct node *node);
+
+/* stop.c */
+void stop_check(struct node *node);
+
+/* sockets.c */
+struct inherited_sockets {
+        int discovery_fd, node_fd; /* -EBADF: none */
+        int *rest_fds;
+        size_t n_rest_fds;
+};
+int inherited_sockets_take(struct inherited_sockets *ret);
+void inherited_sockets_done(struct inherited_sockets *sockets);
+
+/* about.c: what the node tells of its machine. */
+void about_fill(struct mesh_config *config);

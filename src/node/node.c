@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Builds a node from its parts, in the order in which they need each other, and takes it apart in reverse.
+ */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "node/internal.h"
+#include "node/state-lock.h"
+#include "util/file.h"
+#include "util/log.h"
+#include "util/random.h"
+
+static int lock_state(struct node *node) {
+        const char *path = node->config->state_directory;
+        pid_t holder = 0;
+
+        node->lock_fd = state_lock(node->state_fd, &holder);
+        if (node->lock_fd == -EBUSY)
+                return log_error_errno(
+                        -EBUSY,
+                        "Another worker-mesh (pid %d) uses the state directory %s; choose another one "
+                        "with --state-dir, or another --api-port.",
+                        (int) holder, path);
+        if (node->lock_fd < 0)
+                return log_error_errno(node->lock_fd, "Failed to lock the state directory %s: %m", path);
+        return 0;
+}
+
+static int open_state(struct node *node) {
+        const char *path = node->config->state_directory;
+        char machine[IDENTITY_MACHINE_SIZE];
+        int r;
+
+        r = make_directories(path, 0700);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the state directory %s: %m", path);
+
+        node->state_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (node->state_fd < 0)
+                return log_error_errno(-errno, "Failed to open the state directory %s: %m", path);
+
+        r = lock_state(node);
+        if (r < 0)
+                return r;
+
+        r = identity_load_or_create(node->state_fd, identity_machine(machine), &node->identity);
+        if (r < 0)
+                return log_error_errno(r, "Failed to read or make the identity in %s: %m", path);
+        return 0;
+}
+
+/* In the state directory from a terminal; RuntimeDirectory= is its place under a service manager. */
+static int set_executor_socket(struct node *node) {
+        if (asprintf(&node->executor_socket, "%s/executor.sock", node->config->state_directory) < 0)
+                return log_oom();
+        return 0;
+}
+
+static void fill_executor_config(const struct node *node, struct executor_config *ret) {
+        *ret = (struct executor_config){
+                .socket_path = node->executor_socket,
+                .program = node->config->executor_program,
+                .node_id = node->identity.node_id,
+                .slots = node->config->slots,
+                .output_max = (size_t) node->config->output_max_bytes,
+                .kill_grace_usec = node->config->kill_grace_usec,
+        };
+}
+
+static void fill_mesh_config(struct node *node) {
+        struct mesh_config *config = &node->mesh_config;
+
+        *config = (struct mesh_config){
+                .incarnation = node->identity.incarnation,
+                .slots = node->config->slots,
+                .queue_max = node->config->queue_max,
+                .peers_max = node->config->peers_max,
+                .heartbeat_interval_usec = node->config->heartbeat_interval_usec,
+                .peer_timeout_usec = node->config->peer_timeout_usec,
+                .node_port = discovery_node_port(node->discovery),
+        };
+        (void) snprintf(config->node_id, sizeof(config->node_id), "%s", node->identity.node_id);
+        random_bytes(&config->instance, sizeof(config->instance));
+        about_fill(config);
+}
+
+static int on_mesh_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct node *node = userdata;
+
+        mesh_timer_due(node->mesh);
+        return 0;
+}
+
+static int make_discovery(struct node *node, struct inherited_sockets *sockets) {
+        struct discovery_handlers handlers = world_discovery_handlers;
+        _cleanup_free_ char *problem = NULL;
+        struct discovery_config config = {
+                .discovery_port = node->config->discovery_port,
+                .node_port = node->config->node_port,
+                .interfaces = node->config->interfaces,
+                .discovery_fd = TAKE_FD(sockets->discovery_fd),
+                .node_fd = TAKE_FD(sockets->node_fd),
+        };
+        int r;
+
+        handlers.userdata = node;
+        r = discovery_new(&config, node->event, &handlers, &node->discovery, &problem);
+        if (r < 0)
+                return log_error_errno(r, "%s", problem ? problem : "Failed to open the discovery sockets.");
+        return 0;
+}
+
+static int make_mesh(struct node *node) {
+        int r;
+
+        r = sd_event_add_time(
+                node->event, &node->mesh_timer, CLOCK_BOOTTIME, 0, USEC_PER_MSEC, on_mesh_timer, node);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the mesh timer: %m");
+        (void) sd_event_source_set_description(node->mesh_timer, "mesh-timer");
+        (void) sd_event_source_set_priority(node->mesh_timer, PRIORITY_MESH_TIMER);
+        (void) sd_event_source_set_enabled(node->mesh_timer, SD_EVENT_OFF);
+
+        fill_mesh_config(node);
+        r = mesh_new(&node->mesh_config, &world_mesh_ops, node, &node->mesh);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the mesh: %m");
+        return 0;
+}
+
+static int make_ops(struct node *node) {
+        struct ops_config config = {
+                .node_id = node->mesh_config.node_id,
+                .version = node->mesh_config.version,
+                .address = node->mesh_config.address,
+                .metadata = node->mesh_config.metadata,
+                .n_metadata = node->mesh_config.n_metadata,
+                .group = "worker-mesh",
+        };
+        int r;
+
+        r = ops_new(&config, node->event, &node->ops);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the operations: %m");
+        return 0;
+}
+
+static int make_store(struct node *node) {
+        struct store_handlers handlers = world_store_handlers;
+        struct store_config config = {
+                .directory = node->config->state_directory,
+                .node_id = node->identity.node_id,
+                .history_max_age_usec = node->config->history_max_age_usec,
+                .history_max_jobs = node->config->history_max_jobs,
+                .history_max_bytes = node->config->history_max_bytes,
+        };
+        int r;
+
+        handlers.userdata = node;
+        r = store_open(&config, node->event, &handlers, world_restore_job, node, &node->store);
+        if (r < 0)
+                return log_error_errno(r, "Failed to open the database in %s: %m", config.directory);
+        return 0;
+}
+
+static int make_executor(struct node *node) {
+        struct executor_handlers handlers = world_executor_handlers;
+        struct executor_config config;
+        int r;
+
+        handlers.userdata = node;
+        fill_executor_config(node, &config);
+        r = executor_client_new(&config, node->event, &handlers, &node->executor);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the executor's client: %m");
+        return 0;
+}
+
+static int make_rest(struct node *node, struct inherited_sockets *sockets) {
+        _cleanup_free_ char *problem = NULL;
+        struct rest_config config = {
+                .node_id = node->identity.node_id,
+                .port = node->config->api_port,
+                .socket_path = node->config->api_socket,
+                .inherited_fds = sockets->rest_fds,
+                .n_inherited_fds = sockets->n_rest_fds,
+                .connections_max = node->config->connections_max,
+        };
+        int r;
+
+        sockets->n_rest_fds = 0; /* the descriptors are the server's now */
+        r = rest_new(&config, node->event, node->ops, &node->rest, &problem);
+        if (r < 0)
+                return log_error_errno(r, "%s", problem ? problem : "Failed to open the REST API.");
+        return 0;
+}
+
+/* The executor is launched before the store brings threads: it is forked. */
+static int build(struct node *node, struct inherited_sockets *sockets) {
+        struct executor_config executor;
+        int r;
+
+        r = make_discovery(node, sockets);
+        if (r < 0)
+                return r;
+        r = make_ops(node);
+        if (r < 0)
+                return r;
+        r = make_rest(node, sockets);
+        if (r < 0)
+                return r;
+        r = make_mesh(node);
+        if (r < 0)
+                return r;
+        r = status_new(node);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the status source: %m");
+
+        fill_executor_config(node, &executor);
+        r = executor_client_launch(&executor);
+        if (r < 0)
+                return log_error_errno(r, "Failed to start the executor %s: %m", executor.program);
+        r = make_store(node);
+        if (r < 0)
+                return r;
+        return make_executor(node);
+}
+
+int node_new(const struct config *config, sd_event *event, struct node **ret) {
+        _cleanup_(inherited_sockets_done) struct inherited_sockets sockets = { .discovery_fd = -EBADF,
+                                                                               .node_fd = -EBADF };
+        _cleanup_(node_free_p) struct node *node = NULL;
+        int r;
+
+        node = calloc(1, sizeof(*node));
+        if (!node)
+                return log_oom();
+        node->config = config;
+        node->event = sd_event_ref(event);
+        node->state_fd = node->lock_fd = -EBADF;
+
+        r = inherited_sockets_take(&sockets);
+        if (r < 0)
+                return r;
+        r = open_state(node);
+        if (r < 0)
+                return r;
+        r = set_executor_socket(node);
+        if (r < 0)
+                return r;
+        r = build(node, &sockets);
+        if (r < 0)
+                return r;
+        ops_connect(node->ops, node->mesh, node->store, node->executor);
+
+        *ret = TAKE_PTR(node);
+        return 0;
+}
+
+/* Calls of clients go first, since they refer to everything; what is queued for the disk is written last. */
+struct node *node_free(struct node *node) {
+        if (!node)
+                return NULL;
+
+        rest_free(node->rest);
+        ops_free(node->ops);
+        discovery_free(node->discovery);
+        executor_client_free(node->executor);
+        store_close(node->store);
+        mesh_free(node->mesh);
+
+        if (node->incarnation > node->identity.incarnation &&
+            identity_raise_incarnation(node->state_fd, &node->identity, node->incarnation - 1) < 0)
+                log_warning("Failed to write the raised start counter, ignoring: peers will tell it again.");
+
+        sd_event_source_disable_unref(node->mesh_timer);
+        sd_event_source_disable_unref(node->status_source);
+        sd_event_source_disable_unref(node->trim_timer);
+        sd_event_source_disable_unref(node->stop_timer);
+        sd_event_unref(node->event);
+        free(node->executor_socket);
+        close_fd(node->lock_fd);
+        close_fd(node->state_fd);
+        free(node);
+        return NULL;
+}
+
+void node_start(struct node *node) {
+        mesh_start(node->mesh);
+        status_print_start(node);
+}
+
+void node_reload(struct node *node, const struct config *config) {
+        node->config = config;
+        log_set_max_level(config->log_level);
+        mesh_set_slots(node->mesh, config->slots);
+        (void) executor_client_set_slots(node->executor, config->slots);
+        mesh_set_intervals(node->mesh, config->heartbeat_interval_usec, config->peer_timeout_usec);
+        store_set_history_limits(
+                node->store, config->history_max_age_usec, config->history_max_jobs,
+                config->history_max_bytes);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The real world of the mind: its questions to clock, random source, network, store and executor, and what
+ * these report. Nothing here decides anything. */
+
+#include "node/internal.h"
+#include "util/log.h"
+#include "util/random.h"
+
+static usec_t world_now(void *userdata) {
+        return now_usec(CLOCK_BOOTTIME);
+}
+
+static usec_t world_now_realtime(void *userdata) {
+        return now_usec(CLOCK_REALTIME);
+}
+
+static void world_random(void *userdata, void *buffer, size_t size) {
+        random_bytes(buffer, size);
+}
+
+static void world_set_timer(void *userdata, usec_t at_usec) {
+        struct node *node = userdata;
+        int r;
+
+        r = sd_event_source_set_time(node->mesh_timer, at_usec);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(
+                        node->mesh_timer, at_usec == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_error_errno(r, "Failed to set the mesh timer: %m");
+}
+
+static void
+world_send(void *userdata, const struct sockaddr_in *address, const struct mesh_message *message, bool pad) {
+        struct node *node = userdata;
+
+        (void) discovery_send(node->discovery, message, pad, address);
+}
+
+static void world_broadcast(void *userdata, const struct mesh_message *message, bool pad) {
+        struct node *node = userdata;
+
+        (void) discovery_broadcast(node->discovery, message, pad);
+}
+
+static void world_store(void *userdata, struct record_batch *batch) {
+        struct node *node = userdata;
+
+        store_write(node->store, batch);
+}
+
+static int world_start(void *userdata, const struct run_id *run, const struct job_spec *spec) {
+        struct node *node = userdata;
+
+        return executor_client_start(node->executor, run, spec);
+}
+
+static void world_kill(void *userdata, const struct run_id *run) {
+        struct node *node = userdata;
+
+        (void) executor_client_kill(node->executor, run);
+}
+
+static void world_release(void *userdata, const struct run_id *run) {
+        struct node *node = userdata;
+
+        (void) executor_client_release(node->executor, run);
+}
+
+static void world_accepted(void *userdata, void *tag, int error) {
+        struct node *node = userdata;
+
+        ops_accepted(node->ops, tag, error);
+}
+
+static void world_job_finished(void *userdata, const struct job_spec *spec, enum job_status status) {
+        struct node *node = userdata;
+
+        if (log_max_level() >= LOG_DEBUG) {
+                char id[UUID_TEXT_SIZE];
+
+                log_debug("Job %s: %s.", uuid_to_text(&spec->id, id), job_status_to_text(status));
+        }
+        ops_job_finished(node->ops, &spec->id);
+}
+
+static void world_status_changed(void *userdata) {
+        status_touch(userdata);
+}
+
+static void world_peer_changed(void *userdata, const struct mesh_peer *peer, bool gone) {
+        const struct node_info *info = &peer->info;
+
+        if (gone)
+                log_info("Peer %s at %s has left.", info->node_id, info->address);
+        else if (peer->verified)
+                log_debug(
+                        "Peer %s at %s is here: %s.", info->node_id, info->address,
+                        node_status_to_text(info->status));
+        else if (peer->first_heard_usec == peer->last_heard_usec)
+                log_info("Peer %s found at %s.", info->node_id, info->address);
+}
+
+static void world_incarnation_raised(void *userdata, uint64_t incarnation) {
+        struct node *node = userdata;
+
+        /* Written when the node stops: until then the peers' memory is as good, and the loop must not wait.
+         */
+        node->incarnation = incarnation;
+        log_warning(
+                "Peers have heard a later start of this node; continuing above it, as start %" PRIu64 ".",
+                incarnation);
+}
+
+static void world_notice(void *userdata, int priority, const char *text) {
+        (void) log_full_errno(priority, 0, "%s.", text);
+}
+
+const struct mesh_ops world_mesh_ops = {
+        .now = world_now,
+        .now_realtime = world_now_realtime,
+        .random = world_random,
+        .set_timer = world_set_timer,
+        .send = world_send,
+        .broadcast = world_broadcast,
+        .store = world_store,
+        .start = world_start,
+        .kill = world_kill,
+        .release = world_release,
+        .accepted = world_accepted,
+        .job_finished = world_job_finished,
+        .status_changed = world_status_changed,
+        .peer_changed = world_peer_changed,
+        .incarnation_raised = world_incarnation_raised,
+        .notice = world_notice,
+};
+
+static void on_written(void *userdata, struct record_batch *batch, int error) {
+        struct node *node = userdata;
+
+        mesh_written(node->mesh, batch, error);
+}
+
+static void on_store_health(void *userdata, int error, const char *reason) {
+        struct node *node = userdata;
+
+        mesh_store_health(node->mesh, error, reason);
+}
+
+const struct store_handlers world_store_handlers = {
+        .written = on_written,
+        .health_changed = on_store_health,
+};
+
+int world_restore_job(void *userdata, struct store_unfinished *job) {
+        struct node *node = userdata;
+        int r;
+
+        r = mesh_restore(
+                node->mesh, job->spec, job->status, &job->run, job->in_executor, &job->executor,
+                job->started_at, job->cancel_requested);
+        job_spec_unref(job->spec);
+        return r;
+}
+
+static void on_executor_synchronised(
+        void *userdata, const struct uuid *instance, const struct executor_known_run *runs, size_t n_runs) {
+        _cleanup_free_ struct mesh_known_run *known = NULL;
+        struct node *node = userdata;
+
+        known = calloc(MAX(n_runs, (size_t) 1), sizeof(*known));
+        if (!known) {
+                log_oom();
+                return;
+        }
+        for (size_t i = 0; i < n_runs; i++)
+                known[i] = (struct mesh_known_run){
+                        .run = runs[i].run,
+                        .started = runs[i].started,
+                        .ended = runs[i].ended,
+                        .started_at = runs[i].started_at,
+                };
+        log_debug("Executor connected; it has %zu runs.", n_runs);
+        mesh_executor_synchronised(node->mesh, instance, known, n_runs);
+        ops_runs_changed(node->ops);
+}
+
+static void on_executor_disconnected(void *userdata) {
+        struct node *node = userdata;
+
+        if (!node->stopping)
+                log_warning("The executor is gone; connecting again.");
+        mesh_executor_lost(node->mesh);
+        stop_check(node);
+}
+
+static void on_run_started(void *userdata, const struct run_id *run, usec_t started_at) {
+        struct node *node = userdata;
+
+        mesh_run_started(node->mesh, run, started_at);
+        ops_runs_changed(node->ops);
+}
+
+static void on_run_exited(void *userdata, struct job_result *result) {
+        struct node *node = userdata;
+
+        mesh_run_ended(node->mesh, result);
+}
+
+const struct executor_handlers world_executor_handlers = {
+        .synchronised = on_executor_synchronised,
+        .disconnected = on_executor_disconnected,
+        .started = on_run_started,
+        .exited = on_run_exited,
+};
+
+static void
+on_datagram(void *userdata, const struct mesh_message *message, const struct discovery_source *source) {
+        struct node *node = userdata;
+
+        mesh_received(node->mesh, message, &source->address, source->size);
+}
+
+static void on_network_changed(void *userdata) {
+        struct node *node = userdata;
+
+        mesh_network_changed(node->mesh);
+}
+
+const struct discovery_handlers world_discovery_handlers = {
+        .received = on_datagram,
+        .network_changed = on_network_changed,
+};
