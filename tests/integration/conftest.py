@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import itertools
+import os
+
+import harness
+import pytest
+
+SKIPPED = 77
+
+
+def pytest_sessionstart(session):
+    if not harness.PROGRAM or not harness.EXECUTOR:
+        pytest.exit("set WORKER_MESH and WORKER_MESH_EXECUTOR, or run: meson test -C build --suite integration", 2)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the nodes said belongs to a failure."""
+    report = (yield).get_result()
+    if report.failed:
+        for node in getattr(item, "mesh_nodes", []):
+            report.sections.append((f"node on port {node.api_port}", node.all_logs()[-20000:]))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A file of which nothing could run counts as skipped."""
+    stats = session.config.pluginmanager.get_plugin("terminalreporter").stats
+    if stats.get("skipped") and not any(stats.get(kind) for kind in ("passed", "failed", "error")):
+        session.exitstatus = SKIPPED
+
+
+@pytest.fixture
+def make_node(request, tmp_path):
+    """A function that makes a node (see harness.Node) in a folder of its own, not started yet."""
+    request.node.mesh_nodes = nodes = []
+    numbers = itertools.count(1)
+
+    def make(options=(), environment=None, **settings):
+        directory = tmp_path / f"node{next(numbers)}"
+        directory.mkdir()
+        if settings.get("user") is not None:
+            for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
+                path.chmod(0o755)
+            os.chown(directory, settings["user"], settings["user"])
+        node = harness.Node(directory, options, environment, **settings)
+        nodes.append(node)
+        return node
+
+    yield make
+    problems = [f"port {node.api_port}: {problem}" for node in nodes for problem in [node.end()] if problem]
+    assert not problems, problems
+
+
+@pytest.fixture
+def mesh_node(make_node):
+    """One node that answers."""
+    return make_node().start()
+
+
+@pytest.fixture
+def make_mesh(make_node):
+    """A function that starts n nodes which share a discovery port, and returns when each sees all others."""
+
+    def make(n, **settings):
+        port = harness.free_port()
+        nodes = [make_node(discovery_port=port, **settings).launch() for _ in range(n)]
+        for node in nodes:
+            harness.wait_for(node.answers, 20, "the node answers")
+        for node in nodes:
+            others = [other for other in nodes if other is not node]
+            harness.wait_for(lambda: node.sees(*others), 20, f"port {node.api_port} sees all")
+        return nodes
+
+    return make

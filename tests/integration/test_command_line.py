@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon as a person meets it: options, settings, their errors, the first screen, the exit statuses."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import harness
+import pytest
+from harness import wait_for
+
+USAGE, CONFIGURATION = 2, 6
+
+
+def call(*arguments, tmp_path=None, deadline=10, **environment):
+    """Runs a daemon that is expected to end by itself."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path or "/nonexistent"), "LANG": "C.UTF-8", **environment}
+    return subprocess.run(
+        [harness.PROGRAM, *(str(argument) for argument in arguments)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=deadline,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("option", ["--help", "-help", "-h"])
+def test_help_fits_a_terminal(option):
+    result = call(option)
+    assert (result.returncode, result.stderr) == (0, "")
+    for name in ("api-port", "discovery-port", "node-port", "interface", "state-dir", "config", "slots", "version"):
+        assert f"--{name}" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("option", ["--version", "-version"])
+def test_version(option):
+    result = call(option)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"worker-mesh.*\d+\.\d+", result.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments, pieces",
+    [
+        (["--no-such-option"], ["no-such-option"]),
+        (["-no-such-option"], ["no-such-option"]),
+        (["stray"], ["stray"]),
+        (["--api-port"], ["api-port"]),
+        (["--api-port", "many"], ["api-port", "many", "65535"]),
+        (["-api-port", "many"], ["api-port", "many", "65535"]),
+        (["--api-port", "70000"], ["api-port", "70000", "65535"]),
+        (["--api-port", "-1"], ["api-port", "-1", "65535"]),
+        (["--api-port", ""], ["api-port"]),
+        (["--api-port", "3000x"], ["api-port", "3000x", "65535"]),
+        (["--discovery-port", "0"], ["discovery-port", "0", "65535"]),
+        (["--discovery-port", "99999999999999999999"], ["discovery-port", "99999999999999999999"]),
+        (["--slots", "-3"], ["slots", "-3"]),
+        (["--slots", "two"], ["slots", "two"]),
+        (["--log-level", "loud"], ["log-level", "loud", "debug"]),
+    ],
+)
+def test_a_wrong_command_line(arguments, pieces, tmp_path):
+    result = call(*arguments, tmp_path=tmp_path)
+    assert result.returncode == USAGE, result.stderr
+    assert result.stdout == ""
+    for piece in pieces:
+        assert piece in result.stderr
+    assert len(result.stderr.splitlines()) <= 3, "one message, not the whole help"
+
+
+@pytest.mark.parametrize(
+    "name, value, allowed",
+    [
+        ("DISCOVERY_PORT", "eighty", "65535"),
+        ("DISCOVERY_PORT", "65536", "65535"),
+        ("API_PORT", "x", "65535"),
+        ("HEARTBEAT_INTERVAL", "soon", "100ms"),
+        ("HEARTBEAT_INTERVAL", "1ms", "100ms"),
+        ("HEARTBEAT_INTERVAL", "2h", "1h"),
+        ("PEER_TIMEOUT", "-5s", ""),
+        ("SLOTS", "all", ""),
+        ("OUTPUT_MAX", "1", "4K"),
+        ("OUTPUT_MAX", "1T", "64M"),
+    ],
+)
+def test_a_wrong_variable(name, value, allowed, tmp_path):
+    result = call("--api-port", harness.free_port(), tmp_path=tmp_path, **{name: value})
+    assert result.returncode == CONFIGURATION, result.stderr
+    assert name in result.stderr and value in result.stderr and allowed in result.stderr
+
+
+def test_a_timeout_shorter_than_the_interval(tmp_path):
+    result = call(
+        "--api-port", harness.free_port(), tmp_path=tmp_path, HEARTBEAT_INTERVAL="10s", PEER_TIMEOUT="5s"
+    )
+    assert result.returncode == CONFIGURATION, result.stderr
+    assert "PEER_TIMEOUT" in result.stderr or "PeerTimeout" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "content, line, pieces",
+    [
+        ("[Mesh]\nApiPort=many\n", 2, ["ApiPort", "many", "65535"]),
+        ("[Mesh]\n\n# a port\nDiscoveryPort=0\n", 4, ["DiscoveryPort", "65535"]),
+        ("[Mesh]\nHeartbeatInterval=soon\n", 2, ["HeartbeatInterval", "soon"]),
+        ("[Mesh]\nOutputMax=1\n", 2, ["OutputMax", "4K"]),
+    ],
+)
+def test_a_wrong_setting_names_file_and_line(content, line, pieces, tmp_path):
+    path = tmp_path / "mesh.conf"
+    path.write_text(content)
+    result = call("--config", path, tmp_path=tmp_path)
+    assert result.returncode == CONFIGURATION, result.stderr
+    assert f"{path}:{line}" in result.stderr
+    for piece in pieces:
+        assert piece in result.stderr
+
+
+def test_a_configuration_file_that_is_not_there(tmp_path):
+    result = call("--config", tmp_path / "gone.conf", tmp_path=tmp_path)
+    assert result.returncode == CONFIGURATION, result.stderr
+    assert "gone.conf" in result.stderr
+
+
+def test_option_before_variable_before_file(make_node, tmp_path):
+    path = tmp_path / "mesh.conf"
+    path.write_text("[Mesh]\nSlots=3\nHeartbeatInterval=1s\n")
+    node = make_node(["--config", path]).start()
+    assert node.status()["slots"] == 3
+    node = make_node(["--config", path], {"SLOTS": "4"}).start()
+    assert node.status()["slots"] == 4
+    node = make_node(["--config", path, "--slots", "5"], {"SLOTS": "4"}).start()
+    assert node.status()["slots"] == 5
+
+
+def test_options_with_one_dash(make_node):
+    node = make_node(["-slots", "7"]).start()
+    assert node.status()["slots"] == 7
+
+
+def test_the_first_screen(mesh_node):
+    text = mesh_node.log()
+    assert len(text.splitlines()) <= 24
+    for piece in (
+        mesh_node.node_id,
+        f"127.0.0.1:{mesh_node.api_port}",
+        str(mesh_node.discovery_port),
+        mesh_node.database,
+    ):
+        assert piece in text
+    assert harness.NODE_ID.fullmatch(mesh_node.node_id)
+    assert os.path.exists(mesh_node.database)
+
+
+def test_the_state_is_where_a_person_expects_it(make_node):
+    node = make_node(environment={"XDG_STATE_HOME": ""})
+    # As from a terminal: no --state-dir.
+    index = node.options.index("--state-dir")
+    del node.options[index : index + 2]
+    node.state_dir = os.path.join(node.directory, ".local/state/worker-mesh", str(node.api_port))
+    del node.environment["XDG_STATE_HOME"]
+    node.start()
+    assert os.path.exists(node.database)
+    node.stop()
+    node.environment["XDG_STATE_HOME"] = os.path.join(node.directory, "elsewhere")
+    node.state_dir = os.path.join(node.directory, "elsewhere/worker-mesh", str(node.api_port))
+    node.known_id = None
+    node.start()
+    assert os.path.exists(node.database)
+
+
+def test_state_is_closed_to_other_users(mesh_node):
+    assert os.stat(mesh_node.state_dir).st_mode & 0o077 == 0
+
+
+def test_api_port_taken(make_node):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        node = make_node(api_port=taken.getsockname()[1]).launch()
+        assert node.process.wait(10) not in (0, USAGE, CONFIGURATION)
+        assert node.process.returncode > 0
+    assert str(node.api_port) in node.log()
+    assert re.search("in use|taken", node.log())
+
+
+def test_node_port_taken(make_node):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", 0))
+        port = taken.getsockname()[1]
+        node = make_node(node_port=port).launch()
+        assert node.process.wait(10) > 0
+    assert str(port) in node.log()
+    assert re.search("in use|taken", node.log())
+
+
+def test_discovery_port_taken_by_another_program(make_node):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", 0))
+        port = taken.getsockname()[1]
+        node = make_node(discovery_port=port).launch()
+        assert node.process.wait(10) > 0
+    assert str(port) in node.log()
+    assert re.search("in use|taken", node.log())
+
+
+def test_second_daemon_on_one_state_directory(mesh_node, make_node):
+    other = make_node(state_dir=mesh_node.state_dir).launch()
+    assert other.process.wait(10) > 0
+    assert mesh_node.state_dir in other.log()
+    assert mesh_node.run("true")["status"] == "JOB_COMPLETED", "the first one is not disturbed"
+
+
+def test_a_state_directory_that_cannot_be_made(make_node):
+    node = make_node(state_dir="/proc/no/such/place").launch()
+    assert node.process.wait(10) > 0
+    assert "/proc/no" in node.log()
+
+
+def test_an_interface_that_is_not_there_is_waited_for(make_node):
+    node = make_node(["--interface", "nosuchif0"]).start()
+    assert node.status()["status"] == "IDLE"
+
+
+def test_identity_is_stable(mesh_node):
+    first = mesh_node.node_id
+    mesh_node.stop()
+    mesh_node.start()
+    assert mesh_node.get("/health").json()["node_id"] == first
+    mesh_node.kill()
+    mesh_node.start()
+    assert mesh_node.get("/health").json()["node_id"] == first
+
+
+@pytest.fixture
+def on_machine(tmp_path):
+    """A function that gives the prefix for a program on a machine with this id."""
+    if os.geteuid() != 0 or not os.path.exists("/etc/machine-id"):
+        pytest.skip("needs root and /etc/machine-id, to stand for another machine")
+
+    def make(machine_id):
+        path = tmp_path / machine_id
+        path.write_text(machine_id + "\n")
+        script = 'mount --bind "$1" /etc/machine-id && shift && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, "sh", str(path)]
+
+    return make
+
+
+def test_a_cloned_state_directory_gets_a_new_identity(make_node, on_machine):
+    node = make_node(prefix=on_machine("0123456789abcdef0123456789abcdef"))
+    node.start()
+    original, database = node.node_id, node.database
+    job = node.submit("true")
+    node.finish(job)
+    node.restart()
+    assert node.get("/health").json()["node_id"] == original, "the same machine"
+    node.stop()
+    node.prefix = on_machine("fedcba9876543210fedcba9876543210")
+    node.start()
+    assert harness.NODE_ID.fullmatch(node.node_id) and node.node_id != original
+    assert os.path.exists(database), "the old jobs stay as history"
+    assert original in node.log() and node.node_id in node.log()
+    assert node.get(f"/jobs/{job}").status == 404
+    clone = node.node_id
+    node.restart()
+    assert node.node_id == clone
+
+
+def test_one_signal_waits_for_running_jobs(make_node, tmp_path):
+    node = make_node(environment={"DRAIN_TIMEOUT": "20s"}).start()
+    evidence = tmp_path / "evidence"
+    job = node.submit(f"touch {evidence}.begun; sleep 1; touch {evidence}.ended")
+    wait_for((tmp_path / "evidence.begun").exists)
+    executor = node.executor_pid()
+    assert node.stop() == 0
+    assert (tmp_path / "evidence.ended").exists()
+    wait_for(lambda: not harness.processes.is_alive(executor), what="an orderly stop ends the executor")
+    node.start()
+    assert node.job(job)["status"] == "JOB_COMPLETED"
+
+
+def test_a_draining_node_takes_nothing_new(make_node, tmp_path):
+    node = make_node(environment={"DRAIN_TIMEOUT": "20s"}).start()
+    release = tmp_path / "release"
+    node.submit(f"while ! [ -e {release} ]; do sleep 0.05; done")
+    wait_for(lambda: node.status()["running"] == 1)
+    connection = node.connection()
+    harness.ask(connection, "GET", harness.API + "/health")
+    node.send(signal.SIGTERM)
+    wait_for(
+        lambda: harness.ask(connection, "GET", harness.API + "/status").json()["status"] == "DRAINING",
+        what="the node says that it drains",
+    )
+    answer = harness.ask(connection, "POST", harness.API + "/jobs", {"command": "true"})
+    assert answer.status == 503 and answer.json()["code"] == "draining"
+    assert "Retry-After" in answer.headers
+    release.touch()
+    assert node.process.wait(10) == 0
+
+
+def test_second_signal_ends_at_once(make_node, tmp_path):
+    node = make_node(environment={"DRAIN_TIMEOUT": "1min"}).start()
+    job = node.submit("sleep 60")
+    wait_for(lambda: node.status()["running"] == 1)
+    node.send(signal.SIGTERM)
+    wait_for(lambda: "SIGTERM" in node.log() or "rain" in node.log() or "topping" in node.log(), what="it says so")
+    assert node.process.poll() is None
+    node.send(signal.SIGINT)
+    assert node.process.wait(5) is not None
+    wait_for(lambda: not harness.processes.with_variable("JOB_ID", job), what="the job is gone")
+    node.start()
+    assert node.finish(job)["status"] in ("JOB_FAILED", "JOB_CANCELLED")
+
+
+def test_drain_timeout(make_node):
+    node = make_node(environment={"DRAIN_TIMEOUT": "500ms"}).start()
+    job = node.submit("trap '' TERM; sleep 60 & wait; sleep 60")
+    wait_for(lambda: node.status()["running"] == 1)
+    node.stop(10)
+    wait_for(lambda: not harness.processes.with_variable("JOB_ID", job), what="the job is gone")
+    node.start()
+    ended = node.finish(job)
+    assert ended["status"] == "JOB_FAILED" and ended["error_message"]
+
+
+def test_reload_takes_new_settings(make_node, tmp_path):
+    path = tmp_path / "mesh.conf"
+    path.write_text("[Mesh]\nSlots=1\n")
+    node = make_node(["--config", path]).start()
+    path.write_text("[Mesh]\nSlots=6\n")
+    node.send(signal.SIGHUP)
+    wait_for(lambda: node.status()["slots"] == 6)
+    path.write_text("[Mesh]\nSlots=lots\n")
+    node.send(signal.SIGHUP)
+    wait_for(lambda: f"{path}:2" in node.log(), what="the wrong line is named")
+    assert node.status()["slots"] == 6
+
+
+def test_ready_is_said_to_the_service_manager(make_node):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        node = make_node()
+        path = os.path.join(node.directory, "notify")
+        manager.bind(path)
+        manager.settimeout(10)
+        node.environment["NOTIFY_SOCKET"] = path
+        node.start()
+        said = manager.recv(4096).decode()
+        while "READY=1" not in said:
+            said += manager.recv(4096).decode()
+        node.send(signal.SIGTERM)
+        while "STOPPING=1" not in said:
+            said += manager.recv(4096).decode()
+        assert "STATUS=" in said

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Nodes of one machine find each other over loopback, and are not misled by what else arrives there."""
+
+import random
+import shutil
+import signal
+import time
+
+import datagrams
+import harness
+from datagrams import Listener
+from harness import free_port, wait_for
+
+
+def test_three_nodes(make_mesh):
+    nodes = make_mesh(3)
+    for node in nodes:
+        answer = node.get("/peers").json()
+        assert answer["count"] == 2
+        for peer in answer["peers"]:
+            assert {"node_id", "address", "status", "last_heartbeat", "version", "metadata"} <= set(peer)
+            assert peer["address"].startswith("127.0.0.1:")
+            assert peer["status"] == "IDLE"
+            assert harness.TIME.fullmatch(peer["last_heartbeat"])
+        assert node.status()["peer_count"] == 2
+
+
+def test_a_new_node_is_answered_at_once(make_node):
+    """Not with the next heartbeat, which is a minute away."""
+    slow = {"HEARTBEAT_INTERVAL": "1min", "PEER_TIMEOUT": "5min"}
+    port = free_port()
+    first = make_node(discovery_port=port, environment=slow).start()
+    second = make_node(discovery_port=port, environment=slow).start()
+    wait_for(lambda: first.sees(second) and second.sees(first), 2)
+
+
+def test_default_node_ports(make_node):
+    """Without --node-port each takes the next free one."""
+    port = free_port()
+    nodes = [make_node(discovery_port=port, node_port=None).start() for _ in range(3)]
+    wait_for(lambda: all(node.status()["peer_count"] == 2 for node in nodes))
+    numbers = {int(node.status()["address"].rpartition(":")[2]) for node in nodes}
+    assert len(numbers) == 3 and all(8081 <= number <= 8180 for number in numbers)
+
+
+def test_different_discovery_ports_are_different_meshes(make_node):
+    nodes = [make_node().start(), make_node().start()]
+    with Listener(nodes[0].discovery_port) as listener:
+        senders = {datagrams.sender_of(listener.receive()[0]) for _ in range(5)}
+    assert senders == {nodes[0].node_id}
+    assert all(node.peers() == {} for node in nodes)
+
+
+def test_goodbye(make_node):
+    """Removed at once, long before the timeout."""
+    patient = {"PEER_TIMEOUT": "10min"}
+    port = free_port()
+    first = make_node(discovery_port=port, environment=patient).start()
+    second = make_node(discovery_port=port, environment=patient).start()
+    wait_for(lambda: first.sees(second))
+    assert second.stop() == 0
+    wait_for(lambda: not first.peers(), 2)
+
+
+def test_removal_on_silence(make_mesh):
+    nodes = make_mesh(3)
+    nodes[1].kill()
+    nodes[2].send(signal.SIGSTOP)
+    begin = time.monotonic()
+    wait_for(lambda: not nodes[0].peers(), 10)
+    assert time.monotonic() - begin > 1
+    nodes[2].send(signal.SIGCONT)
+    wait_for(lambda: nodes[0].sees(nodes[2]), 5, "the paused one is back")
+    wait_for(lambda: nodes[2].sees(nodes[0]), 5, "and sees us")
+    nodes[1].start()
+    wait_for(lambda: nodes[0].sees(nodes[1], nodes[2]), 5, "the killed one is back")
+
+
+def test_load_is_shown_within_a_heartbeat(make_mesh, tmp_path):
+    first, second = make_mesh(2, slots=2, environment={"HEARTBEAT_INTERVAL": "1s"})
+    jobs = first.submit_many([f"while ! [ -e {tmp_path}/go ]; do sleep 0.05; done"] * 5)
+
+    def seen():
+        return second.peers()[first.node_id]
+
+    wait_for(lambda: (seen()["running"], seen()["queued"]) == (2, 3), 2.5)
+    assert seen()["status"] == "BUSY" and seen()["slots"] == 2
+    (tmp_path / "go").touch()
+    for job in jobs:
+        first.finish(job)
+    wait_for(lambda: (seen()["running"], seen()["queued"], seen()["status"]) == (0, 0, "IDLE"), 2.5)
+
+
+def test_draining_is_shown(make_mesh, tmp_path):
+    first, second = make_mesh(2, environment={"DRAIN_TIMEOUT": "20s"})
+    first.submit(f"while ! [ -e {tmp_path}/go ]; do sleep 0.05; done")
+    wait_for(lambda: first.status()["running"] == 1)
+    first.send(signal.SIGTERM)
+    wait_for(lambda: second.peers()[first.node_id]["status"] == "DRAINING", 3)
+    (tmp_path / "go").touch()
+    wait_for(lambda: not second.peers(), 5, "goodbye")
+
+
+def test_peers_are_in_the_database(make_mesh):
+    first, second = make_mesh(2)
+    wait_for(lambda: second.node_id in str(rows(first, "SELECT node_id FROM worker_nodes")), 10)
+
+
+def rows(node, query):
+    import sqlite3
+
+    with sqlite3.connect(f"file:{node.database}?mode=ro", uri=True) as database:
+        return database.execute(query).fetchall()
+
+
+# Two nodes with one identity.
+
+
+def test_a_second_node_with_the_same_identity(make_node):
+    port = free_port()
+    first = make_node(discovery_port=port)
+    first.start()
+    identity = first.node_id
+    first.stop()
+    second = make_node(discovery_port=port)
+    shutil.copytree(first.state_dir, second.state_dir)
+    first.start()
+    second.start()
+    assert second.node_id == identity, "the same machine: it cannot know yet"
+    wait_for(lambda: second.status()["status"] == "FAILED", 10, "the later one gives way")
+    answer = second.post("/jobs", {"command": "true"})
+    assert (answer.status, answer.json()["code"]) == (503, "duplicate_node")
+    wait_for(lambda: identity in second.log() or "id" in second.log(), 5)
+    assert first.run("echo elder")["stdout"] == "elder\n"
+    assert first.status()["status"] in ("IDLE", "BUSY")
+    # The other one leaves: this one may work.
+    first.stop()
+    wait_for(lambda: second.status()["status"] == "IDLE", 10)
+    assert second.run("echo heir")["stdout"] == "heir\n"
+
+
+# What else arrives on the port.
+
+
+def test_the_heartbeat_of_the_first_implementation(mesh_node):
+    with Listener(mesh_node.discovery_port) as listener:
+        listener.send(datagrams.heartbeat("worker-old_1.example", version="0.9", metadata={"hostname": "old"}))
+        wait_for(lambda: "worker-old_1.example" in mesh_node.peers())
+        peer = mesh_node.peers()["worker-old_1.example"]
+        assert (peer["status"], peer["version"], peer["metadata"]) == ("IDLE", "0.9", {"hostname": "old"})
+        wait_for(lambda: not mesh_node.peers(), 10, "removed when it falls silent")
+
+
+def test_our_heartbeat_is_one_that_it_understands(mesh_node):
+    with Listener(mesh_node.discovery_port) as listener:
+        while True:
+            data, address = listener.receive()
+            fields = dict(datagrams.fields_of(data))
+            if fields[1] == datagrams.HEARTBEAT:
+                break
+    assert len(data) <= 1200
+    assert fields[6].decode() == mesh_node.node_id
+    info = dict(datagrams.fields_of(fields[2]))
+    assert info[1].decode() == mesh_node.node_id
+    assert info[3] == 1 and info[6]
+    assert dict(datagrams.fields_of(info[4]))[1] > 1600000000
+    assert address[1] == int(mesh_node.status()["address"].rpartition(":")[2]), "sent from the node port"
+
+
+def test_garbage(mesh_node):
+    generator = random.Random(1)
+    good = datagrams.heartbeat("node-00000000000000aa", incarnation=1, sequence=1, instance=7)
+    with Listener(mesh_node.discovery_port) as listener:
+        for size in (0, 1, 2, 7, 100, 1200, 1201, 5000, 65507):
+            listener.send(generator.randbytes(size))
+        for _ in range(3000):
+            damaged = bytearray(good)
+            for _ in range(generator.randrange(1, 6)):
+                damaged[generator.randrange(len(damaged))] = generator.randrange(256)
+            listener.send(bytes(damaged[: generator.randrange(len(damaged) + 1)]))
+        listener.send(good + datagrams.field(13, b"x" * 2000))
+        listener.send(datagrams.heartbeat("", incarnation=1))
+        listener.send(datagrams.heartbeat("a" * 64))
+        listener.send(datagrams.heartbeat("bad/id\n"))
+        listener.send(datagrams.heartbeat("node-x", status=77))
+        listener.send(datagrams.message(datagrams.HEARTBEAT, "node-other", datagrams.node_info("node-mismatch")))
+        listener.send(datagrams.message(3, mesh_node.node_id))
+    assert mesh_node.run("echo alive")["stdout"] == "alive\n"
+    for name in mesh_node.peers():
+        assert name and len(name) <= 63 and "/" not in name and "\n" not in name
+    assert len(mesh_node.log().splitlines()) < 200, "garbage does not fill the log"
+
+
+def test_repeated_and_old_datagrams(mesh_node):
+    def beat(**more):
+        return datagrams.heartbeat("node-00000000000000aa", instance=7, node_port=9, **more)
+
+    def seen():
+        return mesh_node.peers().get("node-00000000000000aa", {}).get("running")
+
+    with Listener(mesh_node.discovery_port) as listener:
+        listener.send(beat(incarnation=5, sequence=10, running=1))
+        wait_for(lambda: seen() == 1)
+        listener.send(beat(incarnation=5, sequence=9, running=2))
+        listener.send(beat(incarnation=5, sequence=10, running=3))
+        listener.send(beat(incarnation=4, sequence=99, running=4))
+        goodbye = datagrams.message(
+            datagrams.GOODBYE, "node-00000000000000aa", incarnation=4, sequence=100, instance=7
+        )
+        listener.send(goodbye)
+        listener.send(beat(incarnation=5, sequence=11, running=5))
+        wait_for(lambda: seen() == 5)
+        # A recording does not keep a dead one alive.
+        recording = beat(incarnation=5, sequence=11, running=5)
+        end = time.monotonic() + 8
+        while mesh_node.peers() and time.monotonic() < end:
+            listener.send(recording)
+            time.sleep(0.1)
+        assert not mesh_node.peers()
+
+
+def test_absurd_timestamps_are_accepted_and_not_believed(mesh_node):
+    moments = [0, 1, 253402300799, 253402300800, 2**62, -1, -(2**63), 2**63 - 1]
+    with Listener(mesh_node.discovery_port) as listener:
+        for number, moment in enumerate(moments):
+            listener.send(datagrams.heartbeat(f"node-{number:016x}", at=moment))
+        wait_for(lambda: len(mesh_node.peers()) >= 4, 2)
+        for peer in mesh_node.peers().values():
+            assert harness.TIME.fullmatch(peer["last_heartbeat"]), peer
+        wait_for(lambda: not mesh_node.peers(), 10, "judged by our clock")
+    assert mesh_node.run("true")["status"] == "JOB_COMPLETED"
+
+
+def test_ten_thousand_invented_nodes(make_mesh):
+    first, second = make_mesh(2, environment={"PEERS_MAX": "100"})
+    with Listener(first.discovery_port) as listener:
+        for number in range(10000):
+            listener.send(datagrams.heartbeat(f"node-{number:016x}", incarnation=1, sequence=1, node_port=9))
+            if number % 100 == 0:
+                # Not faster than they are read, or the kernel drops them.
+                assert first.status()["peer_count"] <= 100
+    assert second.node_id in first.peers(), "a real one is not pushed out by inventions"
+    assert first.run("echo alive")["stdout"] == "alive\n"
+    wait_for(lambda: first.sees(second), 10, "the inventions fall silent")
+
+
+def test_answers_are_never_larger_than_the_question(mesh_node):
+    port = int(mesh_node.status()["address"].rpartition(":")[2])
+    nonce = bytes(range(16))
+    with Listener(free_port()) as stranger:
+        own = stranger.port
+        for kind in (datagrams.PROBE, datagrams.HEARTBEAT):
+            for size in (0, 50, 200, 500, 1000):
+                info = datagrams.node_info("node-00000000000000bb", node_port=own)
+                question = datagrams.message(
+                    kind, "node-00000000000000bb", info, incarnation=size + 1, sequence=1, nonce=nonce,
+                    padding=b"x" * size,
+                )  # fmt: skip
+                stranger.send(question, ("127.0.0.1", port))
+                stranger.socket.settimeout(0.3)
+                try:
+                    answer, _ = stranger.receive()
+                    assert len(answer) <= len(question)
+                except TimeoutError:
+                    pass
+
+
+def test_a_probe_is_answered_with_its_nonce(mesh_node):
+    port = int(mesh_node.status()["address"].rpartition(":")[2])
+    nonce = bytes(range(16))
+    with Listener(free_port()) as prober:
+        own = {"node_port": prober.port, "incarnation": 1, "instance": 3}
+        prober.send(
+            datagrams.heartbeat("node-00000000000000cc", sequence=1, **own), ("127.0.0.1", mesh_node.discovery_port)
+        )
+        question = datagrams.message(
+            datagrams.PROBE, "node-00000000000000cc", incarnation=1, sequence=2, instance=3, nonce=nonce,
+            padding=b"x" * 400,
+        )  # fmt: skip
+        prober.send(question, ("127.0.0.1", port))
+        for _ in range(10):
+            fields = dict(datagrams.fields_of(prober.receive()[0]))
+            if fields[1] == datagrams.PROBE_ACK:
+                break
+        assert fields[1] == datagrams.PROBE_ACK and fields[11] == nonce
+        assert fields[6].decode() == mesh_node.node_id
