@@ -27,6 +27,7 @@ static void store_peer(struct mesh *mesh, struct peer *peer, enum record_type ty
                 return; /* the table is for people to look at; the next change is written again */
 
         *record->peer = peer->public.info;
+        record->peer->last_heartbeat_usec = peer->public.last_heard_at; /* by our clock, not by its own */
         record->at_usec = peer->public.last_heard_at;
         peer->stored_usec = mesh_now(mesh);
         mesh_write(mesh, TAKE_PTR(batch));

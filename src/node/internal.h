@@ -32,6 +32,10 @@ struct node {
         sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
         sd_event_source *trim_timer;
         sd_event_source *stop_timer;
+        sd_event_source *status_timer;
+        usec_t status_told_usec;
+        bool managed; /* a service manager wants to be told */
+        bool quiet;   /* nothing runs or waits */
         bool stopping, said_goodbye, killed;
         char status_text[96];
 };

@@ -278,6 +278,7 @@ struct node *node_free(struct node *node) {
 
         sd_event_source_disable_unref(node->mesh_timer);
         sd_event_source_disable_unref(node->status_source);
+        sd_event_source_disable_unref(node->status_timer);
         sd_event_source_disable_unref(node->trim_timer);
         sd_event_source_disable_unref(node->stop_timer);
         sd_event_unref(node->event);

@@ -12,6 +12,7 @@
 /* After a burst the heap is full of holes; what can be given back is given back once it has been quiet this
  * long. */
 #define TRIM_AFTER_USEC (3 * USEC_PER_SEC)
+#define STATUS_INTERVAL_USEC USEC_PER_SEC
 
 static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
         struct node *node = userdata;
@@ -23,25 +24,60 @@ static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* Tells the service manager, at most once a second: a busy node changes its counts thousands of times. */
+static void tell_service_manager(struct node *node, const struct mesh_state *state) {
+        char text[sizeof(node->status_text)];
+        usec_t now = now_usec(CLOCK_BOOTTIME), next = usec_add(node->status_told_usec, STATUS_INTERVAL_USEC);
+
+        (void) snprintf(
+                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued", state->n_peers,
+                state->n_peers == 1 ? "" : "s", state->running, state->queued);
+        if (!node->managed || strcmp(text, node->status_text) == 0)
+                return;
+        if (now < next) {
+                (void) sd_event_source_set_time(node->status_timer, next);
+                (void) sd_event_source_set_enabled(node->status_timer, SD_EVENT_ONESHOT);
+                return;
+        }
+        memcpy(node->status_text, text, sizeof(text));
+        node->status_told_usec = now;
+        (void) sd_notify(/* unset_environment= */ false, text);
+}
+
+static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        status_touch(userdata);
+        return 0;
+}
+
 static int on_status(sd_event_source *source, void *userdata) {
         struct node *node = userdata;
-        char text[sizeof(node->status_text)];
         struct mesh_state state;
+        bool quiet;
 
         mesh_get_state(node->mesh, &state);
-        (void) snprintf(
-                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued", state.n_peers,
-                state.n_peers == 1 ? "" : "s", state.running, state.queued);
-        if (strcmp(text, node->status_text) != 0) {
-                memcpy(node->status_text, text, sizeof(text));
-                (void) sd_notify(/* unset_environment= */ false, text);
-        }
-        if (state.running == 0 && state.queued == 0)
+        tell_service_manager(node, &state);
+
+        quiet = state.running == 0 && state.queued == 0;
+        if (quiet != node->quiet) {
+                node->quiet = quiet;
                 (void) sd_event_source_set_time_relative(node->trim_timer, TRIM_AFTER_USEC);
-        (void) sd_event_source_set_enabled(
-                node->trim_timer, state.running == 0 && state.queued == 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+                (void) sd_event_source_set_enabled(
+                        node->trim_timer, quiet ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+        }
         stop_check(node);
         return 0;
+}
+
+static int
+add_timer(struct node *node, sd_event_source **ret, sd_event_time_handler_t handler, const char *name) {
+        int r;
+
+        r = sd_event_add_time(node->event, ret, CLOCK_BOOTTIME, 0, USEC_PER_SEC / 10, handler, node);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(*ret, name);
+        (void) sd_event_source_set_priority(*ret, PRIORITY_STATUS);
+        return sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
 
 int status_new(struct node *node) {
@@ -58,12 +94,11 @@ int status_new(struct node *node) {
         if (r < 0)
                 return r;
 
-        r = sd_event_add_time(
-                node->event, &node->trim_timer, CLOCK_BOOTTIME, 0, USEC_PER_SEC, on_trim, node);
+        node->managed = getenv("NOTIFY_SOCKET");
+        r = add_timer(node, &node->trim_timer, on_trim, "trim");
         if (r < 0)
                 return r;
-        (void) sd_event_source_set_description(node->trim_timer, "trim");
-        return sd_event_source_set_enabled(node->trim_timer, SD_EVENT_OFF);
+        return add_timer(node, &node->status_timer, on_status_timer, "status-timer");
 }
 
 void status_touch(struct node *node) {
