@@ -176,7 +176,14 @@ format_field(struct log_field *field, const char *format, ...) {
         return (struct iovec){ field->text, (size_t) length };
 }
 
-/* message has room for "MESSAGE=" before its first character. */
+/* The compiler knows our sources by the way from the build folder; a person knows them by their place in the
+ * tree. */
+static const char *source_path(const char *file) {
+        size_t size = strlen(__FILE__) - strlen("src/util/log.c");
+
+        return strncmp(file, __FILE__, size) == 0 ? file + size : file;
+}
+
 static int send_journal(
         int level, int error, const char *file, int line, const char *function, const char *message,
         const char *const *fields) {
@@ -191,9 +198,7 @@ static int send_journal(
         parts[n++] = format_field(&priority, "PRIORITY=%d", level);
         parts[n++] = format_field(&identifier, "SYSLOG_IDENTIFIER=%s", program_name);
         if (file) {
-                while (strncmp(file, "../", 3) == 0) /* the way from the build folder to the source */
-                        file += 3;
-                parts[n++] = format_field(&code_file, "CODE_FILE=%s", file);
+                parts[n++] = format_field(&code_file, "CODE_FILE=%s", source_path(file));
                 parts[n++] = format_field(&code_line, "CODE_LINE=%d", line);
                 parts[n++] = format_field(&code_function, "CODE_FUNC=%s", function);
         }
