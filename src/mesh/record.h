@@ -38,6 +38,8 @@ struct record {
 
 struct record_batch {
         struct list_link link; /* for the store */
+        size_t size;           /* for the store: bytes that it takes */
+        int error;             /* for the store: how it went */
         void *owner;           /* for the mind: what to do when it is durable */
         bool urgent;           /* somebody waits; otherwise the store may gather for RECORD_LINGER_USEC */
         size_t n_records, n_allocated;

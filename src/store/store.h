@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The node's memory: one SQLite file (WAL, synchronous=FULL). This is the asynchronous face; every function here
- * is called on the loop thread and none waits for the disk, except store_open() before the loop runs.
+/* The node's memory: one SQLite file (WAL, synchronous=FULL). This is the asynchronous face; every function
+ * here is called on the loop thread and none waits for the disk, except store_open() before the loop runs.
  *
- * Writes: a writer thread takes all batches that have gathered, commits them as one transaction and wakes the loop
- * through an eventfd. Reads: a reader thread with its own connection; it sees every batch whose outcome was told. */
+ * Writes: a writer thread takes all batches that have gathered, commits them as one transaction and wakes
+ * the loop through an eventfd. Reads: a reader thread with its own connection; it sees every batch whose
+ * outcome was told. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,10 +17,12 @@
 #include "mesh/record.h"
 #include "util/macros.h"
 
-#define STORE_LIST_MAX 1000u              /* jobs on one page */
-#define STORE_LIST_OUTPUT_MAX 4096u       /* bytes of each output in a list */
-#define STORE_QUERIES_MAX 1024u           /* waiting for the reader; one more is -EBUSY */
-#define STORE_BACKLOG_MAX (256u * 1024 * 1024) /* bytes waiting for the writer, beyond which new jobs are refused */
+#define STORE_LIST_MAX 1000u                  /* jobs on one page */
+#define STORE_LIST_OUTPUT_MAX 4096u           /* bytes of each output in a list */
+#define STORE_QUERIES_MAX 1024u               /* waiting for the reader; one more is -EBUSY */
+#define STORE_ANSWER_MAX (256u * 1024 * 1024) /* bytes of one answer; more is -EFBIG */
+#define STORE_BACKLOG_MAX \
+        (256u * 1024 * 1024) /* bytes waiting for the writer, beyond which new jobs are refused */
 
 struct store;
 
@@ -32,8 +35,8 @@ struct store_config {
 };
 
 struct store_handlers {
-        /* The outcome of store_write(), in order: error 0: durable. -ENOSPC, -EIO, …: nothing of it is. The batch
-         * belongs to the callee again. */
+        /* The outcome of store_write(), in order: error 0: durable. -ENOSPC, -EIO, …: nothing of it is. The
+         * batch belongs to the callee again. */
         void (*written)(void *userdata, struct record_batch *batch, int error);
         /* The store began to fail (a negative errno and a sentence), or works again (0). */
         void (*health_changed)(void *userdata, int error, const char *reason);
@@ -42,7 +45,7 @@ struct store_handlers {
 
 /* An unfinished job, as the last process left it. */
 struct store_unfinished {
-        struct job_spec *spec; /* a reference, for the callee */
+        struct job_spec *spec;  /* a reference, for the callee */
         enum job_status status; /* PENDING or RUNNING */
         struct run_id run;      /* attempt 0: waits in the queue */
         bool in_executor;       /* assigned to the executor process below, and not known to have ended */
@@ -51,13 +54,15 @@ struct store_unfinished {
         bool cancel_requested;
 };
 
-/* Called for every unfinished job in order of acceptance. A negative errno ends the walk and store_open(). */
+/* Called for every unfinished job in order of acceptance. A negative errno ends the walk and store_open();
+ * the reference is the callee's even then. */
 typedef int (*store_unfinished_t)(void *userdata, struct store_unfinished *job);
 
-/* Opens or makes the file, migrates it, walks the unfinished jobs, and starts the threads. A damaged file is set
- * aside as *.damaged-<time>, loudly, and a new one made. A file of a newer version: -EPROTONOSUPPORT. */
-int store_open(const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
-               store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret);
+/* Opens or makes the file, migrates it, walks the unfinished jobs, and starts the threads. A damaged file is
+ * set aside as *.damaged-<time>, loudly, and a new one made. A file of a newer version: -EPROTONOSUPPORT. */
+int store_open(
+        const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
+        store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret);
 
 /* Commits what was handed in, tells no outcomes, joins the threads. Returns NULL; accepts NULL. */
 struct store *store_close(struct store *store);
@@ -66,7 +71,8 @@ DEFINE_CLEANUP(struct store *, store_close)
 const char *store_path(const struct store *store);
 
 /* After a reload of the configuration. */
-void store_set_history_limits(struct store *store, usec_t max_age_usec, uint64_t max_jobs, uint64_t max_bytes);
+void store_set_history_limits(
+        struct store *store, usec_t max_age_usec, uint64_t max_jobs, uint64_t max_bytes);
 
 /* Takes the batch. */
 void store_write(struct store *store, struct record_batch *batch);
@@ -74,7 +80,8 @@ void store_write(struct store *store, struct record_batch *batch);
 /* Bytes handed in and not yet committed. */
 size_t store_backlog(const struct store *store);
 
-/* A job as a reader sees it: everything owned by the answer it came in. Strings are NULL where there is none. */
+/* A job as a reader sees it: everything owned by the answer it came in. Strings are NULL where there is
+ * none. */
 struct stored_job {
         uint64_t sequence; /* order of acceptance on this node */
         struct uuid id;
@@ -99,8 +106,8 @@ struct stored_job {
         size_t stdin_size;
         /* What is kept of each output; in a list at most the first STORE_LIST_OUTPUT_MAX bytes of it. */
         char *stdout_data, *stderr_data;
-        size_t stdout_size, stderr_size;   /* of the data here */
-        uint64_t stdout_kept, stderr_kept; /* of what the store has */
+        size_t stdout_size, stderr_size;     /* of the data here */
+        uint64_t stdout_kept, stderr_kept;   /* of what the store has */
         uint64_t stdout_total, stderr_total; /* of what the job wrote */
         bool stdout_truncated, stderr_truncated;
 };
@@ -122,21 +129,24 @@ typedef void (*store_answer_t)(void *userdata, const struct store_answer *answer
 struct store_query; /* one that is under way; gone when its handler was called or it was cancelled */
 
 struct store_list {
-        size_t limit;          /* 1 … STORE_LIST_MAX */
-        uint64_t before;       /* only those with a lower sequence; UINT64_MAX: from the newest */
-        uint32_t status_mask;  /* bits 1u << enum job_status; 0: all */
+        size_t limit;         /* 1 … STORE_LIST_MAX */
+        uint64_t before;      /* only those with a lower sequence; UINT64_MAX: from the newest */
+        uint32_t status_mask; /* bits 1u << enum job_status; 0: all */
 };
 
 /* Newest first. ret_query may be NULL. -EBUSY: STORE_QUERIES_MAX. */
-int store_list_jobs(struct store *store, const struct store_list *list, store_answer_t handler, void *userdata,
-                    struct store_query **ret_query);
-/* The jobs with these ids, in their order; those that are not there are left out. At most JOBS_PER_REQUEST_MAX.
- * with_output: the outputs whole, else without any. */
-int store_get_jobs(struct store *store, const struct uuid *ids, size_t n_ids, bool with_output,
-                   store_answer_t handler, void *userdata, struct store_query **ret_query);
-/* A piece of an output, from offset of what is kept, at most size bytes (1 MiB); also answers the job itself,
- * without output, as jobs[0], or no job. stream: 1 stdout, 2 stderr. */
-int store_read_output(struct store *store, const struct uuid *id, int stream, uint64_t offset, size_t size,
-                      store_answer_t handler, void *userdata, struct store_query **ret_query);
+int store_list_jobs(
+        struct store *store, const struct store_list *list, store_answer_t handler, void *userdata,
+        struct store_query **ret_query);
+/* The jobs with these ids, in their order; those that are not there are left out. At most
+ * JOBS_PER_REQUEST_MAX. with_output: the outputs whole, else without any. */
+int store_get_jobs(
+        struct store *store, const struct uuid *ids, size_t n_ids, bool with_output, store_answer_t handler,
+        void *userdata, struct store_query **ret_query);
+/* A piece of an output, from offset of what is kept, at most size bytes (1 MiB); also answers the job
+ * itself, without output, as jobs[0], or no job. stream: 1 stdout, 2 stderr. */
+int store_read_output(
+        struct store *store, const struct uuid *id, int stream, uint64_t offset, size_t size,
+        store_answer_t handler, void *userdata, struct store_query **ret_query);
 /* The handler will not be called. */
 void store_query_cancel(struct store_query *query);

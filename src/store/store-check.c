@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/store-check.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+
+#include "store/store-schema.h"
+#include "store/store-thread.h"
+#include "util/log.h"
+
+enum outcome {
+        OUTCOME_OPEN,
+        OUTCOME_SOUND,
+        OUTCOME_DAMAGED,
+};
+
+struct store_check {
+        char *path;
+        int wake_fd;
+        sqlite3 *db;
+        struct store_thread *thread;
+        atomic_int outcome;
+};
+
+/* 1: sound. 0: damaged. */
+static int check_file(struct store_check *check) {
+        _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
+        const char *text;
+        int r;
+
+        r = sqlite_error(
+                check->db, sqlite3_prepare_v2(check->db, "PRAGMA quick_check(1)", -1, &statement, NULL));
+        if (r >= 0)
+                r = sqlite_step(statement);
+        if (r == -EUCLEAN)
+                log_error("The job database %s is damaged.", check->path);
+        if (r <= 0)
+                return r == -EUCLEAN ? 0 : r;
+
+        text = (const char *) sqlite3_column_text(statement, 0);
+        if (text && streq(text, "ok"))
+                return 1;
+        log_error("The job database %s is damaged: %s", check->path, text ? text : "out of memory");
+        return 0;
+}
+
+static void *check_main(void *userdata) {
+        struct store_check *check = userdata;
+        int r;
+
+        /* Only when the machine has nothing else to do. */
+        (void) sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){});
+
+        r = check_file(check);
+        if (r == 0) {
+                atomic_store(&check->outcome, OUTCOME_DAMAGED);
+                (void) eventfd_write(check->wake_fd, 1);
+        } else if (r > 0)
+                atomic_store(&check->outcome, OUTCOME_SOUND);
+        else if (r != -ECANCELED)
+                log_warning_errno(r, "Cannot check %s after an unclean stop, ignoring: %m", check->path);
+        return NULL;
+}
+
+int store_check_start(const char *path, int wake_fd, struct store_check **ret) {
+        _cleanup_(store_check_stop_p) struct store_check *check = calloc(1, sizeof(*check));
+        int r;
+
+        if (!check)
+                return -ENOMEM;
+        check->wake_fd = wake_fd;
+        check->path = strdup(path);
+        if (!check->path)
+                return -ENOMEM;
+        r = store_schema_open_reader(path, &check->db);
+        if (r < 0)
+                return r;
+        r = store_thread_start("store-check", check_main, check, &check->thread);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(check);
+        return 0;
+}
+
+struct store_check *store_check_stop(struct store_check *check) {
+        if (!check)
+                return NULL;
+        if (check->thread)
+                sqlite3_interrupt(check->db);
+        store_thread_join(check->thread);
+        sqlite_close(check->db);
+        free(check->path);
+        free(check);
+        return NULL;
+}
+
+bool store_check_found_damage(struct store_check *check) {
+        return atomic_load(&check->outcome) == OUTCOME_DAMAGED;
+}
+
+bool store_check_found_soundness(struct store_check *check) {
+        return atomic_load(&check->outcome) == OUTCOME_SOUND;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/store-schema.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* The write-ahead log is cut back to this size when it begins anew. Space that it already has costs no
+ * change of the file's length, and so less for each commit. */
+#define JOURNAL_SIZE_LIMIT (16 * 1024 * 1024)
+
+/* "WMsh", so that file(1) and a reader can tell whose file it is. */
+#define APPLICATION_ID 0x574d7368
+
+#define TEXT_OF(macro) _TEXT_OF(macro)
+#define _TEXT_OF(text) #text
+
+/* What a person asks for comes first; what may be large comes last and in the order of likely size, so that
+ * the columns before it are read without walking the pages behind it. The sizes of the large ones are
+ * columns of their own for the same reason.
+ *
+ * job_id: every change of a job finds its row by it.
+ * jobs_by_status: lists of one status, the unfinished jobs at start, and the oldest finished ones for
+ * pruning. */
+static const char schema_1[] = "CREATE TABLE jobs ("
+                               "  seq INTEGER PRIMARY KEY,"
+                               "  job_id TEXT NOT NULL UNIQUE,"
+                               "  status TEXT NOT NULL,"
+                               "  exit_code INTEGER,"
+                               "  signal INTEGER,"
+                               "  created_at TEXT NOT NULL,"
+                               "  started_at TEXT,"
+                               "  finished_at TEXT,"
+                               "  updated_at TEXT NOT NULL,"
+                               "  duration_usec INTEGER,"
+                               "  timeout_seconds INTEGER NOT NULL,"
+                               "  epoch INTEGER NOT NULL,"
+                               "  attempt INTEGER NOT NULL,"
+                               "  cancel_requested INTEGER NOT NULL DEFAULT 0,"
+                               "  target_node_id TEXT,"
+                               "  created_by_node TEXT NOT NULL,"
+                               "  executor_node_id TEXT,"
+                               "  executor_instance TEXT,"
+                               "  submitter TEXT,"
+                               "  submitter_uid INTEGER,"
+                               "  digest BLOB,"
+                               "  stdin_size INTEGER,"
+                               "  stdout_size INTEGER,"
+                               "  stderr_size INTEGER,"
+                               "  stdout_total INTEGER,"
+                               "  stderr_total INTEGER,"
+                               "  stdout_truncated INTEGER NOT NULL DEFAULT 0,"
+                               "  stderr_truncated INTEGER NOT NULL DEFAULT 0,"
+                               "  error_message TEXT,"
+                               "  cwd TEXT,"
+                               "  command TEXT NOT NULL,"
+                               "  env TEXT NOT NULL,"
+                               "  stderr ANY,"
+                               "  stdout ANY,"
+                               "  stdin ANY"
+                               ") STRICT;"
+                               "CREATE INDEX jobs_by_status ON jobs (status, seq);"
+                               "CREATE TABLE worker_nodes ("
+                               "  node_id TEXT PRIMARY KEY NOT NULL,"
+                               "  address TEXT NOT NULL,"
+                               "  status TEXT NOT NULL,"
+                               "  last_heartbeat TEXT,"
+                               "  metadata TEXT NOT NULL,"
+                               "  version TEXT NOT NULL,"
+                               "  created_at TEXT NOT NULL,"
+                               "  updated_at TEXT NOT NULL"
+                               ") STRICT;"
+                               "PRAGMA application_id = " TEXT_OF(APPLICATION_ID) ";";
+
+/* migrations[n] leads from version n to n + 1. */
+static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1 };
+
+/* Files of SQLite beside the main one. */
+static const char *const companions[] = { "-shm", "-wal" };
+
+int store_schema_path(const char *directory, const char *node_id, char **ret) {
+        return asprintf(ret, "%s/worker_%s.db", directory, node_id) < 0 ? -ENOMEM : 0;
+}
+
+/* SQLite would make the file readable for everybody; commands and environments are not everybody's business.
+ */
+static int make_file(const char *path) {
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+
+        return fd < 0 ? -errno : 0;
+}
+
+static int use_wal(sqlite3 *db) {
+        _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
+        const char *mode;
+        int r;
+
+        r = sqlite_error(db, sqlite3_prepare_v2(db, "PRAGMA journal_mode = WAL", -1, &statement, NULL));
+        if (r < 0)
+                return r;
+        r = sqlite_step(statement);
+        if (r < 0)
+                return r;
+        mode = r > 0 ? (const char *) sqlite3_column_text(statement, 0) : NULL;
+        /* File systems without shared memory cannot have it. */
+        return mode && streq(mode, "wal") ? 0 : -EOPNOTSUPP;
+}
+
+static int migrate_one(sqlite3 *db, unsigned version) {
+        char pragma[64];
+        int r;
+
+        (void) snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %u", version + 1);
+
+        r = sqlite_execute(db, "BEGIN IMMEDIATE");
+        if (r < 0)
+                return r;
+        r = sqlite_execute(db, migrations[version]);
+        if (r == 0)
+                r = sqlite_execute(db, pragma);
+        if (r == 0)
+                r = sqlite_execute(db, "COMMIT");
+        if (r < 0)
+                sqlite_rollback(db);
+        return r;
+}
+
+static int migrate(sqlite3 *db) {
+        uint64_t version, n_objects;
+        int r;
+
+        r = sqlite_query_u64(db, "PRAGMA user_version", &version);
+        if (r < 0)
+                return r;
+        if (version > STORE_SCHEMA_VERSION)
+                return -EPROTONOSUPPORT;
+
+        if (version == 0) {
+                /* A new file is empty. One with tables and without our version number is somebody else's. */
+                r = sqlite_query_u64(db, "SELECT count(*) FROM sqlite_schema", &n_objects);
+                if (r < 0)
+                        return r;
+                if (n_objects > 0)
+                        return -EUCLEAN;
+        }
+
+        for (; version < STORE_SCHEMA_VERSION; version++) {
+                r = migrate_one(db, (unsigned) version);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int store_schema_open(const char *path, sqlite3 **ret) {
+        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        uint64_t n_objects;
+        int r;
+
+        r = make_file(path);
+        if (r < 0)
+                return r;
+        r = sqlite_open(path, SQLITE_OPEN_READWRITE, STORE_WRITER_CACHE_KIB, &db);
+        if (r < 0)
+                return r;
+
+        /* A damaged file is left as it was found. */
+        (void) sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+
+        /* Reads the header, the log and the schema: a file that is none fails here. */
+        r = sqlite_query_u64(db, "SELECT count(*) FROM sqlite_schema", &n_objects);
+        if (r < 0)
+                return r;
+        r = use_wal(db);
+        if (r < 0)
+                return r;
+
+        /* The writer makes its checkpoints itself, when nobody waits. */
+        r = sqlite_execute(
+                db, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = FAST;"
+                    "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " TEXT_OF(JOURNAL_SIZE_LIMIT));
+        if (r < 0)
+                return r;
+
+        r = migrate(db);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(db);
+        return 0;
+}
+
+void store_schema_accept(sqlite3 *db) {
+        (void) sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+}
+
+int store_schema_open_reader(const char *path, sqlite3 **ret) {
+        return sqlite_open(path, SQLITE_OPEN_READONLY, STORE_READER_CACHE_KIB, ret);
+}
+
+static int companion_path(const char *path, const char *suffix, char **ret) {
+        return asprintf(ret, "%s%s", path, suffix) < 0 ? -ENOMEM : 0;
+}
+
+bool store_schema_was_left_open(const char *path) {
+        _cleanup_free_ char *log = NULL;
+        struct stat st;
+
+        return companion_path(path, "-wal", &log) >= 0 && lstat(log, &st) >= 0 && st.st_size > 0;
+}
+
+void store_schema_mark_damaged(const char *path) {
+        _cleanup_free_ char *mark = NULL;
+        _cleanup_close_ int fd = -EBADF;
+
+        /* Without it the damage is found again, only later. */
+        if (companion_path(path, ".is-damaged", &mark) >= 0)
+                fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+}
+
+bool store_schema_is_marked_damaged(const char *path) {
+        _cleanup_free_ char *mark = NULL;
+
+        return companion_path(path, ".is-damaged", &mark) >= 0 && access(mark, F_OK) >= 0;
+}
+
+static int rename_companion(const char *path, const char *new_path, const char *suffix) {
+        _cleanup_free_ char *from = NULL, *to = NULL;
+
+        if (companion_path(path, suffix, &from) < 0 || companion_path(new_path, suffix, &to) < 0)
+                return -ENOMEM;
+        return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int sync_directory_of(const char *path) {
+        _cleanup_free_ char *copy = strdup(path);
+        _cleanup_close_ int fd = -EBADF;
+
+        if (!copy)
+                return -ENOMEM;
+        fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
+int store_schema_set_aside(const char *path, char **ret) {
+        _cleanup_free_ char *new_path = NULL, *mark = NULL;
+        usec_t now = now_usec(CLOCK_REALTIME);
+        time_t seconds = (time_t) (now / USEC_PER_SEC);
+        char text[sizeof("20260101T000000")];
+        struct tm tm;
+        int r;
+
+        if (!gmtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y%m%dT%H%M%S", &tm) == 0)
+                return -EOVERFLOW;
+        if (asprintf(&new_path, "%s.damaged-%s.%06uZ", path, text, (unsigned) (now % USEC_PER_SEC)) < 0)
+                return -ENOMEM;
+
+        /* The main file last: as long as it is there, the next start does the same again. */
+        for (size_t i = 0; i < ELEMENTSOF(companions); i++) {
+                r = rename_companion(path, new_path, companions[i]);
+                if (r < 0)
+                        return r;
+        }
+        r = rename_companion(path, new_path, "");
+        if (r < 0)
+                return r;
+
+        r = companion_path(path, ".is-damaged", &mark);
+        if (r < 0)
+                return r;
+        if (unlink(mark) < 0 && errno != ENOENT)
+                return -errno;
+        r = sync_directory_of(path);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(new_path);
+        return 0;
+}

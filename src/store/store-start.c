@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/store-start.h"
+
+#include <errno.h>
+
+#include "store/store-records.h"
+#include "store/store-row.h"
+#include "store/store-schema.h"
+#include "util/log.h"
+
+/* Both halves come in order from the index, and are merged without sorting. */
+#define UNFINISHED_SEQUENCES                                \
+        "SELECT seq FROM jobs WHERE status = 'JOB_PENDING'" \
+        " UNION ALL SELECT seq FROM jobs WHERE status = 'JOB_RUNNING' ORDER BY seq"
+
+void unfinished_jobs_done(struct unfinished_jobs *jobs) {
+        for (size_t i = 0; i < jobs->n; i++)
+                job_spec_unref(jobs->jobs[i].spec);
+        free(jobs->jobs);
+        *jobs = (struct unfinished_jobs){};
+}
+
+static int jobs_add(struct unfinished_jobs *jobs, struct store_unfinished *job) {
+        if (jobs->n == jobs->n_allocated) {
+                size_t n = MAX(jobs->n_allocated * 2, (size_t) 64);
+                struct store_unfinished *larger = reallocarray(jobs->jobs, n, sizeof(*larger));
+
+                if (!larger) {
+                        job_spec_unref(job->spec);
+                        return -ENOMEM;
+                }
+                jobs->jobs = larger;
+                jobs->n_allocated = n;
+        }
+        jobs->jobs[jobs->n++] = *job;
+        return 0;
+}
+
+static int collect_one(sqlite3_stmt *statement, int64_t sequence, struct unfinished_jobs *jobs) {
+        _cleanup_sqlite_reset_ sqlite3_stmt *row = statement;
+        struct binder binder = { .statement = row };
+        struct store_unfinished job;
+        const char *what;
+        int r;
+
+        bind_i64(&binder, ROW_OUTPUT_NONE);
+        bind_i64(&binder, sequence);
+        if (binder.code != SQLITE_OK)
+                return sqlite_error(sqlite3_db_handle(row), binder.code);
+        r = sqlite_step(row);
+        if (r < 0)
+                return r;
+        /* The index has a job that the table has not. */
+        if (r == 0)
+                return -EUCLEAN;
+
+        r = store_row_read_unfinished(row, &job, &what);
+        if (r == -EBADMSG) {
+                log_warning(
+                        "Unfinished job in row %" PRIi64 " is broken (column %s), ignoring it.", sequence,
+                        what);
+                return 0;
+        }
+        return r < 0 ? r : jobs_add(jobs, &job);
+}
+
+/* Reads as far as the file can be read; what was found until then stays in jobs. */
+static int collect(sqlite3 *db, struct unfinished_jobs *jobs) {
+        _cleanup_(sqlite_finalize_p) sqlite3_stmt *sequences = NULL, *row = NULL;
+        int r;
+
+        r = sqlite_prepare(db, UNFINISHED_SEQUENCES, &sequences);
+        if (r < 0)
+                return r;
+        r = sqlite_prepare(db, "SELECT " ROW_COLUMNS ", stdin FROM jobs WHERE seq = ?2", &row);
+        if (r < 0)
+                return r;
+
+        while ((r = sqlite_step(sequences)) > 0) {
+                r = collect_one(row, sqlite3_column_int64(sequences, 0), jobs);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+static struct record *add_record(
+        struct record_batch *batch, enum record_type type, const struct store_unfinished *job,
+        usec_t at_usec) {
+        struct record *record = record_batch_add(batch, type);
+
+        if (record) {
+                record->spec = job_spec_ref(job->spec);
+                record->run = job->run;
+                record->executor = job->executor;
+                record->at_usec = at_usec;
+        }
+        return record;
+}
+
+/* What would have led to the job as it is. */
+static int describe(const struct store_unfinished *job, struct record_batch **ret) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        int r;
+
+        r = record_batch_new(3, &batch);
+        if (r < 0)
+                return r;
+        if (!add_record(batch, RECORD_ACCEPTED, job, job->spec->created_at))
+                return -ENOMEM;
+        if (job->status == JOB_RUNNING && !add_record(batch, RECORD_STARTED, job, job->started_at))
+                return -ENOMEM;
+        if (job->cancel_requested && !add_record(batch, RECORD_CANCEL, job, 0))
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(batch);
+        return 0;
+}
+
+static void drop_batches(struct list *list) {
+        struct record_batch *batch;
+
+        LIST_FOREACH(list, batch, struct record_batch, link) {
+                list_remove(&batch->link);
+                record_batch_free(batch);
+        }
+}
+
+/* A job that is there twice, since the damaged file said so, is written once. */
+static int write_jobs(sqlite3 *db, const char *node_id, const struct unfinished_jobs *jobs) {
+        _cleanup_(store_records_free_p) struct store_records *records = NULL;
+        struct list group;
+        uint64_t n_finished;
+        int r;
+
+        r = store_records_new(db, node_id, &records);
+        if (r < 0)
+                return r;
+
+        list_init(&group);
+        for (size_t i = 0; i < jobs->n && r >= 0; i++) {
+                struct record_batch *batch;
+
+                r = describe(&jobs->jobs[i], &batch);
+                if (r >= 0)
+                        list_append(&group, &batch->link);
+        }
+        if (r >= 0 && jobs->n > 0)
+                r = store_records_commit(records, &group, &n_finished);
+        drop_batches(&group);
+        return r;
+}
+
+/* The unfinished jobs of a damaged file, or at least the first of them. */
+static void salvage(const char *path, struct unfinished_jobs *jobs) {
+        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        int r;
+
+        r = store_schema_open_reader(path, &db);
+        if (r >= 0)
+                r = collect(db, jobs);
+        if (r < 0)
+                log_warning_errno(r, "Not all unfinished jobs of %s can be read: %m", path);
+}
+
+static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs) {
+        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        int r;
+
+        if (store_schema_is_marked_damaged(path))
+                return -EUCLEAN;
+        r = store_schema_open(path, &db);
+        if (r < 0)
+                return r;
+        r = collect(db, jobs);
+        if (r < 0)
+                return r;
+        *ret_db = TAKE_PTR(db);
+        return 0;
+}
+
+static int open_anew(const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs) {
+        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        _cleanup_free_ char *aside = NULL;
+        int r;
+
+        r = store_schema_set_aside(path, &aside);
+        if (r < 0)
+                return log_error_errno(
+                        r, "The job database %s is damaged and cannot be set aside: %m", path);
+
+        r = store_schema_open(path, &db);
+        if (r >= 0)
+                r = write_jobs(db, node_id, jobs);
+        if (r < 0)
+                return log_error_errno(
+                        r,
+                        "The job database %s was damaged and set aside as %s; making a new one failed: %m",
+                        path, aside);
+
+        log_error(
+                "The job database %s is damaged. It was set aside as %s, and a new one was made with the "
+                "%zu "
+                "unfinished jobs that could be read; the history is in the old file only.",
+                path, aside, jobs->n);
+        *ret_db = TAKE_PTR(db);
+        return 0;
+}
+
+int store_start(const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *ret_jobs) {
+        struct unfinished_jobs jobs = {};
+        sqlite3 *db = NULL;
+        int r;
+
+        r = open_sound(path, &db, &jobs);
+        if (r == -EUCLEAN) {
+                unfinished_jobs_done(&jobs);
+                salvage(path, &jobs);
+                r = open_anew(path, node_id, &db, &jobs);
+        }
+        if (r < 0) {
+                unfinished_jobs_done(&jobs);
+                return r;
+        }
+
+        store_schema_accept(db);
+        *ret_db = db;
+        *ret_jobs = jobs;
+        return 0;
+}
