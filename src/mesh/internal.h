@@ -59,16 +59,14 @@ struct peer {
         usec_t stored_usec; /* when it was last written to the store; 0: never */
 };
 
-/* A question in a datagram at least this long may be answered by a message without node information, which
- * is never longer. */
-#define SHORT_ANSWER_MAX 160u
 #define ANSWER_JITTER_USEC (50 * USEC_PER_MSEC)
 #define PROBES_PER_SEC 200u
 #define PROBE_AGAIN_USEC (2 * USEC_PER_SEC)
 #define PEER_STORE_INTERVAL_USEC USEC_PER_MINUTE
 #define PEER_STORE_CHANGE_USEC (5 * USEC_PER_SEC)
-#define PEER_INTERVAL_MAX_USEC (5 * USEC_PER_MINUTE) /* an announced heartbeat interval counts up to this \
-                                                      */
+#define PEER_INTERVAL_MAX_USEC                                                     \
+        (5 * USEC_PER_MINUTE) /* an announced heartbeat interval counts up to this \
+                               */
 /* When the timer runs this late the node was paused, and judges nobody until it has listened again. */
 #define PAUSE_USEC USEC_PER_SEC
 

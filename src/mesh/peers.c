@@ -102,7 +102,7 @@ static void probe(struct mesh *mesh, struct peer *peer, size_t datagram_size) {
         usec_t now = mesh_now(mesh);
         struct mesh_message message;
 
-        if (peer->public.info.node_port == 0 || datagram_size < SHORT_ANSWER_MAX)
+        if (peer->public.info.node_port == 0 || datagram_size < PROBE_SIZE - 2)
                 return; /* a node that cannot be asked stays unverified */
         if (peer->asked && now < usec_add(peer->asked_usec, PROBE_AGAIN_USEC))
                 return;
@@ -133,9 +133,9 @@ static void
 answer(struct mesh *mesh, struct peer *peer, const struct mesh_message *message, size_t datagram_size) {
         uint64_t jitter;
 
-        if (datagram_size < SHORT_ANSWER_MAX && message->type != MESSAGE_PROBE)
-                return;
-        if (message->type == MESSAGE_PROBE || datagram_size < DATAGRAM_MAX) {
+        if (datagram_size < PROBE_SIZE - 2)
+                return; /* the answer would be larger than the question */
+        if (message->type == MESSAGE_PROBE || datagram_size < HELLO_SIZE) {
                 acknowledge(mesh, peer, message->nonce, &peer->public.address);
                 return;
         }
@@ -350,7 +350,7 @@ void mesh_received(
         if (!is_news(mesh, peer, message)) {
                 /* An older life of a peer asks: it is told so, and nothing else. */
                 if (message->has_nonce && message->incarnation > 0 &&
-                    message->incarnation < peer->public.incarnation && datagram_size >= SHORT_ANSWER_MAX)
+                    message->incarnation < peer->public.incarnation && datagram_size >= PROBE_SIZE - 2)
                         acknowledge(mesh, peer, message->nonce, source);
                 return;
         }

@@ -141,9 +141,10 @@ int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t bu
         if (size > DATAGRAM_MAX)
                 return -EMSGSIZE;
 
-        if (pad)
+        size_t target = pad ? DATAGRAM_MAX : message->type == MESSAGE_PROBE ? PROBE_SIZE : 0;
+        if (target > size)
                 encoding.message.padding = (ProtobufCBinaryData){
-                        .len = padding_size(DATAGRAM_MAX - size),
+                        .len = padding_size(target - size),
                         .data = (uint8_t *) zeroes,
                 };
         return (int) mesh__mesh_message__pack(&encoding.message, buffer);

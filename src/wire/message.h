@@ -10,7 +10,9 @@
 #include "util/time.h"
 #include "wire/types.h"
 
-#define DATAGRAM_MAX 1200u /* fits every link without fragments */
+#define DATAGRAM_MAX 1200u            /* fits every link without fragments */
+#define HELLO_SIZE (DATAGRAM_MAX - 2) /* a padded question has at least this size, whatever its content */
+#define PROBE_SIZE 192u               /* an answer without node information is never larger */
 #define NONCE_SIZE 16u
 #define ADDRESS_TEXT_MAX 63u
 #define VERSION_TEXT_MAX 31u
