@@ -151,6 +151,8 @@ int config_parse(struct config_builder *builder, const char *path, const char *d
 /* config-search.c */
 /* The files of the search path, or only the one that --config names. -ENOMEM. */
 int config_read_files(struct config_builder *builder);
+/* The folders to search, first found wins. -ENOMEM. */
+int config_search_folders(char ***ret);
 
 /* config-options.c */
 /* CONFIG_OK, CONFIG_HELP, CONFIG_USAGE (reported), -ENOMEM. */

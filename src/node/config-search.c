@@ -63,12 +63,12 @@ static int user_folder(char **ret) {
         if (r < 0)
                 return r;
 
-        if (access(path.data, R_OK | X_OK) >= 0)
+        if (faccessat(AT_FDCWD, path.data, R_OK | X_OK, AT_EACCESS) >= 0)
                 *ret = TAKE_PTR(path.data);
         return 0;
 }
 
-static int default_folders(char ***ret) {
+int config_search_folders(char ***ret) {
         _cleanup_strv_free_ char **folders = NULL;
         _cleanup_free_ char *user = NULL;
 
@@ -141,10 +141,9 @@ static int drop_ins_add(struct drop_ins *drop_ins, const char *folder, const cha
         if (!longer)
                 return -ENOMEM;
         drop_ins->items = longer;
-        longer[drop_ins->count++] = (struct drop_in){
-                .name = path.data + strlen(folder) + 1,
-                .path = TAKE_PTR(path.data),
-        };
+        struct drop_in *drop_in = &longer[drop_ins->count++];
+        drop_in->path = TAKE_PTR(path.data);
+        drop_in->name = drop_in->path + strlen(folder) + 1;
         return 0;
 }
 
@@ -215,7 +214,7 @@ int config_read_files(struct config_builder *builder) {
         }
 
         if (!folders) {
-                r = default_folders(&own);
+                r = config_search_folders(&own);
                 if (r < 0)
                         return r;
                 folders = (const char *const *) own;
