@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "lib/tests.h"
+#include "mesh/job.h"
+#include "mesh/record.h"
+
+#define TEXT(text) .command = (text), .command_size = strlen(text)
+
+static void check_good(const struct job_request *request) {
+        struct job_problem problem;
+
+        if (job_request_check(request, &problem) < 0)
+                _TEST_FAIL("refused: %s", problem.detail);
+}
+
+static void check_bad(const struct job_request *request, const char *field, const char *part) {
+        struct job_problem problem = { .field = NULL };
+
+        ASSERT_ERROR(job_request_check(request, &problem), EINVAL);
+        ASSERT_STREQ(problem.field, field);
+        if (!strstr(problem.detail, part))
+                _TEST_FAIL("'%s' does not say '%s'", problem.detail, part);
+        ASSERT_NULL(strchr(problem.detail, '\n'));
+}
+
+static void test_command(void) {
+        _cleanup_free_ char *longest = malloc(COMMAND_MAX + 1);
+
+        ASSERT_NOT_NULL(longest);
+        memset(longest, 'x', COMMAND_MAX + 1);
+        check_good(&(struct job_request){ TEXT("true") });
+        check_good(&(struct job_request){ .command = longest, .command_size = COMMAND_MAX });
+        check_bad(
+                &(struct job_request){ .command = longest, .command_size = COMMAND_MAX + 1 }, "command",
+                "65537");
+        check_bad(&(struct job_request){ 0 }, "command", "missing");
+        check_bad(&(struct job_request){ TEXT("") }, "command", "empty");
+        check_bad(&(struct job_request){ TEXT(" \t\n") }, "command", "empty");
+        check_bad(&(struct job_request){ .command = "a\0b", .command_size = 3 }, "command", "NUL");
+        check_bad(&(struct job_request){ TEXT("echo \xff") }, "command", "UTF-8");
+        /* A command that is not followed by a NUL is read no further than it is long. */
+        check_bad(&(struct job_request){ .command = "  true", .command_size = 2 }, "command", "empty");
+}
+
+static void test_target(void) {
+        char id[NODE_ID_MAX + 2];
+
+        memset(id, 'n', sizeof(id));
+        check_good(
+                &(struct job_request){ TEXT("true"), .target_node_id = "node-1", .target_node_id_size = 6 });
+        check_good(&(struct job_request){ TEXT("true"), .target_node_id = id,
+                                          .target_node_id_size = NODE_ID_MAX });
+        check_bad(
+                &(struct job_request){ TEXT("true"), .target_node_id = id,
+                                       .target_node_id_size = NODE_ID_MAX + 1 },
+                "target_node_id", "63");
+        check_bad(
+                &(struct job_request){ TEXT("true"), .target_node_id = "", .target_node_id_size = 0 },
+                "target_node_id", "letters");
+        check_bad(
+                &(struct job_request){ TEXT("true"), .target_node_id = "a/b", .target_node_id_size = 3 },
+                "target_node_id", "letters");
+        check_bad(
+                &(struct job_request){ TEXT("true"), .target_node_id = "a\0b", .target_node_id_size = 3 },
+                "target_node_id", "letters");
+}
+
+static void test_cwd(void) {
+        check_good(&(struct job_request){ TEXT("true"), .cwd = "/srv/a b", .cwd_size = 8 });
+        check_bad(&(struct job_request){ TEXT("true"), .cwd = "srv", .cwd_size = 3 }, "cwd", "absolute");
+        check_bad(&(struct job_request){ TEXT("true"), .cwd = "", .cwd_size = 0 }, "cwd", "absolute");
+        check_bad(&(struct job_request){ TEXT("true"), .cwd = "/a\0b", .cwd_size = 4 }, "cwd", "NUL");
+}
+
+static void check_env(const char *name, const char *value, const char *part) {
+        struct job_env env = {
+                .name = name, .name_size = strlen(name), .value = value, .value_size = strlen(value)
+        };
+        struct job_request request = { TEXT("true"), .env = &env, .n_env = 1 };
+
+        if (part)
+                check_bad(&request, "env", part);
+        else
+                check_good(&request);
+}
+
+static void test_env(void) {
+        struct job_env many[ENV_ENTRIES_MAX + 1];
+        _cleanup_free_ char *large = malloc(ENV_SIZE_MAX + 1);
+
+        ASSERT_NOT_NULL(large);
+        memset(large, 'x', ENV_SIZE_MAX);
+        large[ENV_SIZE_MAX] = '\0';
+
+        check_env("DEBUG", "1", NULL);
+        check_env("_a9", "", NULL);
+        check_env("HOME", "/tmp", NULL);
+        check_env("9a", "1", "shell");
+        check_env("A-B", "1", "shell");
+        check_env("", "1", "shell");
+        check_env("A=B", "1", "shell");
+        check_env("JOB_ID", "1", "JOB_ID");
+        check_env("NODE_ID", "1", "NODE_ID");
+        check_env("ATTEMPT", "1", "ATTEMPT");
+        check_env("A", "\xc3", "UTF-8");
+        check_env("A", large, "65536");
+
+        for (size_t i = 0; i < ELEMENTSOF(many); i++)
+                many[i] = (struct job_env){ .name = "A", .name_size = 1, .value = "", .value_size = 0 };
+        check_good(&(struct job_request){ TEXT("true"), .env = many, .n_env = ENV_ENTRIES_MAX });
+        check_bad(
+                &(struct job_request){ TEXT("true"), .env = many, .n_env = ENV_ENTRIES_MAX + 1 }, "env",
+                "257");
+}
+
+static void test_timeout(void) {
+        static const int64_t bad[] = { 0, -1, INT64_MIN, INT64_MAX, TIMEOUT_MAX_SEC + 1 };
+
+        check_good(&(struct job_request){ TEXT("true"), .has_timeout = true, .timeout_seconds = 1 });
+        check_good(&(struct job_request){ TEXT("true"), .has_timeout = true,
+                                          .timeout_seconds = TIMEOUT_MAX_SEC });
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                check_bad(
+                        &(struct job_request){ TEXT("true"), .has_timeout = true,
+                                               .timeout_seconds = bad[i] },
+                        "timeout_seconds", "604800");
+}
+
+static void test_stdin(void) {
+        check_good(&(struct job_request){ TEXT("cat"), .stdin_data = "a\0b", .stdin_size = 3 });
+        check_good(&(struct job_request){ TEXT("cat"), .stdin_data = "", .stdin_size = 0 });
+        check_bad(
+                &(struct job_request){ TEXT("cat"), .stdin_data = "", .stdin_size = STDIN_MAX + 1 }, "stdin",
+                "1048576");
+}
+
+static void test_spec_holds_everything(void) {
+        struct job_env env[] = {
+                { .name = "A", .name_size = 1, .value = "one", .value_size = 3 },
+                { .name = "BC", .name_size = 2, .value = "", .value_size = 0 },
+        };
+        struct job_request request = {
+                TEXT("echo $A"),
+                .cwd = "/srv",
+                .cwd_size = 4,
+                .target_node_id = "node-1",
+                .target_node_id_size = 6,
+                .stdin_data = "x\0y",
+                .stdin_size = 3,
+                .env = env,
+                .n_env = 2,
+                .has_timeout = true,
+                .timeout_seconds = 7,
+        };
+        _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
+
+        ASSERT_OK(job_spec_new(&request, &spec));
+        ASSERT_STREQ(spec->command, "echo $A");
+        ASSERT_STREQ(spec->cwd, "/srv");
+        ASSERT_STREQ(spec->target_node_id, "node-1");
+        ASSERT_EQ(spec->stdin_size, 3);
+        ASSERT_EQ(memcmp(spec->stdin_data, "x\0y", 4), 0);
+        ASSERT_STREQ(spec->env[0], "A=one");
+        ASSERT_STREQ(spec->env[1], "BC=");
+        ASSERT_NULL(spec->env[2]);
+        ASSERT_EQ(spec->timeout_usec, 7 * USEC_PER_SEC);
+}
+
+static void digest(const struct job_request *request, uint8_t ret[static SHA256_SIZE]) {
+        struct sha256 *hash;
+
+        ASSERT_OK(sha256_new(&hash));
+        ASSERT_OK(job_request_digest(request, hash, ret));
+        sha256_free(hash);
+}
+
+static void test_digest(void) {
+        struct job_env ab[] = { { "A", "1", 1, 1 }, { "B", "2", 1, 1 } },
+                       ba[] = { { "B", "2", 1, 1 }, { "A", "1", 1, 1 } };
+        struct job_request one = { TEXT("true"), .env = ab, .n_env = 2 };
+        struct job_request same = { TEXT("true"), .env = ba, .n_env = 2, .has_timeout = true,
+                                    .timeout_seconds = 300 };
+        struct job_request others[] = {
+                { TEXT("tru"), .env = ab, .n_env = 2 },
+                { TEXT("true"), .env = ab, .n_env = 1 },
+                { TEXT("true"), .env = ab, .n_env = 2, .stdin_data = "", .stdin_size = 0 },
+                { TEXT("true"), .env = ab, .n_env = 2, .has_timeout = true, .timeout_seconds = 301 },
+        };
+        uint8_t expected[SHA256_SIZE], other[SHA256_SIZE];
+
+        digest(&one, expected);
+        digest(&same, other);
+        ASSERT_EQ(memcmp(expected, other, SHA256_SIZE), 0);
+        for (size_t i = 0; i < ELEMENTSOF(others); i++) {
+                digest(&others[i], other);
+                ASSERT_NE(memcmp(expected, other, SHA256_SIZE), 0);
+        }
+}
+
+static void test_result_status(void) {
+        static const enum job_status expected[_RUN_OUTCOME_MAX] = {
+                [RUN_EXITED] = JOB_COMPLETED, [RUN_SIGNALLED] = JOB_FAILED,   [RUN_TIMED_OUT] = JOB_TIMEOUT,
+                [RUN_KILLED] = JOB_CANCELLED, [RUN_NOT_STARTED] = JOB_FAILED, [RUN_LOST] = JOB_FAILED,
+        };
+        struct job_result result = { .outcome = RUN_EXITED, .exit_code = 1 };
+
+        ASSERT_EQ(job_result_status(&result), JOB_FAILED);
+        result.exit_code = 0;
+        for (int i = 0; i < _RUN_OUTCOME_MAX; i++) {
+                result.outcome = (enum run_outcome) i;
+                ASSERT_EQ(job_result_status(&result), expected[i]);
+        }
+}
+
+static void test_batch_grows(void) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+
+        ASSERT_OK(record_batch_new(0, &batch));
+        for (uint64_t i = 0; i < 100; i++)
+                record_batch_add(batch, RECORD_STARTED)->at_usec = i;
+        ASSERT_EQ(batch->n_records, 100);
+        for (uint64_t i = 0; i < 100; i++)
+                ASSERT_EQ(batch->records[i].at_usec, i);
+}
+
+int main(void) {
+        RUN(test_command);
+        RUN(test_target);
+        RUN(test_cwd);
+        RUN(test_env);
+        RUN(test_timeout);
+        RUN(test_stdin);
+        RUN(test_spec_holds_everything);
+        RUN(test_digest);
+        RUN(test_result_status);
+        RUN(test_batch_grows);
+        return 0;
+}
