@@ -13,17 +13,22 @@
 struct rest;
 
 struct rest_config {
-        const char *node_id;         /* X-Node-ID */
-        uint16_t port;               /* TCP on 127.0.0.1; 0: none */
-        const char *socket_path;     /* unix socket, made with mode 0666: peers are checked one by one; NULL: none */
-        int *inherited_fds;          /* listening sockets, TCP or unix; taken. With any, port and path are not used */
+        const char *node_id; /* X-Node-ID */
+        /* TCP on 127.0.0.1; 0: none. */
+        uint16_t port;
+        /* A unix socket, made with mode 0666: peers are checked one by one; NULL: none. */
+        const char *socket_path;
+        /* Listening sockets, TCP or unix; taken. With any, port and path are not used. */
+        int *inherited_fds;
         size_t n_inherited_fds;
-        unsigned connections_max;    /* per door */
+        unsigned connections_max; /* per door */
 };
 
-/* On failure *ret_problem, where given, is a sentence for the person at the terminal (owned by the caller). */
-int rest_new(const struct rest_config *config, sd_event *event, struct ops *ops, struct rest **ret,
-             char **ret_problem);
+/* On failure *ret_problem, where given, is a sentence for the person at the terminal (owned by the caller).
+ */
+int rest_new(
+        const struct rest_config *config, sd_event *event, struct ops *ops, struct rest **ret,
+        char **ret_problem);
 
 /* No new connections; requests under way may finish. */
 void rest_stop_accepting(struct rest *rest);

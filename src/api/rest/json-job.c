@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "api/rest/json-job.h"
+
+#include <string.h>
+
+/* One of the two outputs, under its name. */
+struct output {
+        const char *key;
+        const char *binary_key, *truncated_key, *partial_key, *total_key;
+        const char *data;
+        size_t size;
+        uint64_t kept, total;
+        bool truncated;
+};
+
+static void get_outputs(const struct stored_job *job, struct output ret[static 2]) {
+        ret[0] = (struct output){
+                .key = "stdout",
+                .binary_key = "stdout_binary",
+                .truncated_key = "stdout_truncated",
+                .partial_key = "stdout_partial",
+                .total_key = "stdout_total_bytes",
+                .data = job->stdout_data,
+                .size = job->stdout_size,
+                .kept = job->stdout_kept,
+                .total = job->stdout_total,
+                .truncated = job->stdout_truncated,
+        };
+        ret[1] = (struct output){
+                .key = "stderr",
+                .binary_key = "stderr_binary",
+                .truncated_key = "stderr_truncated",
+                .partial_key = "stderr_partial",
+                .total_key = "stderr_total_bytes",
+                .data = job->stderr_data,
+                .size = job->stderr_size,
+                .kept = job->stderr_kept,
+                .total = job->stderr_total,
+                .truncated = job->stderr_truncated,
+        };
+}
+
+/* A character that is cut in two by the end of the excerpt is left out, and no reason to call the output
+ * binary. */
+static size_t whole_characters(const char *data, size_t size) {
+        size_t tail = 0;
+
+        while (tail < MIN(size, (size_t) 3) && ((unsigned char) data[size - 1 - tail] & 0xc0) == 0x80)
+                tail++;
+        if (tail == size)
+                return size;
+        unsigned char lead = (unsigned char) data[size - 1 - tail];
+        size_t wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+        return wanted > tail + 1 ? size - tail - 1 : size;
+}
+
+/* Which of the outputs had bytes that JSON cannot hold is told with the other facts about them. */
+static void write_outputs(
+        struct writer *writer, const struct output outputs[static 2], bool in_list,
+        bool ret_binary[static 2]) {
+        for (size_t i = 0; i < 2; i++) {
+                const struct output *output = &outputs[i];
+                bool partial = in_list && output->size < output->kept;
+
+                if (!output->data) {
+                        writer_text(writer, output->key, "");
+                        ret_binary[i] = false;
+                        continue;
+                }
+                ret_binary[i] = writer_bytes(
+                        writer, output->key, output->data,
+                        partial ? whole_characters(output->data, output->size) : output->size);
+        }
+}
+
+static void write_output_facts(
+        struct writer *writer, const struct output outputs[static 2], bool in_list,
+        const bool binary[static 2]) {
+        for (size_t i = 0; i < 2; i++) {
+                const struct output *output = &outputs[i];
+
+                writer_boolean(writer, output->truncated_key, output->truncated);
+                writer_unsigned(writer, output->total_key, output->total);
+                if (binary[i])
+                        writer_boolean(writer, output->binary_key, true);
+                if (in_list && output->size < output->kept)
+                        writer_boolean(writer, output->partial_key, true);
+        }
+}
+
+static void write_env_names(struct writer *writer, char *const *env) {
+        writer_open(writer, "env_names", '[');
+        for (; env && *env; env++)
+                (void) writer_bytes(writer, NULL, *env, strcspn(*env, "="));
+        writer_close(writer, ']');
+}
+
+/* What is free to read about every job. */
+static void write_state(struct writer *writer, const struct stored_job *job) {
+        if (job->signal > 0)
+                writer_integer(writer, "signal", job->signal);
+        else
+                writer_null(writer, "signal");
+        writer_unsigned(writer, "attempt", job->attempt);
+        writer_unsigned(writer, "timeout_seconds", job->timeout_usec / USEC_PER_SEC);
+        writer_text(writer, "created_by_node", job->created_by_node);
+        writer_text(writer, "executor_node_id", job->executor_node_id);
+        if (job->finished_at > 0 && job->started_at > 0)
+                writer_unsigned(writer, "duration_ms", job->duration_usec / USEC_PER_MSEC);
+        else
+                writer_null(writer, "duration_ms");
+        writer_boolean(writer, "cancel_requested", job->cancel_requested);
+}
+
+/* The keys of the original come first, in its order. */
+void write_job(
+        struct writer *writer, const char *key, const struct stored_job *job, bool may_read, bool in_list) {
+        char id[UUID_TEXT_SIZE];
+        struct output outputs[2];
+        bool binary[2] = {};
+
+        get_outputs(job, outputs);
+        writer_open(writer, key, '{');
+        writer_text(writer, "job_id", uuid_to_text(&job->id, id));
+        writer_text(writer, "target_node_id", job->target_node_id);
+        if (may_read)
+                writer_text(writer, "command", job->command);
+        writer_text(writer, "status", job_status_to_text(job->status));
+        if (job->has_exit_code)
+                writer_integer(writer, "exit_code", job->exit_code);
+        else
+                writer_null(writer, "exit_code");
+        if (may_read) {
+                write_outputs(writer, outputs, in_list, binary);
+                writer_text(writer, "error_message", job->error_message);
+        }
+        writer_time(writer, "created_at", job->created_at);
+        writer_time(writer, "started_at", job->started_at);
+        writer_time(writer, "finished_at", job->finished_at);
+
+        write_state(writer, job);
+        if (may_read) {
+                writer_text(writer, "cwd", job->cwd);
+                write_env_names(writer, job->env);
+                writer_unsigned(writer, "stdin_bytes", job->stdin_size);
+                writer_text(writer, "submitter", job->submitter);
+                write_output_facts(writer, outputs, in_list, binary);
+        } else
+                writer_boolean(writer, "redacted", true);
+        writer_close(writer, '}');
+}
+
+static void write_metadata(struct writer *writer, const struct metadata_entry *metadata, size_t n) {
+        writer_open(writer, "metadata", '{');
+        for (size_t i = 0; i < n; i++)
+                writer_pair(writer, metadata[i].key, metadata[i].value);
+        writer_close(writer, '}');
+}
+
+void write_status(struct writer *writer, const struct ops_status *status) {
+        writer_open(writer, NULL, '{');
+        writer_text(writer, "node_id", status->node_id);
+        writer_text(writer, "address", status->address);
+        writer_text(writer, "status", node_status_to_text(status->status));
+        writer_unsigned(writer, "peer_count", status->peer_count);
+        write_metadata(writer, status->metadata, status->n_metadata);
+        writer_time(writer, "timestamp", now_usec(CLOCK_REALTIME));
+        writer_text(writer, "status_reason", status->status_reason);
+        writer_text(writer, "version", status->version);
+        writer_unsigned(writer, "slots", status->slots);
+        writer_unsigned(writer, "running", status->running);
+        writer_unsigned(writer, "queued", status->queued);
+        writer_boolean(writer, "executor_connected", status->executor_connected);
+        writer_time(writer, "started_at", status->started_at);
+        writer_close(writer, '}');
+}
+
+void write_peer(struct writer *writer, const struct ops_peer *peer) {
+        const struct node_info *info = peer->info;
+
+        writer_open(writer, NULL, '{');
+        writer_text(writer, "node_id", info->node_id);
+        writer_text(writer, "address", info->address);
+        writer_text(writer, "status", node_status_to_text(info->status));
+        writer_time(writer, "last_heartbeat", peer->last_heard_at);
+        writer_text(writer, "version", info->version);
+        write_metadata(writer, info->metadata, info->n_metadata);
+        writer_unsigned(writer, "slots", info->slots);
+        writer_unsigned(writer, "running", info->running);
+        writer_unsigned(writer, "queued", info->queued);
+        writer_boolean(writer, "verified", peer->verified);
+        writer_close(writer, '}');
+}
