@@ -12,6 +12,8 @@
 #define NSEC_PER_USEC 1000
 #define NSEC_PER_SEC 1000000000
 
+#define PADDING_MIN 2u /* bytes of an empty padding field */
+
 /* What one datagram may cost to unpack. A rich message takes 13 KiB, and hundreds of empty map entries or
  * unknown fields some 64 KiB; hundreds of submessages that are merged into one would take more, and are
  * refused. */
@@ -119,35 +121,42 @@ static void encoding_fill(struct encoding *encoding, const struct mesh_message *
         }
 }
 
-/* The most bytes of padding that fit into room together with their own tag and length. The length takes a
- * second byte from 128 on, so that one or two bytes can stay free. */
-static size_t padding_size(size_t room) {
-        if (room < 3)
-                return 0;
-        return room - 2 <= 127 ? room - 2 : MAX(room - 3, (size_t) 127);
+/* Fills the room behind a message with field 13, written by hand: its length takes two bytes even where one
+ * would do, which every reader accepts, since otherwise there were sizes that cannot be filled to the last
+ * byte. */
+static void write_padding(uint8_t *bytes, size_t room) {
+        memset(bytes, 0, room);
+        if (room == 0)
+                return;
+        bytes[0] = 13 << 3 | 2;
+        if (room > PADDING_MIN) {
+                bytes[1] = (uint8_t) (0x80 | ((room - 3) & 0x7f));
+                bytes[2] = (uint8_t) ((room - 3) >> 7);
+        }
+}
+
+static bool fits(size_t size, bool pad) {
+        return size == DATAGRAM_MAX || size <= DATAGRAM_MAX - (pad ? PADDING_MIN : 0);
 }
 
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]) {
-        static const uint8_t zeroes[DATAGRAM_MAX];
         struct encoding encoding;
 
         encoding_fill(&encoding, message);
         size_t size = mesh__mesh_message__get_packed_size(&encoding.message);
         /* Metadata is there to be shown: better a node without the last of it than no node. */
-        while (size > DATAGRAM_MAX && message->has_node_info && encoding.info.n_metadata > 0) {
+        while (!fits(size, pad) && message->has_node_info && encoding.info.n_metadata > 0) {
                 encoding.info.n_metadata--;
                 size = mesh__mesh_message__get_packed_size(&encoding.message);
         }
-        if (size > DATAGRAM_MAX)
+        if (!fits(size, pad))
                 return -EMSGSIZE;
 
-        size_t target = pad ? DATAGRAM_MAX : message->type == MESSAGE_PROBE ? PROBE_SIZE : 0;
-        if (target > size)
-                encoding.message.padding = (ProtobufCBinaryData){
-                        .len = padding_size(target - size),
-                        .data = (uint8_t *) zeroes,
-                };
-        return (int) mesh__mesh_message__pack(&encoding.message, buffer);
+        (void) mesh__mesh_message__pack(&encoding.message, buffer);
+        if (!pad)
+                return (int) size;
+        write_padding(buffer + size, DATAGRAM_MAX - size);
+        return DATAGRAM_MAX;
 }
 
 static usec_t timestamp_to_usec(const Google__Protobuf__Timestamp *timestamp) {

@@ -10,10 +10,9 @@
 
 #include "wire/message.h"
 
-/* Encodes into buffer. pad: fill up to DATAGRAM_MAX with the padding field, for a question (up to two bytes
- * less where the length of the field would take one byte more); a probe is filled up to PROBE_SIZE anyway.
- * Metadata that does not fit is left out, from the end; -EMSGSIZE: the rest does not fit either. Returns the
- * number of bytes, or a negative errno. */
+/* Encodes into buffer. pad: to exactly DATAGRAM_MAX bytes with the padding field, for a question. Metadata
+ * that does not fit is left out, from the end; -EMSGSIZE: the rest does not fit either. Returns the number
+ * of bytes, or a negative errno. */
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]);
 
 /* -EBADMSG: not a valid message; *ret is then unspecified. Metadata beyond METADATA_MAX entries, or longer
