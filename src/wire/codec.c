@@ -126,8 +126,6 @@ static void encoding_fill(struct encoding *encoding, const struct mesh_message *
  * byte. */
 static void write_padding(uint8_t *bytes, size_t room) {
         memset(bytes, 0, room);
-        if (room == 0)
-                return;
         bytes[0] = 13 << 3 | 2;
         if (room > PADDING_MIN) {
                 bytes[1] = (uint8_t) (0x80 | ((room - 3) & 0x7f));
@@ -140,6 +138,7 @@ static bool fits(size_t size, bool pad) {
 }
 
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]) {
+        size_t target = pad ? DATAGRAM_MAX : message->type == MESSAGE_PROBE ? PROBE_SIZE : 0, room = 0;
         struct encoding encoding;
 
         encoding_fill(&encoding, message);
@@ -153,10 +152,11 @@ int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t bu
                 return -EMSGSIZE;
 
         (void) mesh__mesh_message__pack(&encoding.message, buffer);
-        if (!pad)
-                return (int) size;
-        write_padding(buffer + size, DATAGRAM_MAX - size);
-        return DATAGRAM_MAX;
+        if (size < target) {
+                room = MAX(target - size, (size_t) PADDING_MIN);
+                write_padding(buffer + size, room);
+        }
+        return (int) (size + room);
 }
 
 static usec_t timestamp_to_usec(const Google__Protobuf__Timestamp *timestamp) {
