@@ -4,7 +4,6 @@
 
 #include "bench/template.h"
 #include "util/buffer.h"
-#include "util/uuid.h"
 
 static void statement_p(sqlite3_stmt **statement) {
         (void) sqlite3_finalize(*statement);
@@ -134,9 +133,27 @@ int template_load(sqlite3 *database, struct template *ret) {
         return 0;
 }
 
+/* The value stays where it is, so that nothing is copied. */
+static int bind_value(sqlite3_stmt *insert, int position, sqlite3_value *value) {
+        switch (sqlite3_value_type(value)) {
+        case SQLITE_INTEGER:
+                return sqlite3_bind_int64(insert, position, sqlite3_value_int64(value));
+        case SQLITE_FLOAT:
+                return sqlite3_bind_double(insert, position, sqlite3_value_double(value));
+        case SQLITE_TEXT:
+                return sqlite3_bind_text(
+                        insert, position, (const char *) sqlite3_value_text(value),
+                        sqlite3_value_bytes(value), SQLITE_STATIC);
+        case SQLITE_BLOB:
+                return sqlite3_bind_blob(
+                        insert, position, sqlite3_value_blob(value), sqlite3_value_bytes(value),
+                        SQLITE_STATIC);
+        default: /* NULL is what a parameter is without a value */
+                return SQLITE_OK;
+        }
+}
+
 int template_bind(const struct template *template, sqlite3_stmt *insert, const struct template_key *key) {
-        struct uuid id;
-        char text[UUID_TEXT_SIZE];
         int r = SQLITE_OK;
 
         for (int i = 0; i < template->n_columns && r == SQLITE_OK; i++) {
@@ -144,18 +161,18 @@ int template_bind(const struct template *template, sqlite3_stmt *insert, const s
 
                 switch (column->kind) {
                 case COLUMN_COPIED:
-                        r = sqlite3_bind_value(insert, i + 1, column->value);
+                        r = bind_value(insert, i + 1, column->value);
                         break;
                 case COLUMN_NUMBER:
                         r = sqlite3_bind_int64(insert, i + 1, key->number);
                         break;
                 case COLUMN_TEXT:
-                        memcpy(id.bytes, key->random, sizeof(id.bytes));
-                        r = sqlite3_bind_text(insert, i + 1, uuid_to_text(&id, text), -1, SQLITE_TRANSIENT);
+                        r = sqlite3_bind_text(
+                                insert, i + 1, key->text, sizeof(key->text) - 1, SQLITE_STATIC);
                         break;
                 case COLUMN_BLOB:
                         r = sqlite3_bind_blob(
-                                insert, i + 1, key->random, sizeof(key->random), SQLITE_STATIC);
+                                insert, i + 1, key->id.bytes, sizeof(key->id.bytes), SQLITE_STATIC);
                         break;
                 }
         }

@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 #include "util/macros.h"
+#include "util/uuid.h"
 
 #define TEMPLATE_COLUMNS_MAX 64u
-#define TEMPLATE_KEY_SIZE 16u
 
 enum template_column_kind {
         COLUMN_COPIED,
@@ -40,10 +40,11 @@ void template_done(struct template *template);
 /* What makes one copy different from all others. */
 struct template_key {
         int64_t number;
-        uint8_t random[TEMPLATE_KEY_SIZE];
+        struct uuid id;
+        char text[UUID_TEXT_SIZE];
 };
 
-/* Binds one copy. Nothing is allocated for it by us. */
+/* Binds one copy; the key stays in place until the statement is reset. */
 int template_bind(const struct template *template, sqlite3_stmt *insert, const struct template_key *key);
 
 /* Runs statements that answer nothing; says what went wrong. */
