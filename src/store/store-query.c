@@ -15,8 +15,6 @@ enum statement {
         _STATEMENT_MAX,
 };
 
-#define FINAL_STATUSES " ('JOB_COMPLETED', 'JOB_FAILED', 'JOB_TIMEOUT', 'JOB_CANCELLED')"
-
 static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_NEWEST] = "SELECT seq FROM jobs WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
         /* Answered from the index alone. */
@@ -24,7 +22,9 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                 "SELECT seq FROM jobs WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
         [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM jobs WHERE seq = ?2",
         [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM jobs WHERE job_id = ?2",
-        [STATEMENT_COUNT_FINISHED] = "SELECT count(*) FROM jobs WHERE status IN" FINAL_STATUSES,
+        [STATEMENT_COUNT_FINISHED] =
+                ("SELECT count(*) FROM jobs"
+                 " WHERE status IN ('JOB_COMPLETED', 'JOB_FAILED', 'JOB_TIMEOUT', 'JOB_CANCELLED')"),
 };
 
 struct store_queries {

@@ -9,7 +9,7 @@
 
 /* The write-ahead log is cut back to this size when it begins anew. Space that it already has costs no
  * change of the file's length, and so less for each commit. */
-#define JOURNAL_SIZE_LIMIT (16 * 1024 * 1024)
+#define JOURNAL_SIZE_LIMIT 16777216 /* bytes; becomes part of a statement */
 
 /* "WMsh", so that file(1) and a reader can tell whose file it is. */
 #define APPLICATION_ID 0x574d7368
