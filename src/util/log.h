@@ -26,7 +26,7 @@ int log_internal(
         _printf_(6, 7);
 
 /* A message with fields for the journal, each "NAME=value", the last one NULL; on a terminal the message
- * alone. */
+ * alone. At most 32 fields; further ones are left out. */
 int log_fields(int level, int error, const char *message, const char *const *fields);
 
 #define log_full_errno(level, error, ...)                                                         \
@@ -50,7 +50,8 @@ int log_fields(int level, int error, const char *message, const char *const *fie
 #define log_error_errno(error, ...) log_full_errno(LOG_ERR, error, __VA_ARGS__)
 #define log_oom() log_full_errno(LOG_ERR, -ENOMEM, "Out of memory.")
 
-/* At most burst messages in interval; what is left out is counted. */
+/* At most burst messages in interval; what is left out is counted in suppressed, until the caller has said
+ * so and sets it to 0. */
 struct ratelimit {
         usec_t interval_usec;
         unsigned burst;

@@ -34,7 +34,8 @@ int parse_span(const char *text, usec_t *ret_usec);
 /* "5s", "1min 30s", "250ms", "infinity": the shortest exact form down to microseconds. Returns buffer. */
 char *format_span(char *buffer, size_t size, usec_t usec);
 
-/* "2026-11-24T15:04:05.123Z" from CLOCK_REALTIME; digits of the fraction: 0, 3 or 6. Returns buffer. */
+/* "2026-11-24T15:04:05.123Z" from CLOCK_REALTIME; digits of the fraction: 0, 3 or 6. What lies
+ * beyond the year 9999 is shown as its last moment. Returns buffer. */
 char *format_time(char *buffer, size_t size, usec_t realtime_usec, unsigned fraction_digits);
 
 /* Reads what format_time() writes, any number of digits up to 6. -EINVAL if it is not that. */

@@ -22,5 +22,5 @@ void clear_environment(void) {
         unsetenv("XDG_STATE_HOME");
         unsetenv("XDG_CONFIG_HOME");
         unsetenv("SYSTEMD_LOG_LEVEL");
-        setenv("HOME", "/home/somebody", 1);
+        setenv("HOME", "/srv/somebody", 1);
 }

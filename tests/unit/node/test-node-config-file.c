@@ -29,11 +29,12 @@ static void test_good(void) {
                                    "# a comment between continued lines\n"
                                    "  wlan0 \\\n"
                                    "  lo\n"
-                                   "OutputMax=64K\n"
+                                   "OutputMax=\\\r\n"
+                                   "64K\n"
                                    "HistoryMaxUse=infinity\n"
                                    "HistoryMaxAge=infinity\n"
                                    "StateDirectory=/srv/mesh state/\n"
-                                   "ApiSocket=/run/a=b#c;d\n"
+                                   "ApiSocket=/run/a=b#c;d\\\\\n"
                                    "LogLevel=debug\n"
                                    "Slots=0\n"
                                    "[X-Other]\n"
@@ -61,7 +62,7 @@ static void test_good(void) {
         ASSERT_TRUE(config->history_max_bytes == UINT64_MAX);
         ASSERT_TRUE(config->history_max_age_usec == USEC_INFINITY);
         ASSERT_STREQ(config->state_directory, "/srv/mesh state");
-        ASSERT_STREQ(config->api_socket, "/run/a=b#c;d");
+        ASSERT_STREQ(config->api_socket, "/run/a=b#c;d\\\\");
         ASSERT_EQ(config->log_level, LOG_DEBUG);
         ASSERT_EQ(config->slots, 0);
         ASSERT_EQ(config->kill_grace_usec, 0);

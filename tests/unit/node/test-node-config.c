@@ -68,7 +68,7 @@ static void test_defaults(void) {
         ASSERT_EQ(config->discovery_port, 8080);
         ASSERT_EQ(config->node_port, 0);
         ASSERT_NULL(config->interfaces);
-        ASSERT_STREQ(config->state_directory, "/home/somebody/.local/state/worker-mesh/3000");
+        ASSERT_STREQ(config->state_directory, "/srv/somebody/.local/state/worker-mesh/3000");
         ASSERT_GE(config->slots, 1);
         ASSERT_EQ(config->heartbeat_interval_usec, 5 * USEC_PER_SEC);
         ASSERT_EQ(config->peer_timeout_usec, 30 * USEC_PER_SEC);
@@ -224,18 +224,20 @@ static void test_search_path(void) {
 
         /* Sorted by name over both folders, whatever the folder. */
         folder_write(
-                &run.folder, "b/worker-mesh.conf.d/20-b.conf", "[Mesh]\nApiPort=1020\nInterfaces=two\n");
+                &run.folder, "a/worker-mesh.conf.d/20-b.conf", "[Mesh]\nApiPort=1020\nInterfaces=two\n");
         folder_write(
-                &run.folder, "a/worker-mesh.conf.d/10-a.conf", "[Mesh]\nApiPort=1010\nInterfaces=one\n");
-        folder_write(&run.folder, "a/worker-mesh.conf.d/30.config", "[Mesh]\nApiPort=1030\n");
-        folder_write(&run.folder, "a/worker-mesh.conf.d/.40.conf", "[Mesh]\nApiPort=1040\n");
-        folder_write(&run.folder, "a/worker-mesh.conf.d/.conf", "[Mesh]\nApiPort=1050\n");
+                &run.folder, "b/worker-mesh.conf.d/10-a.conf", "[Mesh]\nApiPort=1010\nInterfaces=one\n");
+        folder_write(&run.folder, "a/worker-mesh.conf.d/30.config", "[Mesh]\nQueueMax=30\n");
+        folder_write(&run.folder, "a/worker-mesh.conf.d/.40.conf", "[Mesh]\nQueueMax=40\n");
+        folder_write(&run.folder, "a/worker-mesh.conf.d/.conf", "[Mesh]\nQueueMax=50\n");
         ASSERT_EQ(LOAD(&run), CONFIG_OK);
         ASSERT_EQ(run.config.api_port, 1020);
+        ASSERT_EQ(run.config.queue_max, 1000000); /* no file of another name is read */
         ASSERT_EQ(strv_length(run.config.interfaces), 2);
         ASSERT_STREQ(run.config.interfaces[0], "one");
 
         /* The same name in the earlier folder. */
+        folder_write(&run.folder, "b/worker-mesh.conf.d/20-b.conf", "[Mesh]\nApiPort=1021\n");
         folder_write(&run.folder, "a/worker-mesh.conf.d/20-b.conf", "[Mesh]\nSlots=7\n");
         ASSERT_EQ(LOAD(&run), CONFIG_OK);
         ASSERT_EQ(run.config.api_port, 1010);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "lib/fault.h"
+#include "lib/tests.h"
 #include "util/list.h"
-#include "util/strv.h"
 
 struct object {
         unsigned number;
@@ -40,37 +39,7 @@ static void test_order(void) {
         ASSERT_TRUE(list_is_empty(&list));
 }
 
-static int append_three(void) {
-        _cleanup_strv_free_ char **strv = NULL;
-
-        for (unsigned i = 0; i < 3; i++) {
-                int r = strv_append(&strv, "text");
-                if (r < 0) {
-                        ASSERT_EQ(strv_length(strv), i);
-                        return r;
-                }
-        }
-        return 0;
-}
-
-static void test_strv(void) {
-        _cleanup_strv_free_ char **strv = NULL;
-        size_t count = 0;
-
-        ASSERT_EQ(strv_length(NULL), 0);
-        ASSERT_NULL(strv_free(NULL));
-        ASSERT_OK(strv_append(&strv, "a"));
-        ASSERT_OK(strv_append(&strv, ""));
-        ASSERT_EQ(strv_length(strv), 2);
-        STRV_FOREACH(text, strv)
-                ASSERT_STREQ(*text, strv[count++]);
-        ASSERT_EQ(count, 2);
-        uint64_t failed = FAULT_LOOP(r = append_three());
-        ASSERT_EQ(failed, 6);
-}
-
 int main(void) {
         RUN(test_order);
-        RUN(test_strv);
         return 0;
 }
