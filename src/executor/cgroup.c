@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "executor/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "util/file.h"
+#include "util/parse.h"
+
+#define MOUNTINFO_MAX (1024u * 1024)
+#define CGROUP_FILE_MAX (64u * 1024)
+#define PROCESSES_MAX (1024u * 1024) /* bytes of cgroup.procs */
+#define DEPTH_MAX 16u                /* of groups that a job made below its leaf */
+#define CLEAR_POLL_USEC (2 * USEC_PER_MSEC)
+
+struct cgroup_tree {
+        char *path;
+        int fd;
+        struct list free;
+        unsigned n_free;
+        unsigned n_made;
+};
+
+/* One line of /proc/self/mountinfo: root (4th field) and mount point (5th) where the file system is cgroup2.
+ */
+static bool mount_line_parse(char *line, char **ret_root, char **ret_point) {
+        char *type = strstr(line, " - cgroup2 "), *saved = NULL, *field = NULL;
+
+        if (!type)
+                return false;
+        for (unsigned i = 1; i <= 5; i++) {
+                field = strtok_r(i == 1 ? line : NULL, " ", &saved);
+                if (!field)
+                        return false;
+                if (i == 4)
+                        *ret_root = field;
+        }
+        *ret_point = field;
+        return true;
+}
+
+/* Our own path in the unified hierarchy, from the line "0::/path" of /proc/self/cgroup. */
+static int own_cgroup(char **ret) {
+        _cleanup_free_ char *text = NULL;
+        char *saved = NULL;
+        int r;
+
+        r = read_file(AT_FDCWD, "/proc/self/cgroup", CGROUP_FILE_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        for (char *line = strtok_r(text, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved))
+                if (strncmp(line, "0::/", 4) == 0) {
+                        *ret = strdup(line + 3);
+                        return *ret ? 0 : -ENOMEM;
+                }
+        return -ENOENT;
+}
+
+int cgroup_tree_path(const char *name, char **ret_path) {
+        _cleanup_free_ char *mounts = NULL, *own = NULL;
+        char *saved = NULL, *root, *point;
+        int r;
+
+        r = own_cgroup(&own);
+        if (r < 0)
+                return r;
+        r = read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, NULL);
+        if (r < 0)
+                return r;
+        for (char *line = strtok_r(mounts, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved)) {
+                const char *below = own;
+                size_t root_size;
+
+                if (!mount_line_parse(line, &root, &point))
+                        continue;
+                /* In a container the mount may show only a part of the hierarchy. */
+                root_size = streq(root, "/") ? 0 : strlen(root);
+                if (strncmp(own, root, root_size) == 0 && (own[root_size] == '/' || own[root_size] == '\0'))
+                        below += root_size;
+                if (asprintf(ret_path, "%s%s/%s", point, streq(below, "/") ? "" : below, name) < 0)
+                        return -ENOMEM;
+                return 0;
+        }
+        return -ENOENT;
+}
+
+int cgroup_tree_new(const char *path, struct cgroup_tree **ret) {
+        _cleanup_(cgroup_tree_free_p) struct cgroup_tree *tree = calloc(1, sizeof(*tree));
+
+        if (!tree)
+                return -ENOMEM;
+        tree->fd = -EBADF;
+        list_init(&tree->free);
+        if (mkdir(path, 0755) < 0)
+                return -errno;
+        /* Only what was made here is removed by cgroup_tree_free(). */
+        tree->path = strdup(path);
+        if (!tree->path) {
+                (void) rmdir(path);
+                return -ENOMEM;
+        }
+        tree->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (tree->fd < 0)
+                return -errno;
+        *ret = TAKE_PTR(tree);
+        return 0;
+}
+
+static void leaf_name(unsigned number, char buffer[static 32]) {
+        (void) snprintf(buffer, 32, "job-%u", number);
+}
+
+static int leaf_new(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
+        struct cgroup_leaf *leaf = calloc(1, sizeof(*leaf));
+        char name[32];
+        int r;
+
+        if (!leaf)
+                return -ENOMEM;
+        *leaf = (struct cgroup_leaf){
+                .tree = tree, .number = tree->n_made++, .directory_fd = -EBADF, .events_fd = -EBADF
+        };
+        leaf_name(leaf->number, name);
+        r = mkdirat(tree->fd, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
+        if (r == 0) {
+                leaf->directory_fd = openat(tree->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                r = leaf->directory_fd < 0 ? -errno : 0;
+        }
+        if (r == 0) {
+                leaf->events_fd = openat(leaf->directory_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+                r = leaf->events_fd < 0 ? -errno : 0;
+        }
+        if (r < 0) {
+                (void) cgroup_leaf_discard(leaf);
+                return r;
+        }
+        *ret = leaf;
+        return 0;
+}
+
+int cgroup_tree_take(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
+        struct cgroup_leaf *leaf = LIST_FIRST(&tree->free, struct cgroup_leaf, link);
+
+        if (!leaf)
+                return leaf_new(tree, ret);
+        list_remove(&leaf->link);
+        tree->n_free--;
+        *ret = leaf;
+        return 0;
+}
+
+/* Removes the groups below, deepest first; busy ones stay. */
+static void remove_below(int fd, unsigned depth) {
+        DIR *directory;
+        struct dirent *entry;
+        int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (copy < 0)
+                return;
+        directory = fdopendir(copy);
+        if (!directory) {
+                (void) close_fd(copy);
+                return;
+        }
+        while ((entry = readdir(directory))) {
+                _cleanup_close_ int child = -EBADF;
+
+                if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+                        continue;
+                child = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (child >= 0 && depth < DEPTH_MAX)
+                        remove_below(child, depth + 1);
+                (void) unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+        }
+        (void) closedir(directory);
+}
+
+struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf) {
+        char name[32];
+
+        if (!leaf)
+                return NULL;
+        if (list_is_linked(&leaf->link)) {
+                list_remove(&leaf->link);
+                leaf->tree->n_free--;
+        }
+        if (leaf->directory_fd >= 0)
+                remove_below(leaf->directory_fd, 0);
+        (void) close_fd(leaf->directory_fd);
+        (void) close_fd(leaf->events_fd);
+        leaf_name(leaf->number, name);
+        (void) unlinkat(leaf->tree->fd, name, AT_REMOVEDIR);
+        free(leaf);
+        return NULL;
+}
+
+struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree) {
+        struct cgroup_leaf *leaf;
+
+        if (!tree)
+                return NULL;
+        while ((leaf = LIST_FIRST(&tree->free, struct cgroup_leaf, link)))
+                (void) cgroup_leaf_discard(leaf);
+        if (tree->fd >= 0)
+                remove_below(tree->fd, 0);
+        (void) close_fd(tree->fd);
+        if (tree->path)
+                (void) rmdir(tree->path);
+        free(tree->path);
+        free(tree);
+        return NULL;
+}
+
+void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep) {
+        struct cgroup_tree *tree = leaf->tree;
+
+        if (tree->n_free >= keep) {
+                (void) cgroup_leaf_discard(leaf);
+                return;
+        }
+        /* The last one first: it is still in the processor's cache. */
+        list_prepend(&tree->free, &leaf->link);
+        tree->n_free++;
+}
+
+static int events_are_populated(int events_fd) {
+        char text[128];
+        const char *found;
+        ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+
+        if (n < 0)
+                return -errno;
+        text[n] = '\0';
+        found = strstr(text, "populated ");
+        return found ? found[strlen("populated ")] == '1' : -EBADMSG;
+}
+
+int cgroup_leaf_is_populated(const struct cgroup_leaf *leaf) {
+        return events_are_populated(leaf->events_fd);
+}
+
+static int write_text(int directory_fd, const char *name, const char *text) {
+        _cleanup_close_ int fd = openat(directory_fd, name, O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+/* Signals the processes of one group, and those of the groups below it. */
+static int signal_below(int directory_fd, int signal, unsigned depth) {
+        _cleanup_free_ char *text = NULL;
+        char *saved = NULL;
+        int copy, r;
+        DIR *directory;
+        struct dirent *entry;
+
+        r = read_file(directory_fd, "cgroup.procs", PROCESSES_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        for (char *line = strtok_r(text, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved)) {
+                unsigned pid;
+
+                /* 0 stands for a process outside of our pid namespace, and would mean ourselves to kill().
+                 */
+                if (parse_unsigned(line, 1, INT32_MAX, &pid) >= 0)
+                        (void) kill((pid_t) pid, signal);
+        }
+
+        copy = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        directory = copy < 0 ? NULL : fdopendir(copy);
+        if (!directory) {
+                (void) close_fd(copy);
+                return -errno;
+        }
+        while (depth < DEPTH_MAX && (entry = readdir(directory))) {
+                _cleanup_close_ int child = -EBADF;
+
+                if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+                        continue;
+                child = openat(directory_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (child >= 0)
+                        (void) signal_below(child, signal, depth + 1);
+        }
+        (void) closedir(directory);
+        return 0;
+}
+
+int cgroup_leaf_signal(const struct cgroup_leaf *leaf, int signal) {
+        return signal_below(leaf->directory_fd, signal, 0);
+}
+
+/* Before Linux 5.14 there is no cgroup.kill: frozen, no process can have children that the list does not
+ * show. SIGKILL reaches frozen processes. */
+static int kill_frozen(int directory_fd) {
+        int r, q;
+
+        r = write_text(directory_fd, "cgroup.freeze", "1");
+        if (r < 0)
+                return r;
+        r = signal_below(directory_fd, SIGKILL, 0);
+        q = write_text(directory_fd, "cgroup.freeze", "0");
+        return r < 0 ? r : q;
+}
+
+static int kill_group(int directory_fd) {
+        int r = write_text(directory_fd, "cgroup.kill", "1");
+
+        return r == -ENOENT ? kill_frozen(directory_fd) : r;
+}
+
+int cgroup_leaf_kill(const struct cgroup_leaf *leaf) {
+        return kill_group(leaf->directory_fd);
+}
+
+int cgroup_tree_clear(const char *path, usec_t timeout) {
+        _cleanup_close_ int fd = -EBADF, events_fd = -EBADF;
+        usec_t deadline = usec_add(now_usec(CLOCK_MONOTONIC), timeout);
+        int r;
+
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        events_fd = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+        if (events_fd < 0)
+                return -errno;
+
+        while ((r = events_are_populated(events_fd)) > 0) {
+                r = kill_group(fd);
+                if (r < 0)
+                        return r;
+                if (now_usec(CLOCK_MONOTONIC) > deadline)
+                        return -ETIMEDOUT;
+                (void) usleep(CLEAR_POLL_USEC);
+        }
+        if (r < 0)
+                return r;
+        remove_below(fd, 0);
+        return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The executor's own subtree of the unified cgroup hierarchy, and the leaves in it: one for each job that
+ * runs, proven empty before the next job gets it. Making a cgroup for every job would cost far more than
+ * keeping them. */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "util/list.h"
+#include "util/macros.h"
+#include "util/time.h"
+
+struct cgroup_tree;
+
+struct cgroup_leaf {
+        struct cgroup_tree *tree;
+        struct list_link link; /* while it is free */
+        unsigned number;
+        int directory_fd;
+        int events_fd;
+};
+
+/* Where a subtree of this name would be: below the cgroup that the process is in. -ENOENT: no unified
+ * hierarchy. */
+int cgroup_tree_path(const char *name, char **ret_path);
+
+/* Creates it. A negative errno where that is not possible or a process cannot be started in it. */
+int cgroup_tree_new(const char *path, struct cgroup_tree **ret);
+/* Removes what is empty; returns NULL; accepts NULL. */
+struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree);
+DEFINE_CLEANUP(struct cgroup_tree *, cgroup_tree_free)
+
+/* A free leaf, or a new one. */
+int cgroup_tree_take(struct cgroup_tree *tree, struct cgroup_leaf **ret);
+/* Back into the pool, if it has fewer than keep; the leaf must be empty. */
+void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep);
+/* For one that is broken: removes what there is of it. */
+struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf);
+
+/* 1: processes are in it or below it. 0: none. */
+int cgroup_leaf_is_populated(const struct cgroup_leaf *leaf);
+/* Sends a signal to each process; those that begin meanwhile may be missed. */
+int cgroup_leaf_signal(const struct cgroup_leaf *leaf, int signal);
+/* SIGKILL to all, those that begin meanwhile included. */
+int cgroup_leaf_kill(const struct cgroup_leaf *leaf);
+
+/* Kills all that is left in a subtree of a process that is gone, and removes it; waits at most timeout. */
+int cgroup_tree_clear(const char *path, usec_t timeout);

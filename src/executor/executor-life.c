@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How the executor begins to contain its jobs, and when it ends: on request, or by itself when nobody needs
+ * it. */
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "executor/executor.h"
+#include "executor/orphans.h"
+#include "util/log.h"
+
+#define REST_USEC (1 * USEC_PER_SEC)
+
+static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct executor *executor = userdata;
+
+        log_debug("Neither a daemon nor a job for a while, leaving.");
+        return sd_event_exit(executor->event, 0);
+}
+
+static int on_leave(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct executor *executor = userdata;
+
+        log_warning("Nobody acknowledges the last ends, leaving without.");
+        return sd_event_exit(executor->event, 0);
+}
+
+static int on_rest(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct executor *executor = userdata;
+
+        if (map_size(&executor->runs) == 0)
+                (void) malloc_trim(0);
+        return 0;
+}
+
+static int on_child(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        orphans_reap(executor_pid_is_main, userdata);
+        return 0;
+}
+
+static int timer_new(
+        struct executor *executor, const char *description, sd_event_time_handler_t handler,
+        sd_event_source **ret) {
+
+        int r = sd_event_add_time(
+                executor->event, ret, CLOCK_MONOTONIC, USEC_INFINITY, 0, handler, executor);
+
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(*ret, description);
+        return sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+}
+
+int executor_life_init(struct executor *executor) {
+        int r;
+
+        r = timer_new(executor, "idle", on_idle, &executor->idle_timer);
+        if (r < 0)
+                return r;
+        r = timer_new(executor, "leave", on_leave, &executor->leave_timer);
+        if (r < 0)
+                return r;
+        return timer_new(executor, "rest", on_rest, &executor->rest_timer);
+}
+
+void executor_life_done(struct executor *executor) {
+        (void) sd_event_source_disable_unref(executor->idle_timer);
+        (void) sd_event_source_disable_unref(executor->leave_timer);
+        (void) sd_event_source_disable_unref(executor->rest_timer);
+        (void) sd_event_source_disable_unref(executor->child_source);
+}
+
+/* Runs nothing in a leaf of the tree, to see that it can be done. */
+static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
+        char *const environment[] = { NULL };
+        struct cgroup_leaf *leaf;
+        _cleanup_close_ int pidfd = -EBADF;
+        enum spawn_step step;
+        siginfo_t info;
+        pid_t pid;
+        int r;
+
+        r = cgroup_tree_take(tree, &leaf);
+        if (r < 0)
+                return r;
+        r = spawner_start(
+                executor->spawner,
+                &(const struct spawn_request){
+                        .command = ":",
+                        .cwd = "/",
+                        .home = "/",
+                        .environment = environment,
+                        .stdin_fd = executor->null_fd,
+                        .stdout_fd = executor->null_fd,
+                        .stderr_fd = executor->null_fd,
+                        .cgroup_fd = leaf->directory_fd,
+                },
+                &pid, &pidfd, &step);
+        if (r >= 0)
+                (void) waitid(P_PIDFD, (id_t) pidfd, &info, WEXITED);
+        (void) cgroup_leaf_discard(leaf);
+        return r;
+}
+
+static int contain_by_cgroups(struct executor *executor, const char *path) {
+        _cleanup_(cgroup_tree_free_p) struct cgroup_tree *tree = NULL;
+        int r;
+
+        r = cgroup_tree_new(path, &tree);
+        if (r < 0)
+                return r;
+        r = try_leaf(executor, tree);
+        if (r < 0)
+                return r;
+        executor->cgroups = TAKE_PTR(tree);
+        return 0;
+}
+
+int executor_contain(struct executor *executor, const struct executor_settings *settings) {
+        int r = -ENOENT;
+
+        if (settings->cgroup_path) {
+                r = contain_by_cgroups(executor, settings->cgroup_path);
+                if (r >= 0) {
+                        log_info("Jobs run in cgroups below %s.", settings->cgroup_path);
+                        return 0;
+                }
+        }
+        if (settings->cgroups)
+                log_notice_errno(
+                        r, "Jobs run in process groups, since there can be no cgroup of our own (%m): a "
+                           "process "
+                           "that leaves its session and clears its environment may outlive its job.");
+        else
+                log_info("Jobs run in process groups, as was asked for.");
+
+        r = orphans_become_subreaper();
+        if (r < 0)
+                return r;
+        return sd_event_add_signal(executor->event, &executor->child_source, SIGCHLD, on_child, executor);
+}
+
+static void timer_arm(sd_event_source *timer, usec_t after_usec) {
+        int enabled, r;
+
+        r = sd_event_source_get_enabled(timer, &enabled);
+        if (r >= 0 && enabled != SD_EVENT_OFF)
+                return;
+        r = sd_event_source_set_time_relative(timer, after_usec);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_warning_errno(r, "Cannot set a timer: %m");
+}
+
+static void timer_disarm(sd_event_source *timer) {
+        (void) sd_event_source_set_enabled(timer, SD_EVENT_OFF);
+}
+
+static bool nothing_to_run(const struct executor *executor) {
+        return executor->n_active == 0 && list_is_empty(&executor->by_state[RUN_WAITING]);
+}
+
+void executor_check_life(struct executor *executor) {
+        bool empty = map_size(&executor->runs) == 0;
+
+        if (empty)
+                timer_arm(executor->rest_timer, REST_USEC);
+        if (empty && !executor->daemon && executor->idle_timeout_usec != USEC_INFINITY)
+                timer_arm(executor->idle_timer, executor->idle_timeout_usec);
+        else
+                timer_disarm(executor->idle_timer);
+
+        if (!executor->leaving || !nothing_to_run(executor))
+                return;
+        if (empty || !executor->daemon)
+                (void) sd_event_exit(executor->event, 0);
+        else
+                timer_arm(executor->leave_timer, LEAVE_WAIT_USEC);
+}
+
+static void end_all(struct executor *executor, usec_t grace_usec) {
+        struct run *run;
+
+        executor->leaving = true;
+        MAP_FOREACH(&executor->runs, run, struct run, by_id)
+                run_end_by(run, RUN_ENDING_STOP, grace_usec);
+        executor_check_life(executor);
+}
+
+void executor_stop(struct executor *executor, enum executor_stop stop) {
+        switch (stop) {
+        case EXECUTOR_STOP_NOT:
+                break;
+        case EXECUTOR_STOP_WHEN_EMPTY:
+                executor->leaving = true;
+                executor_check_life(executor);
+                break;
+        case EXECUTOR_STOP_WITH_JOBS:
+                end_all(executor, 0);
+                break;
+        }
+}
+
+void executor_terminate(struct executor *executor) {
+        end_all(executor, executor->stopped ? 0 : executor->kill_grace_usec);
+        executor->stopped = true;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* worker-mesh-executor: arguments, signals, the socket, the loop. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#include "executor/channel.h"
+#include "executor/claim.h"
+#include "executor/connection.h"
+#include "executor/executor.h"
+#include "util/log.h"
+#include "util/random.h"
+
+#define EXIT_USAGE 2
+#define IDLE_TIMEOUT_DEFAULT_USEC (60 * USEC_PER_SEC)
+/* Larger blocks are mappings of their own, and go back to the system as soon as they are freed. */
+#define LARGE_BLOCK (64 * 1024)
+
+struct arguments {
+        const char *socket_path;
+        bool cgroups;
+        usec_t idle_timeout_usec;
+};
+
+static void help(void) {
+        puts("worker-mesh-executor [OPTION...]\n"
+             "\n"
+             "Runs the jobs of a Worker Mesh node, apart from the daemon, so that they\n"
+             "outlive it. Usually started by the daemon or the service manager.\n"
+             "\n"
+             "  --socket PATH        Listen here; without it, on the socket that the\n"
+             "                       service manager passes\n"
+             "  --cgroup auto|no     Contain each job in a cgroup where possible (auto),\n"
+             "                       or always in a process group (no)\n"
+             "  --idle-timeout TIME  Leave after so long without a daemon and without a\n"
+             "                       job: \"60s\", \"5min\", \"infinity\" (default: 60s)\n"
+             "  -h, --help           Show this help\n"
+             "  --version            Show the version");
+}
+
+static int usage_error(const char *option, const char *value, const char *allowed) {
+        fprintf(stderr, "worker-mesh-executor: %s: \"%s\" is not %s\n", option, value, allowed);
+        return -EINVAL;
+}
+
+enum { OPTION_SOCKET = 256, OPTION_CGROUP, OPTION_IDLE_TIMEOUT, OPTION_VERSION };
+
+static int parse_option(int option, struct arguments *arguments) {
+        switch (option) {
+        case OPTION_SOCKET:
+                if (strlen(optarg) > SOCKET_PATH_MAX || optarg[0] != '/')
+                        return usage_error("--socket", optarg, "an absolute path of at most 107 bytes");
+                arguments->socket_path = optarg;
+                return 0;
+        case OPTION_CGROUP:
+                if (!streq(optarg, "auto") && !streq(optarg, "no"))
+                        return usage_error("--cgroup", optarg, "auto or no");
+                arguments->cgroups = streq(optarg, "auto");
+                return 0;
+        case OPTION_IDLE_TIMEOUT:
+                if (parse_span(optarg, &arguments->idle_timeout_usec) < 0)
+                        return usage_error("--idle-timeout", optarg, "a time such as 60s, 5min or infinity");
+                return 0;
+        default:
+                /* getopt has said what is wrong. */
+                return -EINVAL;
+        }
+}
+
+/* 1: go on. 0: done. */
+static int parse_arguments(int argc, char *argv[], struct arguments *ret) {
+        static const struct option options[] = {
+                { "socket", required_argument, NULL, OPTION_SOCKET },
+                { "cgroup", required_argument, NULL, OPTION_CGROUP },
+                { "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, OPTION_VERSION },
+                {},
+        };
+        int option, r;
+
+        *ret = (struct arguments){ .cgroups = true, .idle_timeout_usec = IDLE_TIMEOUT_DEFAULT_USEC };
+        while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+                if (option == 'h') {
+                        help();
+                        return 0;
+                }
+                if (option == OPTION_VERSION) {
+                        puts("worker-mesh-executor " VERSION);
+                        return 0;
+                }
+                r = parse_option(option, ret);
+                if (r < 0)
+                        return r;
+        }
+        if (optind < argc)
+                return usage_error("argument", argv[optind], "expected");
+        return 1;
+}
+
+/* Descriptors 0 to 2 exist, so that no other gets these numbers, and nothing is read from where we were
+ * started. */
+static int stdio_init(void) {
+        int fd;
+
+        do {
+                fd = open("/dev/null", O_RDWR);
+                if (fd < 0)
+                        return -errno;
+        } while (fd <= STDERR_FILENO);
+        if (dup2(fd, STDIN_FILENO) < 0)
+                return -errno;
+        (void) close_fd(fd);
+        return 0;
+}
+
+/* Nothing is ever printed to stdout, so it is let go when the socket is there: whoever started this program
+ * can wait for the end of a pipe. */
+static int stdout_close(void) {
+        return dup2(STDIN_FILENO, STDOUT_FILENO) < 0 ? -errno : 0;
+}
+
+/* The socket that the service manager passes, and its path. 0: none. */
+static int inherited_socket(int *ret_fd, char path[static SOCKET_PATH_MAX + 1]) {
+        struct sockaddr_un address = {};
+        socklen_t size = sizeof(address);
+        int n = sd_listen_fds(/* unset_environment= */ true), fd = SD_LISTEN_FDS_START, r;
+
+        if (n <= 0)
+                return n;
+        if (n > 1)
+                return -E2BIG;
+        r = sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, /* listening= */ true);
+        if (r <= 0)
+                return r < 0 ? r : -ENOTSOCK;
+        if (getsockname(fd, (struct sockaddr *) &address, &size) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+                return -errno;
+        if (address.sun_path[0] != '/')
+                return -EADDRNOTAVAIL;
+        (void) snprintf(path, SOCKET_PATH_MAX + 1, "%.*s", (int) SOCKET_PATH_MAX, address.sun_path);
+        *ret_fd = fd;
+        return 1;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        executor_terminate(userdata);
+        return 0;
+}
+
+/* SIGPIPE is blocked rather than ignored: an ignored signal would be ignored by jobs too. */
+static int signals_block(void) {
+        sigset_t signals;
+
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGTERM);
+        (void) sigaddset(&signals, SIGINT);
+        (void) sigaddset(&signals, SIGCHLD);
+        (void) sigaddset(&signals, SIGPIPE);
+        (void) sigaddset(&signals, SIGHUP);
+        return sigprocmask(SIG_SETMASK, &signals, NULL) < 0 ? -errno : 0;
+}
+
+/* Where the subtree is to be; *ret stays NULL where there can be none. */
+static int choose_cgroup(const struct arguments *arguments, const struct uuid *instance, char **ret) {
+        char name[CLAIM_TREE_NAME_MAX];
+        int r;
+
+        *ret = NULL;
+        if (!arguments->cgroups)
+                return 0;
+        r = cgroup_tree_path(claim_tree_name(instance, name), ret);
+        return r == -ENOMEM ? r : 0;
+}
+
+static int
+prepare(const struct arguments *arguments, sd_event *event, struct claim *claim, struct executor **ret) {
+        struct executor_settings settings = {
+                .cgroups = arguments->cgroups,
+                .idle_timeout_usec = arguments->idle_timeout_usec,
+        };
+        _cleanup_(executor_free_p) struct executor *executor = NULL;
+        _cleanup_free_ char *cgroup_path = NULL;
+        int r;
+
+        r = claim_clear_predecessor(claim);
+        if (r < 0)
+                log_warning_errno(r, "Cannot end what the executor before left behind, ignoring: %m");
+        random_bytes(&settings.instance, sizeof(settings.instance));
+        uuid_set_version(&settings.instance, 4);
+        r = choose_cgroup(arguments, &settings.instance, &cgroup_path);
+        if (r < 0)
+                return log_oom();
+        settings.cgroup_path = cgroup_path;
+        r = claim_record(claim, &settings.instance, cgroup_path);
+        if (r < 0)
+                log_warning_errno(r, "Cannot write down what to clear after a crash, ignoring: %m");
+
+        r = executor_new(event, &settings, &executor);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up: %m");
+        if (sd_event_add_signal(event, NULL, SIGTERM, on_signal, executor) < 0 ||
+            sd_event_add_signal(event, NULL, SIGINT, on_signal, executor) < 0)
+                return log_oom();
+        *ret = TAKE_PTR(executor);
+        return 0;
+}
+
+static int serve(const struct arguments *arguments, sd_event *event, struct claim *claim, int inherited_fd) {
+        _cleanup_(executor_free_p) struct executor *executor = NULL;
+        int listen_fd = inherited_fd, r;
+
+        r = prepare(arguments, event, claim, &executor);
+        if (r < 0)
+                return r;
+        if (listen_fd < 0) {
+                r = claim_listen(claim, &listen_fd);
+                if (r < 0)
+                        return log_error_errno(r, "Cannot listen on %s: %m", arguments->socket_path);
+        }
+        r = executor_listen(executor, listen_fd);
+        if (r >= 0)
+                r = stdout_close();
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the socket: %m");
+        (void) sd_notify(/* unset_environment= */ true, "READY=1");
+        r = sd_event_loop(event);
+        (void) sd_notify(/* unset_environment= */ false, "STOPPING=1");
+        return r < 0 ? log_error_errno(r, "The loop failed: %m") : 0;
+}
+
+static int run(struct arguments *arguments) {
+        _cleanup_(claim_free_p) struct claim *claim = NULL;
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        char path[SOCKET_PATH_MAX + 1];
+        int inherited_fd = -EBADF, r;
+
+        r = stdio_init();
+        if (r >= 0)
+                r = signals_block();
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up: %m");
+        r = inherited_socket(&inherited_fd, path);
+        if (r < 0)
+                return log_error_errno(r, "What the service manager passes is no unix socket for us: %m");
+        if (r > 0)
+                arguments->socket_path = path;
+        else if (!arguments->socket_path) {
+                log_error("--socket is needed, or a socket from the service manager.");
+                return -EINVAL;
+        }
+
+        r = claim_new(arguments->socket_path, &claim);
+        if (r < 0)
+                return log_error_errno(r, "Cannot lock %s: %m", arguments->socket_path);
+        if (r == CLAIM_TAKEN) {
+                log_info("Another executor serves %s already.", arguments->socket_path);
+                return 0;
+        }
+        r = sd_event_new(&event);
+        if (r < 0)
+                return log_error_errno(r, "Cannot make a loop: %m");
+        return serve(arguments, event, claim, inherited_fd);
+}
+
+int main(int argc, char *argv[]) {
+        struct arguments arguments;
+        int r;
+
+        (void) mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+        r = parse_arguments(argc, argv, &arguments);
+        if (r <= 0)
+                return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+        log_setup("worker-mesh-executor");
+        return run(&arguments) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "executor/orphans.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "util/file.h"
+#include "util/macros.h"
+#include "util/parse.h"
+
+#define STAT_MAX 4096u
+#define ENVIRONMENT_MAX (1024u * 1024)
+
+int orphans_become_subreaper(void) {
+        return prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ? -errno : 0;
+}
+
+void orphans_reap(orphan_is_main_t is_main, void *userdata) {
+        siginfo_t info = {};
+
+        /* A main process that has ended hides what ended after it; when it has been reaped we are called
+         * again. */
+        while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
+                if (is_main(userdata, info.si_pid))
+                        return;
+                (void) waitid(P_PID, (id_t) info.si_pid, &info, WEXITED | WNOHANG);
+                info.si_pid = 0;
+        }
+}
+
+/* The parent from /proc/PID/stat. The name before it may hold any character, so the last ')' counts. */
+static int parent_of(int process_fd, pid_t *ret) {
+        _cleanup_free_ char *text = NULL;
+        const char *after;
+        int parent, r;
+
+        r = read_file(process_fd, "stat", STAT_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        after = strrchr(text, ')');
+        if (!after || sscanf(after + 1, " %*c %d", &parent) != 1)
+                return -EBADMSG;
+        *ret = parent;
+        return 0;
+}
+
+/* Its environment has NAME=value of the marker; value may be the beginning only. */
+static bool has_marker(int process_fd, const char *value, bool prefix) {
+        _cleanup_free_ char *text = NULL;
+        size_t size, name_size = strlen(ORPHAN_MARKER "="), value_size = strlen(value);
+
+        if (read_file(process_fd, "environ", ENVIRONMENT_MAX, &text, &size) < 0)
+                return false;
+        for (const char *entry = text; entry < text + size; entry += strlen(entry) + 1) {
+                if (strncmp(entry, ORPHAN_MARKER "=", name_size) != 0)
+                        continue;
+                return prefix ? strncmp(entry + name_size, value, value_size) == 0
+                              : streq(entry + name_size, value);
+        }
+        return false;
+}
+
+/* Calls function for every process. The number of times that it returned true, or a negative errno. */
+static int processes_count(bool (*function)(void *userdata, pid_t pid, int process_fd), void *userdata) {
+        DIR *directory = opendir("/proc");
+        struct dirent *entry;
+        int n = 0;
+
+        if (!directory)
+                return -errno;
+        while ((entry = readdir(directory))) {
+                _cleanup_close_ int fd = -EBADF;
+                unsigned pid;
+
+                if (parse_unsigned(entry->d_name, 1, INT32_MAX, &pid) < 0)
+                        continue;
+                fd = openat(dirfd(directory), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (fd >= 0 && function(userdata, (pid_t) pid, fd))
+                        n++;
+        }
+        (void) closedir(directory);
+        return n;
+}
+
+struct children_search {
+        const char *marker;
+        orphan_is_main_t is_main;
+        void *userdata;
+        pid_t self;
+};
+
+static bool kill_child(void *userdata, pid_t pid, int process_fd) {
+        const struct children_search *search = userdata;
+        siginfo_t info = {};
+        pid_t parent;
+
+        if (parent_of(process_fd, &parent) < 0 || parent != search->self)
+                return false;
+        if (search->is_main(search->userdata, pid))
+                return false;
+        if (search->marker && !has_marker(process_fd, search->marker, /* prefix= */ false))
+                return false;
+        (void) kill(pid, SIGKILL);
+        /* Gone as soon as it has been reaped; it is ours, so its number cannot be another's. */
+        return waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0;
+}
+
+int orphans_kill(const char *marker, orphan_is_main_t is_main, void *userdata) {
+        struct children_search search = {
+                .marker = marker, .is_main = is_main, .userdata = userdata, .self = getpid()
+        };
+
+        return processes_count(kill_child, &search);
+}
+
+static bool kill_marked(void *userdata, pid_t pid, int process_fd) {
+        if (pid == getpid() || !has_marker(process_fd, userdata, /* prefix= */ true))
+                return false;
+        return kill(pid, SIGKILL) == 0;
+}
+
+int orphans_kill_everywhere(const char *prefix) {
+        return processes_count(kill_marked, (void *) prefix);
+}
