@@ -206,13 +206,13 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
         r = make_discovery(node, sockets);
         if (r < 0)
                 return r;
+        r = make_mesh(node);
+        if (r < 0)
+                return r;
         r = make_ops(node);
         if (r < 0)
                 return r;
         r = make_rest(node, sockets);
-        if (r < 0)
-                return r;
-        r = make_mesh(node);
         if (r < 0)
                 return r;
         r = status_new(node);
