@@ -73,6 +73,10 @@ struct fault *fault_set(struct fault *ret, enum fault_code code, const char *for
         va_start(arguments, format);
         (void) vsnprintf(ret->detail, sizeof(ret->detail), format, arguments);
         va_end(arguments);
+        /* It is one line, whatever strangers wrote that it quotes. */
+        for (char *position = ret->detail; *position != '\0'; position++)
+                if ((unsigned char) *position < 0x20 || *position == 0x7f)
+                        *position = '?';
         return ret;
 }
 

@@ -151,15 +151,16 @@ static void send_and_close(struct client *client, const struct answer *answer) {
 static void client_expired(struct client *client) {
         _cleanup_answer_ struct answer answer = {};
         struct fault fault;
+        char span[SPAN_TEXT_MAX];
 
         if (client->phase != CLIENT_HEAD && client->phase != CLIENT_BODY) {
                 (void) shutdown(client->fd, SHUT_RDWR);
                 return;
         }
         fault_set(
-                &fault, FAULT_REQUEST_TIMEOUT, "the %s did not arrive within %u seconds",
+                &fault, FAULT_REQUEST_TIMEOUT, "the %s did not arrive within %s",
                 client->phase == CLIENT_HEAD ? "header" : "body",
-                (unsigned) (REQUEST_READ_MAX_USEC / USEC_PER_SEC));
+                format_span(span, sizeof(span), client->http->reading.span_usec));
         if (answer_from_fault(&answer, &fault) >= 0)
                 send_and_close(client, &answer);
         else
@@ -185,6 +186,7 @@ static void resume(struct client *client) {
                 return;
         client->suspended = false;
         MHD_resume_connection(client->connection);
+        (void) sd_event_source_set_enabled(client->http->again_source, SD_EVENT_ONESHOT);
 }
 
 static void suspend(struct client *client) {
@@ -536,6 +538,8 @@ int http_add_client(struct http *http, struct client *client) {
         return result == MHD_YES ? 0 : -ENOMEM;
 }
 
+static void on_log(void *userdata, const char *format, va_list arguments) _printf_(2, 0);
+
 static void on_log(void *userdata, const char *format, va_list arguments) {
         char text[256];
 
@@ -602,8 +606,8 @@ int http_new(
                 .timer_usec = USEC_INFINITY,
         };
         list_init(&http->clients);
-        deadlines_init(&http->reading, REQUEST_READ_MAX_USEC);
-        deadlines_init(&http->answering, ANSWER_SEND_MAX_USEC);
+        deadlines_init(&http->reading, config->read_max_usec);
+        deadlines_init(&http->answering, config->send_max_usec);
 
         int r = start_library(http, config->connections_max);
         if (r < 0)

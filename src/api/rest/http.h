@@ -10,11 +10,9 @@
 #include "api/rest/request.h"
 #include "util/macros.h"
 
-#define REQUEST_HEADER_MAX (8u * 1024)            /* bytes of request line and headers */
-#define REQUEST_READ_MAX_USEC (60 * USEC_PER_SEC) /* from one request to the next header, and for a body */
+#define REQUEST_HEADER_MAX (8u * 1024)     /* bytes of request line and headers */
 #define REQUEST_DISCARD_MAX (1024u * 1024) /* of a body that is not wanted: more closes the connection */
-#define ANSWER_SEND_MAX_USEC (300 * USEC_PER_SEC) /* for an answer; for each piece of a stream */
-#define ANSWERS_MEMORY_MAX (256u * 1024 * 1024)   /* bytes of all answers that are being sent */
+#define ANSWERS_MEMORY_MAX (256u * 1024 * 1024) /* bytes of all answers that are being sent */
 
 struct http_handlers {
         /* The header is there. May answer at once; the body is then read and thrown away. */
@@ -33,6 +31,8 @@ struct http_handlers {
 struct http_config {
         const char *node_id; /* borrowed */
         unsigned connections_max;
+        usec_t read_max_usec; /* from one request to the next header, and for a body */
+        usec_t send_max_usec; /* for an answer; for each piece of a stream */
 };
 
 int http_new(

@@ -76,8 +76,7 @@ static const char *kind_of(struct json_object *value) {
         return "something else";
 }
 
-/* As much of a key as a message has room for, cut between characters; what a terminal would act on becomes
- * '?'. */
+/* As much of a key as a message has room for, cut between characters. */
 static const char *key_to_show(const char *key, char buffer[static KEY_SHOWN_MAX + 4]) {
         size_t left = strlen(key), size = 0;
 
@@ -86,8 +85,6 @@ static const char *key_to_show(const char *key, char buffer[static KEY_SHOWN_MAX
                 if (sequence == 0 || size + sequence > KEY_SHOWN_MAX)
                         break;
                 memcpy(buffer + size, key, sequence);
-                if (sequence == 1 && ((unsigned char) *key < 0x20 || *key == 0x7f))
-                        buffer[size] = '?';
                 size += sequence;
                 key += sequence;
                 left -= sequence;
@@ -210,16 +207,25 @@ static int read_field(
 
 /* The scan counted every member that was written; json-c keeps one of each name. Only a job of known fields
  * comes here, so that env is the one object in it. */
-static int check_members(struct json_object *object, size_t n_members, struct json_problem *problem) {
+static int check_members(
+        struct json_object *object, const char *text, size_t size, size_t n_members,
+        struct json_problem *problem) {
         struct json_object *env = NULL;
+        size_t key_size;
 
         size_t n = (size_t) json_object_object_length(object);
         if (json_object_object_get_ex(object, "env", &env) && env)
                 n += (size_t) json_object_object_length(env);
         if (n == n_members)
                 return 0;
+
+        const char *key = json_find_repeated_key(text, size, &key_size);
+        if (!key)
+                return json_problem_set(
+                        problem, JSON_NOT_JSON, NULL, "a field, or a name in env, is given more than once");
         return json_problem_set(
-                problem, JSON_NOT_JSON, NULL, "a field, or a name in env, is given more than once");
+                problem, JSON_NOT_JSON, NULL, "\"%.*s\" is given more than once",
+                (int) MIN(key_size, (size_t) KEY_SHOWN_MAX), key);
 }
 
 static int
@@ -271,7 +277,7 @@ int json_parser_read_job(
                         break;
         }
         if (r >= 0)
-                r = check_members(object, n_members, ret_problem);
+                r = check_members(object, text, size, n_members, ret_problem);
         json_object_put(object);
         return r;
 }

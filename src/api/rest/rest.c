@@ -90,6 +90,8 @@ int rest_new(
         const struct http_config http_config = {
                 .node_id = rest->node_id,
                 .connections_max = config->connections_max * (unsigned) n_doors,
+                .read_max_usec = config->read_max_usec ?: REST_READ_MAX_USEC,
+                .send_max_usec = config->send_max_usec ?: REST_SEND_MAX_USEC,
         };
         r = http_new(&http_config, event, &routes_handlers, &rest->http);
         if (r < 0)

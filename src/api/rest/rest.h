@@ -12,6 +12,9 @@
 
 struct rest;
 
+#define REST_READ_MAX_USEC (60 * USEC_PER_SEC)
+#define REST_SEND_MAX_USEC (5 * USEC_PER_MINUTE)
+
 struct rest_config {
         const char *node_id; /* X-Node-ID */
         /* TCP on 127.0.0.1; 0: none. */
@@ -22,6 +25,8 @@ struct rest_config {
         int *inherited_fds;
         size_t n_inherited_fds;
         unsigned connections_max; /* per door */
+        /* For a header or a body to arrive, and for an answer to be taken; 0: the defaults below. */
+        usec_t read_max_usec, send_max_usec;
 };
 
 /* On failure *ret_problem, where given, is a sentence for the person at the terminal (owned by the caller).

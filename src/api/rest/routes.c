@@ -170,9 +170,8 @@ static bool read_parameters(struct request *request, struct fault *ret_fault) {
                         return false;
                 case PARAMETER_UNKNOWN:
                         fault_set(
-                                ret_fault, FAULT_BAD_PARAMETER, "unknown parameter; %s %s is: %s",
-                                endpoint->method == HTTP_POST ? "POST" : "GET", endpoint->path,
-                                endpoint->summary);
+                                ret_fault, FAULT_BAD_PARAMETER, "unknown parameter \"%s\" for %s: %s",
+                                parameter.name, endpoint->path, endpoint->summary);
                         return false;
                 }
         }
