@@ -138,7 +138,7 @@ static bool fits(size_t size, bool pad) {
 }
 
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]) {
-        size_t target = pad ? DATAGRAM_MAX : message->type == MESSAGE_PROBE ? PROBE_SIZE : 0, room = 0;
+        size_t target = pad ? DATAGRAM_MAX : message->has_nonce ? PROBE_SIZE : 0, room = 0;
         struct encoding encoding;
 
         encoding_fill(&encoding, message);

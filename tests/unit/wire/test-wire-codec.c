@@ -558,7 +558,7 @@ static void test_padding(void) {
                         _TEST_FAIL("not tried: %u bytes", size);
 }
 
-/* A probe is as long as its answer may be, and its answer is not longer. */
+/* Whatever carries a nonce is as long as an answer may be, and the answer is not longer. */
 static void test_probe_size(void) {
         struct mesh_message message = full_message();
         uint8_t buffer[DATAGRAM_MAX];
@@ -567,9 +567,11 @@ static void test_probe_size(void) {
         fill_text(message.sender_node_id, NODE_ID_MAX);
         message.incarnation = message.sequence = message.known_incarnation = UINT64_MAX;
         message.timestamp_usec = USEC_INFINITY;
+        message.has_nonce = false;
         message.type = MESSAGE_PROBE_ACK;
         ASSERT_LE(ASSERT_OK(mesh_message_encode(&message, /* pad= */ false, buffer)), PROBE_SIZE);
-        message.type = MESSAGE_PROBE;
+        message.has_nonce = true;
+        message.has_echo = false;
         ASSERT_EQ(mesh_message_encode(&message, /* pad= */ false, buffer), PROBE_SIZE);
         ASSERT_EQ(mesh_message_encode(&message, /* pad= */ true, buffer), DATAGRAM_MAX);
 }
