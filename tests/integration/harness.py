@@ -166,7 +166,7 @@ class Node:
         status = self.process.poll()
         assert status is None, f"the daemon ended with status {status}:\n{self.log()}"
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.get("/health", timeout=2).status == 200
+            return self.get("/health", timeout=2).status in (200, 503)
         return False
 
     def has_executor(self):

@@ -157,7 +157,7 @@ def test_the_first_screen(mesh_node):
     assert os.path.exists(mesh_node.database)
 
 
-def test_the_state_is_where_a_person_expects_it(make_node):
+def test_default_state(make_node):
     node = make_node(environment={"XDG_STATE_HOME": ""})
     # As from a terminal: no --state-dir.
     index = node.options.index("--state-dir")
@@ -220,6 +220,13 @@ def test_a_state_directory_that_cannot_be_made(make_node):
     node = make_node(state_dir="/proc/no/such/place").launch()
     assert node.process.wait(10) > 0
     assert "/proc/no" in node.log()
+
+
+def test_a_state_directory_with_a_long_name(make_node, tmp_path):
+    """A unix socket below it would have more than the 107 bytes that there are for a path: it says so."""
+    node = make_node(state_dir=str(tmp_path / ("x" * 120))).launch()
+    assert node.process.wait(10) > 0
+    assert re.search(r"too long|107|longer than", node.log()), node.log()
 
 
 def test_an_interface_that_is_not_there_is_waited_for(make_node):
@@ -340,6 +347,8 @@ def test_reload_takes_new_settings(make_node, tmp_path):
     node.send(signal.SIGHUP)
     wait_for(lambda: f"{path}:2" in node.log(), what="the wrong line is named")
     assert node.status()["slots"] == 6
+    os.kill(node.executor_pid(), signal.SIGKILL)
+    assert node.run("echo again")["stdout"] == "again\n", "what is needed later is still known"
 
 
 def test_ready_is_said_to_the_service_manager(make_node):
