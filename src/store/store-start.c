@@ -9,9 +9,9 @@
 #include "util/log.h"
 
 /* Both halves come in order from the index, and are merged without sorting. */
-#define UNFINISHED_SEQUENCES                                \
-        "SELECT seq FROM jobs WHERE status = 'JOB_PENDING'" \
-        " UNION ALL SELECT seq FROM jobs WHERE status = 'JOB_RUNNING' ORDER BY seq"
+#define UNFINISHED_SEQUENCES                                             \
+        "SELECT seq FROM jobs WHERE status = 'JOB_PENDING' AND seq > ?1" \
+        " UNION ALL SELECT seq FROM jobs WHERE status = 'JOB_RUNNING' AND seq > ?1 ORDER BY seq"
 
 void unfinished_jobs_done(struct unfinished_jobs *jobs) {
         for (size_t i = 0; i < jobs->n; i++)
@@ -64,22 +64,31 @@ static int collect_one(sqlite3_stmt *statement, int64_t sequence, struct unfinis
         return r < 0 ? r : jobs_add(jobs, &job);
 }
 
-/* Reads as far as the file can be read; what was found until then stays in jobs. */
-static int collect(sqlite3 *db, struct unfinished_jobs *jobs) {
+/* Reads the jobs whose numbers the query yields, as far as the file can be read; what was found until then
+ * stays in jobs. after: parameter ?1 of the query; becomes the last number. */
+static int collect(sqlite3 *db, const char *query, int64_t *after, struct unfinished_jobs *jobs) {
         _cleanup_(sqlite_finalize_p) sqlite3_stmt *sequences = NULL, *row = NULL;
+        struct binder binder;
         int r;
 
-        r = sqlite_prepare(db, UNFINISHED_SEQUENCES, &sequences);
+        r = sqlite_prepare(db, query, &sequences);
         if (r < 0)
                 return r;
         r = sqlite_prepare(db, "SELECT " ROW_COLUMNS ", stdin FROM jobs WHERE seq = ?2", &row);
         if (r < 0)
                 return r;
 
+        binder = (struct binder){ .statement = sequences };
+        bind_i64(&binder, *after);
+        if (binder.code != SQLITE_OK)
+                return sqlite_error(db, binder.code);
         while ((r = sqlite_step(sequences)) > 0) {
-                r = collect_one(row, sqlite3_column_int64(sequences, 0), jobs);
+                int64_t sequence = sqlite3_column_int64(sequences, 0);
+
+                r = collect_one(row, sequence, jobs);
                 if (r < 0)
                         return r;
+                *after = sequence;
         }
         return r;
 }
@@ -151,20 +160,47 @@ static int write_jobs(sqlite3 *db, const char *node_id, const struct unfinished_
         return r;
 }
 
-/* The unfinished jobs of a damaged file, or at least the first of them. */
-static void salvage(const char *path, struct unfinished_jobs *jobs) {
+static int append_reversed(struct unfinished_jobs *jobs, struct unfinished_jobs *tail) {
+        for (; tail->n > 0; tail->n--) {
+                int r = jobs_add(jobs, &tail->jobs[tail->n - 1]);
+
+                if (r < 0) {
+                        tail->n--;
+                        return r;
+                }
+        }
+        return 0;
+}
+
+/* The unfinished jobs of a damaged file: from both ends up to the damage, without the help of any index. */
+static int salvage(const char *path, struct unfinished_jobs *jobs) {
+        _cleanup_(unfinished_jobs_done) struct unfinished_jobs tail = {};
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        int64_t last = 0;
         int r;
 
         r = store_schema_open_reader(path, &db);
-        if (r >= 0)
-                r = collect(db, jobs);
         if (r < 0)
-                log_warning_errno(r, "Not all unfinished jobs of %s can be read: %m", path);
+                return r == -ENOMEM ? r : 0;
+        /* Then a file that was cut off is read as far as it goes. */
+        (void) sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+        (void) sqlite_execute(db, "PRAGMA writable_schema = ON");
+
+        r = collect(
+                db, "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq",
+                &last, jobs);
+        if (r >= 0 || r == -ENOMEM)
+                return r;
+        r = collect(
+                db,
+                "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq DESC",
+                &last, &tail);
+        return r == -ENOMEM ? r : append_reversed(jobs, &tail);
 }
 
 static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs) {
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        int64_t last = 0;
         int r;
 
         if (store_schema_is_marked_damaged(path))
@@ -172,7 +208,7 @@ static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs
         r = store_schema_open(path, &db);
         if (r < 0)
                 return r;
-        r = collect(db, jobs);
+        r = collect(db, UNFINISHED_SEQUENCES, &last, jobs);
         if (r < 0)
                 return r;
         *ret_db = TAKE_PTR(db);
@@ -215,8 +251,9 @@ int store_start(const char *path, const char *node_id, sqlite3 **ret_db, struct 
         r = open_sound(path, &db, &jobs);
         if (r == -EUCLEAN) {
                 unfinished_jobs_done(&jobs);
-                salvage(path, &jobs);
-                r = open_anew(path, node_id, &db, &jobs);
+                r = salvage(path, &jobs);
+                if (r >= 0)
+                        r = open_anew(path, node_id, &db, &jobs);
         }
         if (r < 0) {
                 unfinished_jobs_done(&jobs);

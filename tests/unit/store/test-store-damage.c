@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Files that are not what they should be: of another version, of another program, and broken in each way
+ * that a disk or a person can break them. The node starts with what can be read. */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <sys/stat.h>
+
+#include "fixture.h"
+
+#define PAGE_SIZE 4096u
+
+static size_t count_set_aside(const struct fixture *f, char *ret_path, size_t size) {
+        glob_t found;
+        char pattern[256];
+        size_t n;
+
+        (void) snprintf(pattern, sizeof(pattern), "%s.damaged-*Z", database_path(f));
+        if (glob(pattern, 0, NULL, &found) != 0)
+                return 0;
+        n = found.gl_pathc;
+        if (ret_path)
+                (void) snprintf(ret_path, size, "%s", found.gl_pathv[0]);
+        globfree(&found);
+        return n;
+}
+
+static off_t file_size(const char *path) {
+        struct stat st;
+
+        return stat(path, &st) < 0 ? -1 : st.st_size;
+}
+
+static void overwrite(const char *path, off_t offset, const void *data, size_t size) {
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        ASSERT_OK(fd);
+        ASSERT_EQ(pwrite(fd, data, size, offset), (ssize_t) size);
+}
+
+static void overwrite_page(const char *path, uint64_t page) {
+        char garbage[PAGE_SIZE];
+
+        for (size_t i = 0; i < sizeof(garbage); i++)
+                garbage[i] = (char) (i * 31 + 17);
+        overwrite(path, (off_t) ((page - 1) * PAGE_SIZE), garbage, sizeof(garbage));
+}
+
+/* n finished jobs, then some unfinished ones; closed. */
+static void make_database(struct fixture *f, uint64_t n) {
+        fixture_init(f);
+        ASSERT_OK(fixture_open(f));
+        for (uint64_t i = 0; i < n; i++)
+                write_finished_job(f, i, 0);
+        for (uint64_t i = n; i < n + 10; i++)
+                ASSERT_OK(write_and_wait(f, batch_accept(spec_make(i))));
+        fixture_close(f);
+        ASSERT_EQ(file_size(database_path(f)) % PAGE_SIZE, 0);
+        ASSERT_GT(file_size(database_path(f)), 0);
+}
+
+/* The store works after all, on a new file. */
+static void check_works_anew(struct fixture *f) {
+        ASSERT_OK(fixture_open(f));
+        ASSERT_EQ(count_set_aside(f, NULL, 0), 1);
+        write_finished_job(f, 1000, 0);
+        ask_job(f, 1000, true);
+        ASSERT_EQ(f->answer.n_jobs, 1);
+        ASSERT_EQ(f->health, 0);
+}
+
+static void test_broken_header(void) {
+        _cleanup_fixture_ struct fixture f;
+        char path[256];
+
+        make_database(&f, 20);
+        overwrite(database_path(&f), 0, "this is no database", 20);
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 0);
+        ASSERT_EQ(count_set_aside(&f, path, sizeof(path)), 1);
+        ASSERT_GT(file_size(path), 0);
+
+        /* And again: the second one goes beside the first. */
+        fixture_close(&f);
+        overwrite(database_path(&f), 0, "this is no database", 20);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 2);
+}
+
+static void test_short_file(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 200);
+        ASSERT_EQ(truncate(database_path(&f), file_size(database_path(&f)) / 2 / PAGE_SIZE * PAGE_SIZE), 0);
+        check_works_anew(&f);
+}
+
+static void test_text_file(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        folder_write(
+                &f.folder, "worker_" NODE_ID ".db", "not a database, but a note that somebody left here\n");
+        check_works_anew(&f);
+}
+
+static void test_empty_file_is_new(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        folder_write(&f.folder, "worker_" NODE_ID ".db", "");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+}
+
+/* A page with unfinished jobs: found at once. Those before and behind it are carried over. */
+static void test_garbage_in_unfinished_jobs(void) {
+        _cleanup_fixture_ struct fixture f;
+        struct uuid last;
+        uint64_t page;
+
+        fixture_init(&f);
+        ASSERT_OK(fixture_open(&f));
+        for (uint64_t i = 0; i < 100; i++)
+                ASSERT_OK(write_and_wait(&f, batch_accept(spec_make(i))));
+        fixture_close(&f);
+        page = (uint64_t) sql_number(
+                &f, "SELECT pageno FROM dbstat WHERE name = 'jobs' AND pagetype = 'leaf' ORDER BY path "
+                    "LIMIT 1 OFFSET 2");
+        ASSERT_GT(page, 1);
+        overwrite_page(database_path(&f), page);
+
+        check_works_anew(&f);
+        ASSERT_GT(f.n_unfinished, 70);
+        ASSERT_LT(f.n_unfinished, 100);
+        for (uint64_t i = 0, n = 0; n < f.n_unfinished; n++, i++) {
+                struct uuid first = job_id(i), behind = job_id(i + 100 - f.n_unfinished);
+                const struct uuid *id = &f.unfinished[n].spec->id;
+
+                ASSERT_TRUE(uuid_equal(id, &first) || uuid_equal(id, &behind));
+        }
+        last = job_id(99);
+        ASSERT_TRUE(uuid_equal(&f.unfinished[f.n_unfinished - 1].spec->id, &last));
+
+        /* They are in the new file. */
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM jobs WHERE status = 'JOB_PENDING'"), f.n_unfinished);
+}
+
+static uint64_t history_page(struct fixture *f) {
+        return (uint64_t) sql_number(
+                f,
+                "SELECT pageno FROM dbstat WHERE name = 'jobs' AND pagetype = 'leaf' ORDER BY path LIMIT 1");
+}
+
+/* A page of the history: found by a reader, told, and set aside by the next start, which loses no unfinished
+ * job. */
+static void test_garbage_in_the_history(void) {
+        _cleanup_fixture_ struct fixture f;
+        struct record_batch *batch;
+
+        make_database(&f, 200);
+        ASSERT_OK(fixture_open(&f));
+        /* A running job with a wish to be cancelled, to be carried over as such. */
+        batch = batch_of(RECORD_ASSIGNED, job_spec_ref(f.unfinished[3].spec), 4);
+        batch->records[0].executor = job_id(77);
+        ASSERT_OK(write_and_wait(&f, batch));
+        ASSERT_OK(write_and_wait(&f, batch_of(RECORD_STARTED, job_spec_ref(f.unfinished[3].spec), 4)));
+        ASSERT_OK(write_and_wait(&f, batch_of(RECORD_CANCEL, job_spec_ref(f.unfinished[3].spec), 4)));
+        fixture_close(&f);
+        overwrite_page(database_path(&f), history_page(&f));
+
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ask_list(&f, 50, 50, 0);
+        ASSERT_ERROR(f.answer.error, EUCLEAN);
+        WAIT_UNTIL(&f, f.health == -EUCLEAN);
+        ASSERT_GT(strlen(f.reason), 0);
+        /* It stays so although commits go well. */
+        ASSERT_OK(write_and_wait(&f, batch_accept(spec_make(500))));
+        ASSERT_EQ(f.n_health, 1);
+        fixture_close(&f);
+
+        f.health = 0;
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 11);
+        ASSERT_EQ(f.unfinished[3].status, JOB_RUNNING);
+        ASSERT_EQ(f.unfinished[3].run.attempt, 4);
+        ASSERT_TRUE(f.unfinished[3].in_executor);
+        ASSERT_TRUE(f.unfinished[3].cancel_requested);
+        fixture_close(&f);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 1);
+        ASSERT_EQ(f.n_unfinished, 11);
+        ASSERT_EQ(f.unfinished[3].status, JOB_RUNNING);
+        ASSERT_EQ(f.unfinished[3].run.attempt, 4);
+        ASSERT_TRUE(f.unfinished[3].in_executor);
+        ASSERT_TRUE(f.unfinished[3].cancel_requested);
+}
+
+/* As after a power cut: a log is left over. The whole file is checked then, without anybody asking. */
+static void leave_log_behind(struct fixture *f, uint64_t new_job) {
+        char text[512];
+
+        /* Copied while it is open, the file looks as if its process had been killed. */
+        ASSERT_OK(fixture_open(f));
+        ASSERT_OK(write_and_wait(f, batch_accept(spec_make(new_job))));
+        (void) snprintf(text, sizeof(text), "cd '%s' && mkdir copy && cp worker_* copy/", f->directory);
+        ASSERT_EQ(system(text), 0);
+        fixture_close(f);
+        (void) snprintf(
+                text, sizeof(text),
+                "cd '%s' && rm worker_* && mv copy/* . && rmdir copy && test -s worker_" NODE_ID ".db-wal", f->directory);
+        ASSERT_EQ(system(text), 0);
+}
+
+static void test_check_after_an_unclean_stop(void) {
+        _cleanup_fixture_ struct fixture f;
+        uint64_t page;
+
+        make_database(&f, 200);
+        page = history_page(&f);
+        leave_log_behind(&f, 600);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_unfinished, 11);
+        fixture_close(&f);
+
+        leave_log_behind(&f, 601);
+        overwrite_page(database_path(&f), page);
+        ASSERT_OK(fixture_open(&f));
+        WAIT_UNTIL(&f, f.health == -EUCLEAN);
+        fixture_close(&f);
+        f.health = 0;
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 12);
+}
+
+static void test_newer_version(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "PRAGMA user_version = 99");
+        ASSERT_ERROR(fixture_open(&f), EPROTONOSUPPORT);
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM jobs"), 13);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 99);
+}
+
+/* A version 0 is made into the present one, also when a crash came in between. */
+static void test_migration(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        sql(&f, "PRAGMA journal_mode = WAL; PRAGMA user_version = 0");
+        ASSERT_OK(fixture_open(&f));
+        fixture_close(&f);
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 1);
+        ASSERT_EQ(sql_number(&f, "PRAGMA application_id"), 0x574d7368);
+}
+
+static void test_foreign_tables(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        sql(&f, "CREATE TABLE jobs (job_id TEXT PRIMARY KEY, command TEXT); INSERT INTO jobs VALUES ('1', "
+                "'true')");
+        check_works_anew(&f);
+}
+
+static void test_missing_column(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "ALTER TABLE jobs RENAME COLUMN cwd TO directory");
+        check_works_anew(&f);
+}
+
+/* Triggers that somebody put into the file do not run. */
+static void test_triggers_are_ignored(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "CREATE TRIGGER bad AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_OK(write_and_wait(&f, batch_accept(spec_make(50))));
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM jobs"), 14);
+}
+
+static void test_unusable_folder(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        f.config.directory = "/nonexistent/folder";
+        ASSERT_ERROR(fixture_open(&f), ENOENT);
+        f.config.directory = f.directory;
+        ASSERT_EQ(symlink("elsewhere.db", database_path(&f)), 0);
+        ASSERT_ERROR(fixture_open(&f), ELOOP);
+}
+
+int main(void) {
+        RUN(test_broken_header);
+        RUN(test_short_file);
+        RUN(test_text_file);
+        RUN(test_empty_file_is_new);
+        RUN(test_garbage_in_unfinished_jobs);
+        RUN(test_garbage_in_the_history);
+        RUN(test_check_after_an_unclean_stop);
+        RUN(test_newer_version);
+        RUN(test_migration);
+        RUN(test_foreign_tables);
+        RUN(test_missing_column);
+        RUN(test_triggers_are_ignored);
+        RUN(test_unusable_folder);
+        return 0;
+}
