@@ -212,7 +212,8 @@ static void leave_log_behind(struct fixture *f, uint64_t new_job) {
         fixture_close(f);
         (void) snprintf(
                 text, sizeof(text),
-                "cd '%s' && rm worker_* && mv copy/* . && rmdir copy && test -s worker_" NODE_ID ".db-wal", f->directory);
+                "cd '%s' && rm worker_* && mv copy/* . && rmdir copy && test -s worker_" NODE_ID ".db-wal",
+                f->directory);
         ASSERT_EQ(system(text), 0);
 }
 
