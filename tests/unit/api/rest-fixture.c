@@ -43,7 +43,8 @@ void fixture_begin(struct fixture *fixture, const struct rest_config *config) {
         ASSERT_OK(sd_event_new(&fixture->event));
         fixture->ops = fake_ops_new(fixture->event);
         (void) snprintf(
-                fixture->socket_path, sizeof(fixture->socket_path), "/tmp/test-api-rest-%d-%u.sock", getpid(), n++);
+                fixture->socket_path, sizeof(fixture->socket_path), "/tmp/test-api-rest-%d-%u.sock",
+                getpid(), n++);
         int fds[] = { listen_tcp(&fixture->port), listen_unix(fixture->socket_path) };
         own.node_id = FIXTURE_NODE_ID;
         own.inherited_fds = fds;
@@ -217,8 +218,8 @@ void fixture_receive(struct fixture *fixture, int fd, bool head, struct response
 }
 
 void fixture_request(
-        struct fixture *fixture, const char *method, const char *target, const char *headers, const char *body,
-        size_t body_size, struct response *ret) {
+        struct fixture *fixture, const char *method, const char *target, const char *headers,
+        const char *body, size_t body_size, struct response *ret) {
         _cleanup_buffer_ struct buffer text = {};
         _cleanup_close_ int fd = fixture_connect(fixture);
 
@@ -246,7 +247,8 @@ void assert_problem(struct response *response, unsigned status, const char *code
         char text[128];
 
         if (response->status != status)
-                _TEST_FAIL("status %u, expected %u: %s", response->status, status, response->body.data ?: "");
+                _TEST_FAIL(
+                        "status %u, expected %u: %s", response->status, status, response->body.data ?: "");
         ASSERT_STREQ(response_header(response, "Content-Type"), "application/problem+json");
         ASSERT_STREQ(response_header(response, "X-Node-ID"), FIXTURE_NODE_ID);
         (void) snprintf(text, sizeof(text), "\"code\":\"%s\"", code);

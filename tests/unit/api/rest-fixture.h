@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The whole HTTP face in this process over fake operations, and clients that speak to it by raw bytes over real
- * sockets. One thread: while a client waits the loop runs. */
+/* The whole HTTP face in this process over fake operations, and clients that speak to it by raw bytes over
+ * real sockets. One thread: while a client waits the loop runs. */
 
 #include <stdbool.h>
 #include <systemd/sd-event.h>
@@ -28,14 +28,14 @@ void fixture_begin(struct fixture *fixture, const struct rest_config *config);
 void fixture_end(struct fixture *fixture);
 
 /* Lets the loop run until the condition holds; fails after the deadline. */
-#define FIXTURE_WAIT(fixture, condition)                                                                \
-        ({                                                                                              \
-                usec_t _end = now_usec(CLOCK_MONOTONIC) + FIXTURE_DEADLINE_USEC;                        \
-                while (!(condition)) {                                                                  \
-                        if (now_usec(CLOCK_MONOTONIC) > _end)                                           \
-                                _TEST_FAIL("not within the deadline: %s", #condition);                  \
-                        ASSERT_OK(sd_event_run((fixture)->event, USEC_PER_MSEC));                       \
-                }                                                                                       \
+#define FIXTURE_WAIT(fixture, condition)                                               \
+        ({                                                                             \
+                usec_t _end = now_usec(CLOCK_MONOTONIC) + FIXTURE_DEADLINE_USEC;       \
+                while (!(condition)) {                                                 \
+                        if (now_usec(CLOCK_MONOTONIC) > _end)                          \
+                                _TEST_FAIL("not within the deadline: %s", #condition); \
+                        ASSERT_OK(sd_event_run((fixture)->event, USEC_PER_MSEC));      \
+                }                                                                      \
         })
 
 int fixture_connect(struct fixture *fixture); /* TCP */
@@ -57,8 +57,9 @@ const char *response_header(const struct response *response, const char *name);
 void fixture_receive(struct fixture *fixture, int fd, bool head, struct response *ret);
 
 /* One request over a connection of its own; headers: lines with their ends, beside Host. */
-void fixture_request(struct fixture *fixture, const char *method, const char *target, const char *headers,
-                     const char *body, size_t body_size, struct response *ret);
+void fixture_request(
+        struct fixture *fixture, const char *method, const char *target, const char *headers,
+        const char *body, size_t body_size, struct response *ret);
 void fixture_get(struct fixture *fixture, const char *target, struct response *ret);
 void fixture_post_job(struct fixture *fixture, const char *target, const char *json, struct response *ret);
 

@@ -16,7 +16,8 @@ static void assert_gate(
         if (in != !code || (code && !streq(fault.code, code)))
                 _TEST_FAIL(
                         "Host %s, Origin %s, Sec-Fetch-Site %s: %s, expected %s", headers->host ?: "-",
-                        headers->origin ?: "-", headers->fetch_site ?: "-", in ? "in" : fault.code, code ?: "in");
+                        headers->origin ?: "-", headers->fetch_site ?: "-", in ? "in" : fault.code,
+                        code ?: "in");
 }
 
 static void test_hosts(void) {
@@ -90,8 +91,8 @@ static void test_origins(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
                 assert_gate(
-                        &tcp, &(struct gate_headers){ .host = cases[i].host, .origin = cases[i].origin }, false,
-                        cases[i].code);
+                        &tcp, &(struct gate_headers){ .host = cases[i].host, .origin = cases[i].origin },
+                        false, cases[i].code);
         assert_gate(&tcp, &(struct gate_headers){ .origin = "http://localhost" }, true, "forbidden_origin");
         assert_gate(
                 &file, &(struct gate_headers){ .host = "x", .origin = "http://evil.example" }, false,
@@ -102,15 +103,18 @@ static void test_fetch_sites(void) {
         static const struct {
                 const char *site, *code;
         } cases[] = {
-                { "same-origin", NULL }, { "none", NULL },
-                { "same-site", "forbidden_origin" }, { "cross-site", "forbidden_origin" },
-                { "", "forbidden_origin" }, { "none, none", "forbidden_origin" },
+                { "same-origin", NULL },
+                { "none", NULL },
+                { "same-site", "forbidden_origin" },
+                { "cross-site", "forbidden_origin" },
+                { "", "forbidden_origin" },
+                { "none, none", "forbidden_origin" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
                 assert_gate(
-                        &tcp, &(struct gate_headers){ .host = "localhost", .fetch_site = cases[i].site }, false,
-                        cases[i].code);
+                        &tcp, &(struct gate_headers){ .host = "localhost", .fetch_site = cases[i].site },
+                        false, cases[i].code);
 }
 
 static void test_repeated_headers(void) {

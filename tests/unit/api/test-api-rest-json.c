@@ -35,7 +35,8 @@ static struct job_reader *read_body(enum job_format format, const char *body, si
         return whole;
 }
 
-static void assert_wrong(enum job_format format, const char *body, enum json_refusal refusal, const char *hint) {
+static void
+assert_wrong(enum job_format format, const char *body, enum json_refusal refusal, const char *hint) {
         struct job_reader *reader = read_body(format, body, strlen(body), -EBADMSG);
         const struct json_problem *problem = job_reader_problem(reader);
 
@@ -49,7 +50,8 @@ static void assert_wrong(enum job_format format, const char *body, enum json_ref
 static void test_one_job(void) {
         static const char body[] =
                 " {\"command\": \"echo \\\"\\u00e9\\ud83d\\ude00\\n\\\"\", \"target_node_id\": \"node-1\",\n"
-                "\"env\": {\"A\": \"1\", \"B\": \"\"}, \"timeout_seconds\": 60, \"cwd\": \"/srv\", \"stdin\": \"x\\ty\"} \n";
+                "\"env\": {\"A\": \"1\", \"B\": \"\"}, \"timeout_seconds\": 60, \"cwd\": \"/srv\", "
+                "\"stdin\": \"x\\ty\"} \n";
         struct job_reader *reader = read_body(JOB_FORMAT_JSON, body, strlen(body), 0);
         size_t n;
         const struct job_request *job = job_reader_jobs(reader, &n);
@@ -73,9 +75,9 @@ static void test_one_job(void) {
 }
 
 static void test_absent_fields(void) {
-        static const char body[] =
-                "{\"command\":\"true\",\"target_node_id\":\"\",\"env\":null,\"timeout_seconds\":null,\"cwd\":null,"
-                "\"stdin\":null}";
+        static const char body[] = "{\"command\":\"true\",\"target_node_id\":\"\",\"env\":null,\"timeout_"
+                                   "seconds\":null,\"cwd\":null,"
+                                   "\"stdin\":null}";
         struct job_reader *reader = read_body(JOB_FORMAT_JSON, body, strlen(body), 0);
         size_t n;
         const struct job_request *job = job_reader_jobs(reader, &n);
@@ -89,7 +91,8 @@ static void test_absent_fields(void) {
 }
 
 static void test_array(void) {
-        static const char body[] = "[ {\"command\":\"a\"} ,\n{\"command\":\"b]}\"},{\"command\":\"c\",\"env\":{}}]\r\n";
+        static const char body[] =
+                "[ {\"command\":\"a\"} ,\n{\"command\":\"b]}\"},{\"command\":\"c\",\"env\":{}}]\r\n";
         struct job_reader *reader = read_body(JOB_FORMAT_JSON, body, strlen(body), 0);
         size_t n;
         const struct job_request *jobs = job_reader_jobs(reader, &n);
@@ -151,7 +154,8 @@ static void test_not_json(void) {
                 { "{\"command\":\"\xed\xa0\x80\"}", "not valid UTF-8 at byte 12" },
                 { "\xef\xbb\xbf{}", "byte 0" },
                 { "{\"command\":\"a\",\"command\":\"b\"}", "\"command\" is given more than once" },
-                { "{\"command\":\"a\",\"env\":{\"X\":\"1\",\"Y\":\"\",\"X\":\"2\"}}", "\"X\" is given more than once" },
+                { "{\"command\":\"a\",\"env\":{\"X\":\"1\",\"Y\":\"\",\"X\":\"2\"}}",
+                  "\"X\" is given more than once" },
                 { "{\"command\":\"a\",\"c\\u006fmmand\":\"b\"}", "given more than once" },
                 { "[]", "the array is empty" },
                 { "[", "expected an object" },
@@ -172,9 +176,12 @@ static void test_wrong_lines(void) {
         assert_wrong(JOB_FORMAT_NDJSON, "", JSON_NOT_JSON, "empty");
         assert_wrong(JOB_FORMAT_NDJSON, "[{\"command\":\"a\"}]", JSON_NOT_JSON, "an object on each line");
         assert_wrong(JOB_FORMAT_NDJSON, "{\"command\":\n\"a\"}", JSON_NOT_JSON, "the line ends inside");
-        assert_wrong(JOB_FORMAT_NDJSON, "{\"command\":\"a\"} {\"command\":\"a\"}", JSON_NOT_JSON, "end of the line");
+        assert_wrong(
+                JOB_FORMAT_NDJSON, "{\"command\":\"a\"} {\"command\":\"a\"}", JSON_NOT_JSON,
+                "end of the line");
         assert_wrong(JOB_FORMAT_NDJSON, "{\"command\":\"a\"},\n", JSON_NOT_JSON, "end of the line");
-        assert_wrong(JOB_FORMAT_NDJSON, "{\"command\":\"a\"}\n{\"command\"", JSON_NOT_JSON, "end of the body");
+        assert_wrong(
+                JOB_FORMAT_NDJSON, "{\"command\":\"a\"}\n{\"command\"", JSON_NOT_JSON, "end of the body");
 }
 
 static void test_wrong_types(void) {
@@ -186,9 +193,11 @@ static void test_wrong_types(void) {
                 { "{\"command\":[\"a\"]}", "command must be a string, not an array" },
                 { "{\"command\":{}}", "command must be a string, not an object" },
                 { "{\"command\":true}", "command must be a string, not a boolean" },
-                { "{\"command\":\"a\",\"timeout_seconds\":\"60\"}", "timeout_seconds must be a whole number" },
+                { "{\"command\":\"a\",\"timeout_seconds\":\"60\"}",
+                  "timeout_seconds must be a whole number" },
                 { "{\"command\":\"a\",\"timeout_seconds\":1.5}", "with a fraction or exponent" },
-                { "{\"command\":\"a\",\"timeout_seconds\":1e400}", "timeout_seconds must be a whole number" },
+                { "{\"command\":\"a\",\"timeout_seconds\":1e400}",
+                  "timeout_seconds must be a whole number" },
                 { "{\"command\":\"a\",\"timeout_seconds\":true}", "not a boolean" },
                 { "{\"command\":\"a\",\"env\":[]}", "env must be an object of strings" },
                 { "{\"command\":\"a\",\"env\":{\"A\":1}}", "env \"A\" must be a string, not a number" },
@@ -200,10 +209,12 @@ static void test_wrong_types(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
                 assert_wrong(JOB_FORMAT_JSON, cases[i].body, JSON_WRONG_TYPE, cases[i].hint);
-        assert_wrong(JOB_FORMAT_JSON, "{\"comand\":\"a\"}", JSON_UNKNOWN_FIELD, "unknown field \"comand\"; a job has");
         assert_wrong(
-                JOB_FORMAT_JSON,
-                "{\"ääääääääääääääääääääääääääääääääääääääääääääääääääää\":1}", JSON_UNKNOWN_FIELD, "ää...\"; a job");
+                JOB_FORMAT_JSON, "{\"comand\":\"a\"}", JSON_UNKNOWN_FIELD,
+                "unknown field \"comand\"; a job has");
+        assert_wrong(
+                JOB_FORMAT_JSON, "{\"ääääääääääääääääääääääääääääääääääääääääääääääääääää\":1}",
+                JSON_UNKNOWN_FIELD, "ää...\"; a job");
 }
 
 static void test_numbers_beyond_64_bits_stay_wrong(void) {
@@ -303,7 +314,13 @@ static void test_write_text(void) {
         assert_written("a\"b\\c\n\t\r\b\f", 10, "\"a\\\"b\\\\c\\n\\t\\r\\b\\f\"\n", false);
         assert_written("\0\x1b[31m\x7f", 7, "\"\\u0000\\u001b[31m\\u007f\"\n", false);
         assert_written("é😀", 6, "\"é😀\"\n", false);
-        assert_written("a\xff\xfe" "b", 4, "\"a\xef\xbf\xbd\xef\xbf\xbd" "b\"\n", true);
+        assert_written(
+                "a\xff\xfe"
+                "b",
+                4,
+                "\"a\xef\xbf\xbd\xef\xbf\xbd"
+                "b\"\n",
+                true);
         assert_written("\xc3", 1, "\"\xef\xbf\xbd\"\n", true);
         assert_written("\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"\n", true);
 }
@@ -331,10 +348,10 @@ static void test_write_structure(void) {
         writer_close(&writer, '}');
         ASSERT_OK(writer_finish(&writer, &text));
         ASSERT_STREQ(
-                text.data,
-                "{\"text\":\"x\",\"none\":null,\"large\":18446744073709551615,\"small\":-9223372036854775808,"
-                "\"yes\":true,\"empty\":[],\"list\":[\"a\",{\"k\\\"\":\"v\"}],\"never\":null,"
-                "\"then\":\"1970-01-01T00:00:01.500Z\"}\n");
+                text.data, "{\"text\":\"x\",\"none\":null,\"large\":18446744073709551615,\"small\":-"
+                           "9223372036854775808,"
+                           "\"yes\":true,\"empty\":[],\"list\":[\"a\",{\"k\\\"\":\"v\"}],\"never\":null,"
+                           "\"then\":\"1970-01-01T00:00:01.500Z\"}\n");
 }
 
 static void test_write_failure_sticks(void) {

@@ -38,8 +38,9 @@ static void test_paths(void) {
                 if (found != (cases[i].segment != NULL))
                         _TEST_FAIL("%s, %s: %d", cases[i].pattern, cases[i].path, found);
                 if (found && cases[i].segment[0] != '\0')
-                        ASSERT_TRUE(size == strlen(cases[i].segment) &&
-                                    memcmp(segment, cases[i].segment, size) == 0);
+                        ASSERT_TRUE(
+                                size == strlen(cases[i].segment) &&
+                                memcmp(segment, cases[i].segment, size) == 0);
                 else
                         ASSERT_EQ(size, 0);
         }
@@ -92,8 +93,13 @@ static void test_malformed_parameters(void) {
 
 static void test_cursors(void) {
         static const uint64_t values[] = { 0, 1, 1234567, UINT64_MAX };
-        static const char *const wrong[] = { "", "c", "1", "d0000000000000001", "c000000000000000g",
-                                             "c00000000000000001", "c000000000000000" };
+        static const char *const wrong[] = { "",
+                                             "c",
+                                             "1",
+                                             "d0000000000000001",
+                                             "c000000000000000g",
+                                             "c00000000000000001",
+                                             "c000000000000000" };
         char text[CURSOR_TEXT_SIZE];
         uint64_t value;
 
@@ -113,7 +119,8 @@ static void test_endpoints(void) {
         for (size_t i = 0; i < n; i++) {
                 ASSERT_TRUE(all[i].handle && all[i].summary && all[i].access != 0);
                 ASSERT_TRUE(
-                        endpoint_find(all[i].path, strlen(all[i].path), all[i].method, &id, &size, &allow) == &all[i] ||
+                        endpoint_find(all[i].path, strlen(all[i].path), all[i].method, &id, &size, &allow) ==
+                                &all[i] ||
                         strstr(all[i].path, "{id}"));
         }
         ASSERT_NULL(endpoint_find("/api/v1/jobs", 12, HTTP_OTHER, &id, &size, &allow));
