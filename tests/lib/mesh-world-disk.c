@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The disk of a node: batches become durable in order, as a whole, some time after they were handed over. It
+ * keeps the rules that every store keeps, and fails the test when the mind breaks one. */
+
+#include "lib/mesh-world.h"
+
+#define WRITE_USEC (USEC_PER_MSEC / 2)
+
+void disk_init(struct world_disk *disk) {
+        list_init(&disk->batches);
+        disk->due = USEC_INFINITY;
+}
+
+static void disk_job_free(struct world_disk *disk, struct disk_job *job) {
+        map_remove(&disk->jobs, &job->by_id);
+        job_spec_unref(job->spec);
+        job_result_unref(job->result);
+        free(job);
+}
+
+void disk_forget(struct world_disk *disk) {
+        struct record_batch *batch;
+
+        LIST_FOREACH(&disk->batches, batch, struct record_batch, link) {
+                list_remove(&batch->link);
+                record_batch_free(batch);
+        }
+        disk->due = USEC_INFINITY;
+}
+
+void disk_done(struct world_disk *disk) {
+        struct disk_job *job;
+
+        disk_forget(disk);
+        MAP_FOREACH(&disk->jobs, job, struct disk_job, by_id)
+                disk_job_free(disk, job);
+}
+
+struct disk_job *disk_find(struct world_node *node, const struct uuid *id) {
+        return MAP_GET(&node->disk.jobs, id, sizeof(*id), struct disk_job, by_id);
+}
+
+enum job_status disk_status(struct world_node *node, const struct uuid *id) {
+        const struct disk_job *job = disk_find(node, id);
+        return job ? job->status : JOB_UNKNOWN;
+}
+
+static void write_accepted(struct world_disk *disk, const struct record *record) {
+        struct disk_job *job = calloc(1, sizeof(*job));
+
+        ASSERT_NOT_NULL(job);
+        job->spec = job_spec_ref(record->spec);
+        job->status = JOB_PENDING;
+        job->run = record->run;
+        job->in_executor = record->run.attempt > 0;
+        job->executor = record->executor;
+        ASSERT_OK(map_add(&disk->jobs, &job->by_id, &job->spec->id, sizeof(job->spec->id)));
+}
+
+/* A record about a job whose acceptance was refused before changes nothing. */
+static void write_change(struct world_node *node, const struct record *record) {
+        struct disk_job *job = disk_find(node, &record->run.job);
+
+        if (!job)
+                return;
+        ASSERT_FALSE(job_status_is_final(job->status));
+        ASSERT_TRUE(record->run.epoch >= job->run.epoch && record->run.attempt >= job->run.attempt);
+        job->run = record->run;
+
+        switch (record->type) {
+        case RECORD_ASSIGNED:
+                job->in_executor = true;
+                job->executor = record->executor;
+                break;
+        case RECORD_STARTED:
+                job->status = JOB_RUNNING;
+                job->started_at = record->at_usec;
+                break;
+        case RECORD_REQUEUED:
+                job->status = JOB_PENDING;
+                job->in_executor = false;
+                break;
+        case RECORD_CANCEL:
+                job->cancel_requested = true;
+                break;
+        case RECORD_FINISHED:
+                ASSERT_TRUE(job_status_is_final(record->status));
+                ASSERT_TRUE(record->status == JOB_COMPLETED || record->error_message || record->result);
+                job->status = record->status;
+                job->in_executor = false;
+                job->error_message = record->error_message;
+                job->result = record->result ? job_result_ref(record->result) : NULL;
+                break;
+        case RECORD_ACCEPTED:
+        case RECORD_PEER:
+        case RECORD_PEER_GONE:
+                ASSERT_TRUE(false);
+        }
+}
+
+static void write_batch(struct world_node *node, const struct record_batch *batch) {
+        for (size_t i = 0; i < batch->n_records; i++)
+                switch (batch->records[i].type) {
+                case RECORD_ACCEPTED:
+                        write_accepted(&node->disk, &batch->records[i]);
+                        break;
+                case RECORD_ASSIGNED:
+                case RECORD_STARTED:
+                case RECORD_REQUEUED:
+                case RECORD_CANCEL:
+                case RECORD_FINISHED:
+                        write_change(node, &batch->records[i]);
+                        break;
+                case RECORD_PEER:
+                case RECORD_PEER_GONE:
+                        node->disk.n_peer_records++;
+                        break;
+                }
+}
+
+static void set_due(struct world_node *node) {
+        struct world_disk *disk = &node->disk;
+
+        if (list_is_empty(&disk->batches) || disk->mode == DISK_HOLDS)
+                disk->due = USEC_INFINITY;
+        else if (disk->due == USEC_INFINITY)
+                disk->due = node->world->now + WRITE_USEC;
+}
+
+void disk_take(struct world_node *node, struct record_batch *batch) {
+        ASSERT_GT(batch->n_records, 0);
+        list_append(&node->disk.batches, &batch->link);
+        set_due(node);
+}
+
+void disk_set_mode(struct world_node *node, enum disk_mode mode) {
+        node->disk.mode = mode;
+        set_due(node);
+}
+
+void disk_write_next(struct world_node *node) {
+        struct record_batch *batch = LIST_FIRST(&node->disk.batches, struct record_batch, link);
+        int error = node->disk.mode == DISK_FAILS ? -ENOSPC : 0;
+
+        ASSERT_NOT_NULL(batch);
+        list_remove(&batch->link);
+        node->disk.due = USEC_INFINITY;
+        set_due(node);
+        if (error == 0)
+                write_batch(node, batch);
+        mesh_written(node->mesh, batch, error);
+}
+
+/* In the order of acceptance, as far as creation times tell it. */
+void disk_restore(struct world_node *node) {
+        struct disk_job *job, *jobs[WORLD_SEEN_MAX];
+        size_t n = 0;
+
+        MAP_FOREACH(&node->disk.jobs, job, struct disk_job, by_id) {
+                if (job_status_is_final(job->status))
+                        continue;
+                ASSERT_LT(n, WORLD_SEEN_MAX);
+                size_t place = n++;
+                for (; place > 0 && jobs[place - 1]->spec->created_at > job->spec->created_at; place--)
+                        jobs[place] = jobs[place - 1];
+                jobs[place] = job;
+        }
+        for (size_t i = 0; i < n; i++)
+                ASSERT_OK(mesh_restore(
+                        node->mesh, jobs[i]->spec, jobs[i]->status, &jobs[i]->run, jobs[i]->in_executor,
+                        &jobs[i]->executor, jobs[i]->started_at, jobs[i]->cancel_requested));
+}

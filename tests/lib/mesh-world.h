@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A made-up world for minds: a virtual clock, a network that goes through the real codec, and for each node
+ * a disk and an executor. Nothing waits: a minute passes in as many steps as there are events. Include as
+ * "lib/mesh-world.h". */
+
+#include "lib/tests.h"
+#include "mesh/mesh.h"
+#include "util/list.h"
+#include "util/map.h"
+
+#define WORLD_NODES_MAX 8
+#define WORLD_SEEN_MAX 4096 /* of what is remembered for the test: more is a mistake of the test */
+#define WORLD_LATENCY_USEC USEC_PER_MSEC
+
+/* What a disk knows of a job. */
+struct disk_job {
+        struct map_link by_id;
+        struct job_spec *spec;
+        enum job_status status;
+        struct run_id run;
+        bool in_executor;
+        struct uuid executor;
+        usec_t started_at;
+        bool cancel_requested;
+        const char *error_message; /* of the end, where the mind gave one */
+        struct job_result *result;
+};
+
+enum disk_mode {
+        DISK_WORKS,
+        DISK_HOLDS, /* takes batches and says nothing, until it works or fails */
+        DISK_FAILS, /* refuses batches with -ENOSPC */
+};
+
+struct world_disk {
+        enum disk_mode mode;
+        struct list batches; /* not written yet */
+        usec_t due;          /* when the first of them is; USEC_INFINITY: none, or held */
+        struct map jobs;
+        uint64_t incarnation;
+        size_t n_peer_records;
+};
+
+enum world_run_state {
+        WORLD_RUN_WAITING, /* for a slot */
+        WORLD_RUN_RUNNING,
+        WORLD_RUN_ENDED, /* kept until it is released */
+};
+
+struct world_run {
+        struct list_link link;
+        struct job_spec *spec;
+        struct run_id run;
+        enum world_run_state state;
+        usec_t started_at, ends_at;
+        bool killed;
+        struct job_result *result;
+};
+
+struct world_executor {
+        bool connected;
+        bool loses_starts; /* what is sent to it gets lost, as when the connection is about to end */
+        struct uuid instance;
+        unsigned slots;
+        struct list runs;  /* in order of arrival */
+        struct list tells; /* on the way to the daemon */
+        unsigned n_running, n_running_max;
+        size_t n_held_max; /* runs that had not ended, at most */
+        size_t n_starts;   /* really started, with these ids */
+        struct uuid starts[WORLD_SEEN_MAX];
+};
+
+struct world_answer {
+        void *tag;
+        int error;
+};
+
+struct world_end {
+        struct uuid id;
+        enum job_status status;
+};
+
+struct world_node {
+        struct world *world;
+        struct mesh_config config;
+        struct sockaddr_in address;
+        struct mesh *mesh; /* NULL: the node is down */
+        usec_t timer_at;
+        bool paused;   /* hears, and does, nothing until it is resumed */
+        bool detached; /* its cable is pulled out */
+        struct world_disk disk;
+        struct world_executor executor;
+
+        /* What the mind told. */
+        size_t n_answers;
+        struct world_answer answers[WORLD_SEEN_MAX];
+        size_t n_ends;
+        struct world_end ends[WORLD_SEEN_MAX];
+        size_t n_notices, n_peers_gone, n_sent, n_broadcasts;
+        char notice[256]; /* the last one */
+};
+
+/* A datagram as it was sent. */
+struct world_datagram {
+        struct sockaddr_in source, destination; /* of a broadcast: INADDR_BROADCAST */
+        size_t size;
+        uint8_t bytes[DATAGRAM_MAX];
+};
+
+struct world {
+        usec_t now; /* CLOCK_BOOTTIME of every node */
+        uint64_t random_state;
+        size_t n_nodes;
+        struct world_node *nodes[WORLD_NODES_MAX];
+        struct list deliveries;
+        bool recording;
+        size_t n_recorded;
+        struct world_datagram *recorded; /* while recording is on: all that was sent */
+        size_t n_strays, stray_bytes;    /* what was sent to addresses where no node is */
+        struct world_datagram last_stray;
+};
+
+void world_init(struct world *world, uint64_t seed);
+void world_done(struct world *world);
+
+/* A node that is down; its config may be changed before the first start. */
+struct world_node *world_add(struct world *world, const char *id, unsigned slots);
+/* Starts it from what is on its disk, with the next incarnation, and connects it to its executor. */
+void world_start(struct world_node *node);
+/* As by a power cut of the daemon: what was not on the disk is forgotten; the executor stays. */
+void world_crash(struct world_node *node);
+
+/* Until the clock is at this time; whatever is due by then has happened. */
+void world_run_until_time(struct world *world, usec_t at);
+void world_run_for(struct world *world, usec_t usec);
+/* The next event. False: there is none before at, and the clock is there. */
+bool world_step(struct world *world, usec_t at);
+
+#define WORLD_UNTIL(world, usec, condition)                                                                \
+        ({                                                                                                 \
+                usec_t _at = usec_add((world)->now, (usec));                                               \
+                while (!(condition))                                                                       \
+                        if (!world_step((world), _at))                                                     \
+                                _TEST_FAIL(                                                                \
+                                        "not true after %" PRIu64 " us: %s", (usec_t) (usec), #condition); \
+        })
+
+void world_random(struct world *world, void *buffer, size_t size);
+usec_t world_realtime(const struct world *world);
+
+/* Network. */
+struct sockaddr_in world_address(unsigned host, uint16_t port);
+void world_deliver(struct world_node *node, const struct sockaddr_in *source, const void *data, size_t size);
+void world_deliver_message(
+        struct world_node *node, const struct sockaddr_in *source, const struct mesh_message *message,
+        bool pad);
+/* What node knows of the other; NULL: nothing. Valid until the next step. */
+const struct mesh_peer *world_peer(struct world_node *node, const char *id);
+unsigned world_n_peers(struct world_node *node);
+
+/* Disk. */
+void disk_init(struct world_disk *disk);
+void disk_done(struct world_disk *disk);
+void disk_take(struct world_node *node, struct record_batch *batch);
+void disk_set_mode(struct world_node *node, enum disk_mode mode);
+void disk_write_next(struct world_node *node); /* the first batch, as the mode has it */
+void disk_forget(struct world_disk *disk);     /* what is not written yet */
+void disk_restore(struct world_node *node);
+struct disk_job *disk_find(struct world_node *node, const struct uuid *id); /* NULL: never durable */
+enum job_status disk_status(struct world_node *node, const struct uuid *id);
+
+/* Executor. A command is "MILLISECONDS [EXIT-STATUS]", or "forever". */
+void executor_init(struct world_node *node, unsigned slots);
+void executor_done(struct world_node *node);
+int executor_take(struct world_node *node, const struct run_id *run, const struct job_spec *spec);
+void executor_kill(struct world_node *node, const struct run_id *run);
+void executor_release(struct world_node *node, const struct run_id *run);
+usec_t executor_due(const struct world_node *node);
+void executor_step(struct world_node *node);
+void executor_disconnect(struct world_node *node); /* the connection ends; its jobs go on */
+void executor_connect(struct world_node *node);
+void executor_crash(struct world_node *node); /* its jobs are gone with it; connect for the next one */
+size_t executor_n_runs(const struct world_node *node);
+const struct world_run *executor_find(const struct world_node *node, const struct uuid *job); /* the last */
+
+/* Jobs. */
+int world_submit(struct world_node *node, const char *command, struct uuid *ret_id);
+int world_submit_batch(
+        struct world_node *node, const char *command, size_t n, struct uuid *ret_ids, void *tag);
+/* The end that the mind told of; JOB_UNKNOWN: none. Fails the test if there were two. */
+enum job_status world_end(struct world_node *node, const struct uuid *id);
+/* 0, a negative errno, or 1: not answered. */
+int world_answer(struct world_node *node, const void *tag);
+struct mesh_state world_state(struct world_node *node);
