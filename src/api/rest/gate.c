@@ -126,6 +126,13 @@ bool gate_admits(
 }
 
 bool gate_framing(const struct gate_headers *headers, struct fault *ret_fault) {
+        if (streq_ptr(headers->repeated, "Content-Length") ||
+            streq_ptr(headers->repeated, "Transfer-Encoding")) {
+                fault_set(
+                        ret_fault, FAULT_BAD_REQUEST, "the header %s came more than once",
+                        headers->repeated);
+                return false;
+        }
         if (!headers->transfer_encoding)
                 return true;
         if (headers->content_length) {

@@ -190,7 +190,7 @@ static void resume(struct client *client) {
 }
 
 static void suspend(struct client *client) {
-        client->suspended = true;
+        client->suspended = client->was_suspended = true;
         deadline_stop(&client->deadline);
         MHD_suspend_connection(client->connection);
 }
@@ -482,6 +482,14 @@ static size_t leave_escapes(void *userdata, struct MHD_Connection *connection, c
         return strlen(text);
 }
 
+/* The library takes a short read for all there is, and misses an end that came along with the data. It looks
+ * again at a connection that was suspended; at others it is done here. */
+static bool client_has_ended(struct client *client) {
+        char byte;
+
+        return !client->was_suspended && recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_completed(
         void *userdata, struct MHD_Connection *connection, void **context,
         enum MHD_RequestTerminationCode code) {
@@ -490,9 +498,10 @@ static void on_completed(
 
         if (!client)
                 return;
-        request_reset(http, &client->request);
-        if (http->closing)
+        /* This makes it look; requests that it has read already are still answered. */
+        if (http->closing || client_has_ended(client))
                 (void) shutdown(client->fd, SHUT_RD);
+        request_reset(http, &client->request);
         deadline_start(&http->reading, &client->deadline, loop_now(http));
 }
 

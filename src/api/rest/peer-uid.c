@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <unistd.h>
 
+#define CONNECTED_STATES (1u << TCP_ESTABLISHED | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2)
+
 struct peer_uid {
         int fd;
         uint32_t sequence;
@@ -74,8 +76,9 @@ fill_id(const struct sockaddr *client, const struct sockaddr *server, struct ine
 }
 
 /* A socket that its owner has closed, or that is not fully there yet, is reported with uid 0 and inode 0:
- * that must not be taken for root. Only an established one that a file descriptor still refers to has an
- * owner to name. */
+ * that must not be taken for root. When nobody connects from that port any more the kernel looks for one who
+ * listens there. So only a connection that a file descriptor still refers to has an owner to name; it may
+ * have sent its last. */
 static int read_answer(const struct nlmsghdr *header, const struct inet_diag_sockid *id, uid_t *ret) {
         const struct inet_diag_msg *message = NLMSG_DATA(header);
 
@@ -90,7 +93,7 @@ static int read_answer(const struct nlmsghdr *header, const struct inet_diag_soc
                 return -EBADMSG;
         if (message->id.idiag_sport != id->idiag_sport || message->id.idiag_dport != id->idiag_dport)
                 return -EBADMSG;
-        if (message->idiag_state != TCP_ESTABLISHED || message->idiag_inode == 0)
+        if ((1u << message->idiag_state & CONNECTED_STATES) == 0 || message->idiag_inode == 0)
                 return -ENOENT;
 
         *ret = message->idiag_uid;

@@ -100,6 +100,7 @@ struct client {
         enum client_phase phase;
         bool begun;     /* routes know of the request, and will be told of its end */
         bool suspended; /* the library does nothing with the connection */
+        bool was_suspended;
         struct deadline deadline;
         sd_event_source *watch;
         struct request request;

@@ -130,6 +130,37 @@ static void test_a_client_that_closed(void) {
         pair_close(&pair);
 }
 
+static void test_a_client_that_has_sent_its_last(void) {
+        struct pair pair;
+        uid_t uid = 12345;
+
+        pair_open(&pair, AF_INET);
+        ASSERT_EQ(shutdown(pair.client, SHUT_WR), 0);
+        ASSERT_OK(peer_uid_ask(diag, &pair.client_end.any, &pair.server_end.any, &uid));
+        ASSERT_EQ(uid, geteuid());
+        pair_close(&pair);
+}
+
+/* Somebody else may listen on the port that the client had. */
+static void test_a_listener_in_its_place(void) {
+        const struct linger at_once = { .l_onoff = 1 };
+        union address address;
+        struct pair pair, other = {};
+        uid_t uid = 12345;
+
+        pair_open(&pair, AF_INET);
+        ASSERT_EQ(setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+        pair.client = close_fd(pair.client);
+        address = pair.client_end;
+        other.listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ASSERT_EQ(bind(other.listening, &address.any, sizeof(address.in)), 0);
+        ASSERT_EQ(listen(other.listening, 1), 0);
+        ASSERT_TRUE(peer_uid_ask(diag, &pair.client_end.any, &pair.server_end.any, &uid) < 0);
+        ASSERT_EQ(uid, 12345);
+        close_fd(other.listening);
+        pair_close(&pair);
+}
+
 static void test_nobody_there(void) {
         struct pair pair;
         uid_t uid = 12345;
@@ -207,6 +238,8 @@ int main(void) {
         RUN(test_ipv6);
         RUN(test_mapped_client);
         RUN(test_a_client_that_closed);
+        RUN(test_a_client_that_has_sent_its_last);
+        RUN(test_a_listener_in_its_place);
         RUN(test_nobody_there);
         RUN(test_another_user);
         RUN(test_it_is_quick);
