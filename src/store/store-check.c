@@ -10,21 +10,14 @@
 #include "store/store-thread.h"
 #include "util/log.h"
 
-enum outcome {
-        OUTCOME_OPEN,
-        OUTCOME_SOUND,
-        OUTCOME_DAMAGED,
-};
-
 struct store_check {
         char *path;
         int wake_fd;
         sqlite3 *db;
         struct store_thread *thread;
-        atomic_int outcome;
+        atomic_int outcome; /* see store_check_outcome() */
 };
 
-/* 1: sound. 0: damaged. */
 static int check_file(struct store_check *check) {
         _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
         const char *text;
@@ -34,33 +27,32 @@ static int check_file(struct store_check *check) {
                 check->db, sqlite3_prepare_v2(check->db, "PRAGMA quick_check(1)", -1, &statement, NULL));
         if (r >= 0)
                 r = sqlite_step(statement);
+        if (r == 0)
+                return -ENODATA;
         if (r == -EUCLEAN)
-                log_error("The job database %s is damaged.", check->path);
-        if (r <= 0)
-                return r == -EUCLEAN ? 0 : r;
+                return log_error_errno(r, "The job database %s is damaged.", check->path);
+        if (r == -ECANCELED)
+                return r;
+        if (r < 0)
+                return log_warning_errno(
+                        r, "Cannot check %s after an unclean stop, ignoring: %m", check->path);
 
         text = (const char *) sqlite3_column_text(statement, 0);
-        if (text && streq(text, "ok"))
-                return 1;
-        log_error("The job database %s is damaged: %s", check->path, text ? text : "out of memory");
-        return 0;
+        if (!text)
+                return -ENOMEM;
+        if (!streq(text, "ok"))
+                return log_error_errno(-EUCLEAN, "The job database %s is damaged: %s", check->path, text);
+        return 1;
 }
 
 static void *check_main(void *userdata) {
         struct store_check *check = userdata;
-        int r;
 
         /* Only when the machine has nothing else to do. */
         (void) sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){});
 
-        r = check_file(check);
-        if (r == 0) {
-                atomic_store(&check->outcome, OUTCOME_DAMAGED);
-                (void) eventfd_write(check->wake_fd, 1);
-        } else if (r > 0)
-                atomic_store(&check->outcome, OUTCOME_SOUND);
-        else if (r != -ECANCELED)
-                log_warning_errno(r, "Cannot check %s after an unclean stop, ignoring: %m", check->path);
+        atomic_store(&check->outcome, check_file(check));
+        (void) eventfd_write(check->wake_fd, 1);
         return NULL;
 }
 
@@ -97,10 +89,6 @@ struct store_check *store_check_stop(struct store_check *check) {
         return NULL;
 }
 
-bool store_check_found_damage(struct store_check *check) {
-        return atomic_load(&check->outcome) == OUTCOME_DAMAGED;
-}
-
-bool store_check_found_soundness(struct store_check *check) {
-        return atomic_load(&check->outcome) == OUTCOME_SOUND;
+int store_check_outcome(const struct store_check *check) {
+        return atomic_load(&check->outcome);
 }

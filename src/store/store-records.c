@@ -5,6 +5,7 @@
 
 #include "store/store-json.h"
 #include "store/store-runs.h"
+#include "store/store-schema.h"
 #include "util/log.h"
 
 /* A job that has ended is never changed again, whatever is still said about it. */
@@ -22,6 +23,7 @@ enum statement {
         STATEMENT_CANCEL,
         STATEMENT_PEER,
         STATEMENT_PEER_GONE,
+        STATEMENT_TOUCH,
         _STATEMENT_MAX,
 };
 
@@ -56,6 +58,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                 " ON CONFLICT (node_id) DO UPDATE SET address = ?2, status = ?3, last_heartbeat = ?4,"
                 " metadata = ?5, version = ?6, updated_at = ?7",
         [STATEMENT_PEER_GONE] = "DELETE FROM worker_nodes WHERE node_id = ?",
+        /* Writes a page with what is there already. */
+        [STATEMENT_TOUCH] = "PRAGMA user_version = " MACRO_TEXT(STORE_SCHEMA_VERSION),
 };
 
 struct store_records {
@@ -106,7 +110,13 @@ uint64_t store_records_last_sequence(const struct store_records *records) {
 }
 
 static int run_simple(struct store_records *records, enum statement statement) {
-        return binder_run(&(struct binder){ .statement = records->statements[statement] });
+        /* How many rows changed says nothing here: SQLite tells it of the last statement that changed any.
+         */
+        return MIN(binder_run(&(struct binder){ .statement = records->statements[statement] }), 0);
+}
+
+int store_records_touch(struct store_records *records) {
+        return run_simple(records, STATEMENT_TOUCH);
 }
 
 static const char *json_text(struct store_records *records, int r) {
@@ -359,6 +369,7 @@ static int commit_range(
         uint64_t *n_finished) {
         _cleanup_(finished_runs_done) struct finished_runs finished = {};
         uint64_t n = 0, last_sequence = records->last_sequence;
+        bool committing = false;
         int r;
 
         finished_runs_collect(&finished, first, end);
@@ -366,12 +377,19 @@ static int commit_range(
         r = run_simple(records, STATEMENT_BEGIN);
         for (struct list_link *link = first; link != end && r >= 0; link = link->next)
                 r = write_batch(records, CONTAINER_OF(link, struct record_batch, link), &finished, &n);
-        if (r >= 0)
+        if (r >= 0) {
                 r = run_simple(records, STATEMENT_COMMIT);
+                committing = true;
+        }
         if (r < 0) {
                 /* Some failures have ended the transaction already. */
                 if (!sqlite3_get_autocommit(records->db))
                         (void) run_simple(records, STATEMENT_ROLLBACK);
+                /* If it was the sync that failed, all of the transaction may stand in the log, and a later
+                 * process would take it for committed. The next transaction begins at the same place of the
+                 * log. */
+                if (committing)
+                        (void) store_records_touch(records);
                 records->last_sequence = last_sequence;
                 return r;
         }

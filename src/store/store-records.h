@@ -23,6 +23,9 @@ DEFINE_CLEANUP(struct store_records *, store_records_free)
  */
 int store_records_commit(struct store_records *records, struct list *group, uint64_t *ret_finished);
 
+/* Commits one page that changes nothing: whether it can be done. */
+int store_records_touch(struct store_records *records);
+
 /* The last number that was given to a job; 0 before the first. */
 uint64_t store_records_last_sequence(const struct store_records *records);
 

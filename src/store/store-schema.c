@@ -14,9 +14,6 @@
 /* "WMsh", so that file(1) and a reader can tell whose file it is. */
 #define APPLICATION_ID 0x574d7368
 
-#define TEXT_OF(macro) _TEXT_OF(macro)
-#define _TEXT_OF(text) #text
-
 /* What a person asks for comes first; what may be large comes last and in the order of likely size, so that
  * the columns before it are read without walking the pages behind it. The sizes of the large ones are
  * columns of their own for the same reason.
@@ -72,7 +69,7 @@ static const char schema_1[] = "CREATE TABLE jobs ("
                                "  created_at TEXT NOT NULL,"
                                "  updated_at TEXT NOT NULL"
                                ") STRICT;"
-                               "PRAGMA application_id = " TEXT_OF(APPLICATION_ID) ";";
+                               "PRAGMA application_id = " MACRO_TEXT(APPLICATION_ID) ";";
 
 /* migrations[n] leads from version n to n + 1. */
 static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1 };
@@ -179,8 +176,9 @@ int store_schema_open(const char *path, sqlite3 **ret) {
 
         /* The writer makes its checkpoints itself, when nobody waits. */
         r = sqlite_execute(
-                db, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = FAST;"
-                    "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " TEXT_OF(JOURNAL_SIZE_LIMIT));
+                db,
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = FAST;"
+                "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " MACRO_TEXT(JOURNAL_SIZE_LIMIT));
         if (r < 0)
                 return r;
 

@@ -13,6 +13,10 @@
 #include "util/time.h"
 #include "util/uuid.h"
 
+/* The value of a macro, for SQL. */
+#define MACRO_TEXT(macro) _MACRO_TEXT(macro)
+#define _MACRO_TEXT(text) #text
+
 /* The negative errno that a result code of this connection stands for. db may be NULL. */
 int sqlite_error(sqlite3 *db, int code);
 
@@ -61,5 +65,5 @@ void bind_time(struct binder *binder, usec_t realtime_usec, char buffer[static T
 /* UUID_NULL is NULL. */
 void bind_uuid(struct binder *binder, const struct uuid *id, char buffer[static UUID_TEXT_SIZE]);
 
-/* Steps a statement that yields no row, and resets it. Returns the number of rows it changed. */
+/* Steps an INSERT, UPDATE or DELETE, and resets it. Returns the number of rows it changed. */
 int binder_run(struct binder *binder);

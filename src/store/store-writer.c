@@ -114,15 +114,13 @@ static void set_error(struct store_writer *writer, int error) {
         (void) eventfd_write(writer->config.wake_fd, 1);
 }
 
-/* Whether a commit would work again: one page, and some room beside it. */
+/* Whether a commit would work again. */
 static int probe(struct store_writer *writer) {
-        char pragma[64];
         struct statvfs st;
 
         if (statvfs(writer->config.path, &st) >= 0 && (uint64_t) st.f_bavail * st.f_frsize < FREE_SPACE_MIN)
                 return -ENOSPC;
-        (void) snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %u", STORE_SCHEMA_VERSION);
-        return sqlite_execute(writer->db, pragma);
+        return store_records_touch(writer->records);
 }
 
 /* Copies from the log into the file what no reader still needs in the log. */

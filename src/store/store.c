@@ -47,12 +47,20 @@ static void note_damage(struct store *store) {
         store->handlers.health_changed(store->handlers.userdata, -EUCLEAN, store_error_reason(-EUCLEAN));
 }
 
+static void take_check(struct store *store) {
+        int outcome = store->check ? store_check_outcome(store->check) : 0;
+
+        if (outcome == 0)
+                return;
+        store->check = store_check_stop(store->check);
+        if (outcome == -EUCLEAN)
+                note_damage(store);
+}
+
 static void tell_health(struct store *store) {
         const char *reason;
         int error;
 
-        if (store->check && store_check_found_damage(store->check))
-                note_damage(store);
         if (!store_writer_take_health(store->writer, &error, &reason) || store->damaged)
                 return;
         if (error == -EUCLEAN)
@@ -96,6 +104,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *user
 
         (void) eventfd_read(fd, &value);
 
+        take_check(store);
         tell_health(store);
         more = tell_written(store);
         more = tell_answers(store) || more;
