@@ -39,8 +39,7 @@ def make_node(request, tmp_path):
         directory = tmp_path / f"node{next(numbers)}"
         directory.mkdir()
         if settings.get("user") is not None:
-            for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-                path.chmod(0o755)
+            harness.open_to_others(str(directory))
             os.chown(directory, settings["user"], settings["user"])
         node = harness.Node(directory, options, environment, **settings)
         nodes.append(node)

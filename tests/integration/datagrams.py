@@ -63,6 +63,13 @@ def message(kind, sender, info=None, **more):
     return data
 
 
+def padded(size, *arguments, **more):
+    """A message of exactly this size, as a question has to be as long as its answer."""
+    # The padding field costs one byte for its number, and one or two for its length.
+    free = size - len(message(*arguments, **more))
+    return message(*arguments, **more, padding=b"x" * (free - (2 if free < 130 else 3)))
+
+
 def heartbeat(node_id, **more):
     return message(HEARTBEAT, node_id, node_info(node_id, **more), **more)
 

@@ -59,6 +59,13 @@ def free_port():
                 return port
 
 
+def open_to_others(directory, levels=4):
+    """Lets other users reach a folder of pytest, which makes its own for itself only."""
+    for _ in range(levels):
+        os.chmod(directory, 0o755)
+        directory = os.path.dirname(directory)
+
+
 class Response:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body

@@ -93,7 +93,7 @@ def nested(depth):
         (b'{"command": "true", "env": {"A": 1}}', "env"),
         (b'{"command": "true", "env": {"": "x"}}', "env"),
         (b'{"command": "true", "env": {"A=B": "x"}}', "env"),
-        (b'{"command": "true", "env": {"A": "x\\u0000"}}', "env"),
+        (b'{"command": "true", "env": {"A": "x\\u0000"}}', "NUL"),
         (b'{"command": "true", "cwd": "relative"}', "cwd"),
         (b'{"command": "true", "cwd": 1}', "cwd"),
         (b'{"command": "true", "stdin": 1}', "stdin"),
@@ -146,7 +146,7 @@ def test_a_wrong_line(node, line):
     problem = check_problem(
         node.request("POST", API + "/jobs", body, {"Content-Type": "application/x-ndjson"}), 400
     )
-    assert problem["index"] == 1
+    assert problem["line"] == 2 and "line 2" in problem["error"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,13 @@ from datagrams import Listener
 from harness import free_port, wait_for
 
 
+def test_peers_are_verified(make_mesh):
+    """Each has answered a fresh question of the other: what is listed is no recording."""
+    nodes = make_mesh(3)
+    for node in nodes:
+        wait_for(lambda: all(peer["verified"] for peer in node.peers().values()), 5)
+
+
 def test_three_nodes(make_mesh):
     nodes = make_mesh(3)
     for node in nodes:
@@ -148,6 +155,7 @@ def test_the_heartbeat_of_the_first_implementation(mesh_node):
         wait_for(lambda: "worker-old_1.example" in mesh_node.peers())
         peer = mesh_node.peers()["worker-old_1.example"]
         assert (peer["status"], peer["version"], peer["metadata"]) == ("IDLE", "0.9", {"hostname": "old"})
+        assert peer["verified"] is False, "it cannot be asked"
         wait_for(lambda: not mesh_node.peers(), 10, "removed when it falls silent")
 
 
@@ -233,6 +241,7 @@ def test_absurd_timestamps_are_accepted_and_not_believed(mesh_node):
 
 def test_ten_thousand_invented_nodes(make_mesh):
     first, second = make_mesh(2, environment={"PEERS_MAX": "100"})
+    wait_for(lambda: first.peers()[second.node_id]["verified"], 5, "it has answered a question")
     with Listener(first.discovery_port) as listener:
         for number in range(10000):
             listener.send(datagrams.heartbeat(f"node-{number:016x}", incarnation=1, sequence=1, node_port=9))
@@ -273,10 +282,10 @@ def test_a_probe_is_answered_with_its_nonce(mesh_node):
         prober.send(
             datagrams.heartbeat("node-00000000000000cc", sequence=1, **own), ("127.0.0.1", mesh_node.discovery_port)
         )
-        question = datagrams.message(
-            datagrams.PROBE, "node-00000000000000cc", incarnation=1, sequence=2, instance=3, nonce=nonce,
-            padding=b"x" * 400,
-        )  # fmt: skip
+        wait_for(lambda: "node-00000000000000cc" in mesh_node.peers())
+        more = {"incarnation": 1, "sequence": 2, "instance": 3, "nonce": nonce}
+        question = datagrams.padded(1200, datagrams.PROBE, "node-00000000000000cc", **more)
+        assert len(question) == 1200
         prober.send(question, ("127.0.0.1", port))
         for _ in range(10):
             fields = dict(datagrams.fields_of(prober.receive()[0]))

@@ -72,7 +72,7 @@ def test_kill_at_any_moment(make_node, tmp_path, slots):
     history = {job["job_id"]: job for job in node.jobs()}
     for job_id, name in acknowledged.items():
         assert job_id in history, "acknowledged and lost"
-        assert history[job_id]["status"] == "JOB_COMPLETED", history[job_id]
+        assert history[job_id]["status"] == "JOB_COMPLETED", history[job_id]["error_message"]
         assert (evidence / name).read_text() == "x\n", "each ran once"
     # What was not acknowledged may be there, whole; nothing else.
     assert len(list(evidence.iterdir())) == len(history)
@@ -228,7 +228,7 @@ def test_full_disk(small_disk, make_node, tmp_path):
     node = make_node(state_dir=str(small_disk / "state")).start()
     kept = node.run("echo kept")["job_id"]
     running = node.submit(f"while ! [ -e {tmp_path}/go ]; do sleep 0.05; done; echo went on")
-    wait_for(lambda: node.status()["running"] == 1)
+    wait_for(lambda: node.job(running)["status"] == "JOB_RUNNING")
     ballast = fill(small_disk)
 
     def refused():
