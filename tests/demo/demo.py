@@ -24,7 +24,7 @@ LIMIT_SECONDS = 14  # for everything
 
 JOBS = (
     (3001, {"command": "uname -sr"}),
-    (3002, {"command": "seq 1 1000 | awk '{ sum += $1 } END { print sum }'"}),
+    (3002, {"command": "ls /etc | wc -l"}),
     (
         3003,
         {
@@ -207,6 +207,8 @@ def run(program, executor, directory, nodes):
 
 def say_how_to_keep_it(program):
     path = os.path.relpath(program, os.environ.get("MESON_SOURCE_ROOT", os.getcwd()))
+    if path.startswith(".."):
+        path = program
     print("That was all: nothing is left running. To keep a mesh, start each node in a terminal of its own:\n")
     for port in API_PORTS:
         print(f"  {path} --api-port {port} --interface lo")
