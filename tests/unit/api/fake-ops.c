@@ -358,10 +358,10 @@ static int on_wait_over(sd_event_source *source, uint64_t usec, void *userdata) 
 }
 
 static bool must_wait(struct ops_call *call) {
+        if (!call->timer || call->timed_out || call->problem.code != PROBLEM_NONE)
+                return false;
         struct fake_job *job = find_job(call->ops, &call->id);
-
-        return call->timer && !call->timed_out && call->problem.code == PROBLEM_NONE && job &&
-               !job_status_is_final(job->job.status);
+        return job && !job_status_is_final(job->job.status);
 }
 
 int ops_get_job(
