@@ -143,6 +143,12 @@ static void test_cancel(void) {
                 if (stage == STAGE_QUEUED || stage == STAGE_SENT || stage == STAGE_RUNNING)
                         ASSERT_EQ(world_end(scene.node, &scene.id), JOB_CANCELLED);
 
+                if (stage != STAGE_ENDING) {
+                        disk_set_mode(scene.node, DISK_WORKS);
+                        world_run_for(&scene.world, 50 * MSEC);
+                        ASSERT_EQ(world_end(scene.node, &scene.id), JOB_CANCELLED);
+                }
+
                 /* An end that had happened before stands. */
                 ASSERT_EQ(scene_end(&scene), stage == STAGE_ENDING ? JOB_COMPLETED : JOB_CANCELLED);
                 ASSERT_EQ(count_starts(&scene), n_starts);
@@ -279,11 +285,48 @@ static void test_daemon_lost(void) {
                                         world_done(&scene.world);
                                         continue;
                                 }
-                                world_run_for(&scene.world, 20 * SEC);
+                                /* Nobody was told of it: what runs of it is killed. */
+                                world_run_for(&scene.world, SEC);
                                 ASSERT_EQ(disk_status(scene.node, &scene.id), JOB_UNKNOWN);
                                 ASSERT_NULL(executor_find(scene.node, &scene.id));
                                 world_done(&scene.world);
                         }
+}
+
+/* An attempt that was written down for one executor is not given to the next one: it gets its own. */
+static void test_executor_changes_while_assigning(void) {
+        struct scene scene;
+
+        scene_begin(&scene, STAGE_ASSIGNING);
+        executor_crash(scene.node);
+        executor_connect(scene.node);
+        ASSERT_EQ(scene_end(&scene), JOB_COMPLETED);
+        ASSERT_EQ(disk_find(scene.node, &scene.id)->run.attempt, 2);
+        ASSERT_TRUE(uuid_equal(&disk_find(scene.node, &scene.id)->executor, &scene.node->executor.instance));
+        world_done(&scene.world);
+}
+
+/* Several attempts that come to nothing at once: the jobs keep their places before those that waited behind
+ * them. */
+static void test_order_is_kept(void) {
+        struct uuid ids[12];
+        struct world world;
+
+        world_init(&world, 3);
+        struct world_node *node = world_add(&world, "node-a", 4);
+        world_start(node);
+        ASSERT_EQ(world_submit_batch(node, "1000", 12, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, 100 * MSEC);
+        node->executor.slots = 0; /* it takes four more, and starts none of them */
+        world_run_for(&world, 2 * SEC);
+        ASSERT_EQ(executor_n_runs(node), 4);
+        executor_crash(node);
+        node->executor.slots = 1;
+        executor_connect(node);
+        WORLD_UNTIL(&world, 100 * SEC, node->n_ends == 12);
+        for (size_t i = 0; i < 12; i++)
+                ASSERT_TRUE(uuid_equal(&node->executor.starts[i], &ids[i]));
+        world_done(&world);
 }
 
 /* A job whose process is known to be gone with its executor says so. */
@@ -336,6 +379,8 @@ int main(void) {
         RUN(test_disk_fails);
         RUN(test_executor_lost);
         RUN(test_daemon_lost);
+        RUN(test_executor_changes_while_assigning);
+        RUN(test_order_is_kept);
         RUN(test_reason_of_loss);
         RUN(test_without_executor);
         RUN(test_cancel_over_restart);
