@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* libmicrohttpd without threads and without a listening socket of its own: the daemon accepts, and hands
- * sockets over. Its epoll descriptor is one source of the loop. What is easily got wrong with 0.9.75, and is
- * done here:
+ * sockets over. Its epoll descriptor is one source of the loop. This is easily got wrong with 0.9.75:
  *
- * - It holds edge-triggered events inside, so that its descriptor may be quiet while there is work: after
- * each run MHD_get_timeout() is asked, and 0 means another run at once.
- * - An answer queued while the header is being looked at closes the connection, even when there is no body.
- * So answers wait for the end of the request, except where closing is meant.
- * - A suspended connection is not in its epoll set, and nothing tells that the client left: see
- * http_watch().
- * - It never closes a connection because a header or body comes in too slowly, byte by byte: see the
- * deadlines.
- * - What it cannot parse, or has no room for, it answers with a page of its own that cannot be replaced. So
- * its room is twice what we allow, and a header that is only somewhat too large gets the answer that
- * everything else gets. */
+ * It holds edge-triggered events inside, so that its descriptor may be quiet while there is work. After each
+ * run MHD_get_timeout() is asked, and 0 means another run at once.
+ *
+ * An answer queued while the header is looked at closes the connection, even when there is no body. So
+ * answers wait for the end of the request, except where closing is meant.
+ *
+ * A suspended connection is not in its epoll set. Nothing tells that the client left (see http_watch()), and
+ * nothing wakes the library when the connection is resumed.
+ *
+ * It never closes a connection because a header or body comes in byte by byte: hence the deadlines.
+ *
+ * What it cannot parse, or has no room for, it answers with a page of its own that cannot be replaced. So
+ * its room is twice what we allow, and a header that is somewhat too large gets the kind of answer that all
+ * else gets. */
 
 #include "api/rest/http.h"
 
@@ -26,6 +28,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "api/rest/http-internal.h"
 #include "api/rest/target.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -34,66 +37,6 @@
  * answer. */
 #define CONNECTION_MEMORY (16u * 1024)
 #define STREAM_BLOCK_SIZE (32u * 1024) /* at most, between two calls for more */
-#define DRAIN_MAX (256u * 1024)        /* bytes that a refused client may have sent in vain */
-
-struct http {
-        const char *node_id;
-        sd_event *event;
-        struct http_handlers handlers;
-        struct MHD_Daemon *daemon;
-        sd_event_source *io_source;
-        sd_event_source *again_source; /* there is work although epoll is quiet */
-        sd_event_source *timer_source;
-        usec_t timer_usec; /* when it is due; USEC_INFINITY: not armed */
-
-        struct list clients;
-        struct deadlines reading, answering;
-        unsigned n_pending;
-        size_t answers_memory;
-        bool closing;
-        struct client *adding; /* its socket is being handed over */
-};
-
-static usec_t loop_now(struct http *http) {
-        uint64_t now;
-
-        return sd_event_now(http->event, CLOCK_MONOTONIC, &now) >= 0 ? now : now_usec(CLOCK_MONOTONIC);
-}
-
-/* The end of a request, and the beginning of the next. */
-static void request_reset(struct http *http, struct request *request) {
-        struct client *client = request_client(request);
-
-        if (client->begun) {
-                http->handlers.gone(http->handlers.userdata, request);
-                client->begun = false;
-                http->n_pending--;
-        }
-        client->watch = sd_event_source_disable_unref(client->watch);
-        client->suspended = false;
-        free(request->target);
-        http->answers_memory -= request->answer_memory;
-        answer_done(&request->answer);
-        buffer_done(&request->stream.data);
-        *request = (struct request){};
-        client->phase = CLIENT_IDLE;
-}
-
-struct client *client_free(struct client *client) {
-        if (!client)
-                return NULL;
-        assert(!client->begun);
-        list_remove(&client->link);
-        deadline_stop(&client->deadline);
-        sd_event_source_disable_unref(client->watch);
-        close_fd(client->fd);
-        if (client->n_clients)
-                (*client->n_clients)--;
-        free(client->request.target);
-        free(client->groups);
-        free(client);
-        return NULL;
-}
 
 /* Arms the one timer for whatever is due first. It is never moved to a later time: firing early costs one
  * look, moving it with every request would cost a system call. */
@@ -105,7 +48,7 @@ static void schedule(struct http *http) {
                 if (timeout_ms == 0)
                         (void) sd_event_source_set_enabled(http->again_source, SD_EVENT_ONESHOT);
                 else
-                        at = MIN(at, loop_now(http) + timeout_ms * USEC_PER_MSEC);
+                        at = MIN(at, http_now(http) + timeout_ms * USEC_PER_MSEC);
         }
         if (at >= http->timer_usec)
                 return;
@@ -130,48 +73,11 @@ static int on_again(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-/* An answer past the library, for a request that it is still reading; then the connection ends. What the
- * client has sent in vain is read first: closing over it would reset the connection, and the answer could be
- * lost. */
-static void send_and_close(struct client *client, const struct answer *answer) {
-        _cleanup_buffer_ struct buffer text = {};
-        char scratch[4096];
-
-        if (answer_format(answer, client->http->node_id, &text) >= 0)
-                (void) send(client->fd, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-        for (size_t drained = 0; drained < DRAIN_MAX; drained += sizeof(scratch))
-                if (recv(client->fd, scratch, sizeof(scratch), MSG_DONTWAIT) <= 0)
-                        break;
-        (void) shutdown(client->fd, SHUT_RDWR);
-        deadline_stop(&client->deadline);
-        client->phase = CLIENT_ANSWERING;
-}
-
-/* The library notices the shutdown, and tells the end of the connection. */
-static void client_expired(struct client *client) {
-        _cleanup_answer_ struct answer answer = {};
-        struct fault fault;
-        char span[SPAN_TEXT_MAX];
-
-        if (client->phase != CLIENT_HEAD && client->phase != CLIENT_BODY) {
-                (void) shutdown(client->fd, SHUT_RDWR);
-                return;
-        }
-        fault_set(
-                &fault, FAULT_REQUEST_TIMEOUT, "the %s did not arrive within %s",
-                client->phase == CLIENT_HEAD ? "header" : "body",
-                format_span(span, sizeof(span), client->http->reading.span_usec));
-        if (answer_from_fault(&answer, &fault) >= 0)
-                send_and_close(client, &answer);
-        else
-                (void) shutdown(client->fd, SHUT_RDWR);
-}
-
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         struct http *http = userdata;
         struct deadlines *all[] = { &http->reading, &http->answering };
         struct deadline *deadline;
-        usec_t now = loop_now(http);
+        usec_t now = http_now(http);
 
         http->timer_usec = USEC_INFINITY;
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
@@ -181,7 +87,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void resume(struct client *client) {
+void client_resume(struct client *client) {
         if (!client->suspended)
                 return;
         client->suspended = false;
@@ -193,88 +99,6 @@ static void suspend(struct client *client) {
         client->suspended = client->was_suspended = true;
         deadline_stop(&client->deadline);
         MHD_suspend_connection(client->connection);
-}
-
-static int on_client_left(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        struct client *client = userdata;
-
-        client->request.left = true;
-        resume(client);
-        return 0;
-}
-
-void http_watch(struct request *request) {
-        struct client *client = request_client(request);
-
-        if (client->watch)
-                return;
-        int r = sd_event_add_io(
-                client->http->event, &client->watch, client->fd, EPOLLRDHUP, on_client_left, client);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(client->watch, SD_EVENT_ONESHOT);
-        if (r < 0)
-                log_debug_errno(r, "Cannot watch for a client that leaves, ignoring: %m");
-}
-
-void http_abort(struct request *request) {
-        request->left = true;
-        resume(request_client(request));
-}
-
-/* All answers together are bounded; one more that is large is told to come back. */
-static bool answer_fits(struct http *http, const struct answer *answer) {
-        const size_t always = 4096;
-
-        return answer->body.size <= always || http->answers_memory + answer->body.size <= ANSWERS_MEMORY_MAX;
-}
-
-void http_answer(struct request *request, struct answer *answer) {
-        struct client *client = request_client(request);
-        struct http *http = client->http;
-        struct fault fault;
-
-        assert(!request->answered);
-        if (!answer_fits(http, answer)) {
-                answer_done(answer);
-                fault_set(
-                        &fault, FAULT_BUSY, "too many large answers are being sent; try again in a moment");
-                if (answer_from_fault(answer, &fault) < 0) {
-                        http_abort(request);
-                        return;
-                }
-        }
-
-        request->answer_memory = answer->body.allocated;
-        http->answers_memory += request->answer_memory;
-        request->answer = *answer;
-        *answer = (struct answer){};
-        request->answered = true;
-        resume(client);
-}
-
-void http_stream_start(struct request *request, struct answer *answer) {
-        request->stream.used = true;
-        http_answer(request, answer);
-}
-
-int http_stream_append(struct request *request, const char *data, size_t size, bool ended) {
-        struct stream *stream = &request->stream;
-
-        if (stream->sent > 0) {
-                buffer_consume(&stream->data, stream->sent);
-                stream->sent = 0;
-        }
-        int r = buffer_append(&stream->data, data, size);
-        if (r < 0)
-                return r;
-        stream->asked = false;
-        stream->ended = ended;
-        resume(request_client(request));
-        return 0;
-}
-
-void http_stream_fail(struct request *request) {
-        http_abort(request);
 }
 
 static void ask_for_more(struct client *client) {
@@ -302,7 +126,7 @@ static ssize_t on_stream_read(void *userdata, uint64_t position, char *buffer, s
         size_t n = MIN(size, stream->data.size - stream->sent);
         memcpy(buffer, stream->data.data + stream->sent, n);
         stream->sent += n;
-        deadline_start(&client->http->answering, &client->deadline, loop_now(client->http));
+        deadline_start(&client->http->answering, &client->deadline, http_now(client->http));
         if (stream->sent == stream->data.size && !stream->ended)
                 ask_for_more(client);
         return (ssize_t) n;
@@ -345,7 +169,7 @@ static enum MHD_Result send_answer(struct client *client) {
                 return MHD_NO;
 
         client->phase = CLIENT_ANSWERING;
-        deadline_start(&client->http->answering, &client->deadline, loop_now(client->http));
+        deadline_start(&client->http->answering, &client->deadline, http_now(client->http));
         enum MHD_Result result =
                 MHD_queue_response(client->connection, client->request.answer.status, response);
         MHD_destroy_response(response);
@@ -401,7 +225,7 @@ static enum MHD_Result on_header(struct client *client, const char *method, cons
         client->phase = CLIENT_BODY;
         client->begun = true;
         http->n_pending++;
-        deadline_start(&http->reading, &client->deadline, loop_now(http));
+        deadline_start(&http->reading, &client->deadline, http_now(http));
         http->handlers.begin(http->handlers.userdata, request);
         if (request->left)
                 return MHD_NO;
@@ -422,7 +246,7 @@ static enum MHD_Result on_body(struct client *client, const char *data, size_t s
         else {
                 request->discarded += size;
                 if (request->discarded > REQUEST_DISCARD_MAX) {
-                        send_and_close(client, &request->answer);
+                        client_answer_and_close(client, &request->answer);
                         return MHD_NO;
                 }
         }
@@ -502,7 +326,7 @@ static void on_completed(
         if (http->closing || client_has_ended(client))
                 (void) shutdown(client->fd, SHUT_RD);
         request_reset(http, &client->request);
-        deadline_start(&http->reading, &client->deadline, loop_now(http));
+        deadline_start(&http->reading, &client->deadline, http_now(http));
 }
 
 static void on_connection(
@@ -533,7 +357,7 @@ int http_add_client(struct http *http, struct client *client) {
 
         client->http = http;
         list_append(&http->clients, &client->link);
-        deadline_start(&http->reading, &client->deadline, loop_now(http));
+        deadline_start(&http->reading, &client->deadline, http_now(http));
 
         /* It wants an address, and does nothing with it but to store it. */
         http->adding = client;
@@ -637,7 +461,7 @@ struct http *http_free(struct http *http) {
 
         /* The library gives up on a connection that is suspended when it ends. */
         LIST_FOREACH(&http->clients, client, struct client, link)
-                resume(client);
+                client_resume(client);
         if (http->daemon)
                 MHD_stop_daemon(http->daemon);
         sd_event_source_disable_unref(http->io_source);

@@ -90,16 +90,16 @@ struct ops *fake_ops_free(struct ops *ops) {
         return NULL;
 }
 
-unsigned fake_ops_calls(const struct ops *ops) {
+static unsigned list_length(const struct list *list) {
         unsigned n = 0;
 
-        for (const struct list_link *link = ops->ready.root.next; link != &ops->ready.root;
-             link = link->next)
-                n++;
-        for (const struct list_link *link = ops->waiting.root.next; link != &ops->waiting.root;
-             link = link->next)
+        for (const struct list_link *link = list->root.next; link != &list->root; link = link->next)
                 n++;
         return n;
+}
+
+unsigned fake_ops_calls(const struct ops *ops) {
+        return list_length(&ops->ready) + list_length(&ops->waiting);
 }
 
 struct stored_job *fake_ops_job(struct ops *ops, size_t i) {
@@ -382,7 +382,6 @@ int ops_cancel_job(
         struct ops *ops, const struct caller *caller, const struct uuid *id, ops_job_t handler,
         void *userdata, struct ops_call **ret) {
         struct ops_call *call = call_new(ops, CALL_CANCEL, caller, userdata, ret);
-
         call->handler.job = handler;
         call->id = *id;
         return 0;
@@ -392,7 +391,6 @@ int ops_list_jobs(
         struct ops *ops, const struct caller *caller, const struct store_list *list, ops_list_t handler,
         void *userdata, struct ops_call **ret) {
         struct ops_call *call = call_new(ops, CALL_LIST, caller, userdata, ret);
-
         call->handler.list = handler;
         call->list = *list;
         return 0;
@@ -535,11 +533,8 @@ static void answer_output(struct ops_call *call) {
 static int on_defer(sd_event_source *source, void *userdata) {
         struct ops *ops = userdata;
         struct ops_call *call;
-        unsigned n = 0;
+        unsigned n = list_length(&ops->ready);
 
-        for (const struct list_link *link = ops->ready.root.next; link != &ops->ready.root;
-             link = link->next)
-                n++;
         while (n-- > 0 && (call = LIST_FIRST(&ops->ready, struct ops_call, link))) {
                 if (must_wait(call)) {
                         list_remove(&call->link);
@@ -562,9 +557,7 @@ static int on_defer(sd_event_source *source, void *userdata) {
                         break;
                 }
         }
-        if (!list_is_empty(&ops->ready))
-                return sd_event_source_set_enabled(ops->defer, SD_EVENT_ONESHOT);
-        return 0;
+        return list_is_empty(&ops->ready) ? 0 : sd_event_source_set_enabled(ops->defer, SD_EVENT_ONESHOT);
 }
 
 void ops_get_status(struct ops *ops, struct ops_status *ret) {
