@@ -107,6 +107,7 @@ static void draft_done(struct draft *draft) {
         store_answer_done(&draft->answer);
 }
 
+/* Takes what the job owns, also when it fails. */
 static int draft_add(struct draft *draft, struct stored_job *job) {
         struct store_answer *answer = &draft->answer;
 
@@ -114,8 +115,10 @@ static int draft_add(struct draft *draft, struct stored_job *job) {
                 size_t n = MAX(draft->n_allocated * 2, (size_t) 16);
                 struct stored_job *jobs = reallocarray(answer->jobs, n, sizeof(*jobs));
 
-                if (!jobs)
+                if (!jobs) {
+                        stored_job_done(job);
                         return -ENOMEM;
+                }
                 answer->jobs = jobs;
                 draft->n_allocated = n;
         }
@@ -124,11 +127,11 @@ static int draft_add(struct draft *draft, struct stored_job *job) {
         return draft->size > STORE_ANSWER_MAX ? -EFBIG : 0;
 }
 
-static void log_broken_row(struct store_queries *queries, sqlite3_stmt *statement, const char *what) {
+static void log_broken_row(struct store_queries *queries, uint64_t sequence, const char *what) {
         if (ratelimit_below(&queries->broken_rows, now_usec(CLOCK_MONOTONIC)))
                 log_warning(
-                        "Row %" PRIi64 " of the job database is broken (column %s), leaving it out.",
-                        (int64_t) sqlite3_column_int64(statement, ROW_SEQUENCE), what);
+                        "Row %" PRIu64 " of the job database is broken (column %s), leaving it out.",
+                        sequence, what);
 }
 
 /* Steps a prepared and bound SELECT of one job. 1: read. 0: there is none, or it is broken. */
@@ -144,7 +147,7 @@ static int read_job(struct store_queries *queries, struct binder *binder, struct
                 return r;
         r = store_row_read(statement, ret, &what);
         if (r == -EBADMSG) {
-                log_broken_row(queries, statement, what);
+                log_broken_row(queries, (uint64_t) sqlite3_column_int64(statement, ROW_SEQUENCE), what);
                 return 0;
         }
         return r < 0 ? r : 1;
@@ -290,12 +293,14 @@ static int answer_list(struct store_queries *queries, const struct store_list *l
                 if (r == 0)
                         continue;
                 r = read_heads(queries, draft, &job);
-                if (r >= 0)
-                        r = draft_add(draft, &job);
-                if (r == -EBADMSG) {
+                if (r < 0) {
                         stored_job_done(&job);
+                        if (r != -EBADMSG)
+                                return r;
+                        log_broken_row(queries, sequences[i], "stdout or stderr");
                         continue;
                 }
+                r = draft_add(draft, &job);
                 if (r < 0)
                         return r;
         }
