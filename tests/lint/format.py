@@ -22,14 +22,15 @@ def main():
     if not re.search(rf"version {VERSION}\.", version):
         print(f"needs clang-format {VERSION}, and this is {version.strip()}")
         sys.exit(files.SKIPPED)
+    sources = files.walk(root, (".c", ".h"), ("src", "tests"))
+    command = [program, "--dry-run", "-Werror", *sources]
+    output = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stderr if sources else ""
+    places = [line for line in output.splitlines() if "clang-format-violations" in line]
     problems = []
-    for path in files.walk(root, (".c", ".h"), ("src", "tests")):
-        command = [program, "--dry-run", "-Werror", path]
-        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            first = result.stderr.split("\n", 1)[0]
-            places = result.stderr.count("clang-format-violations")
-            problems.append(f"{first} ({places} places; clang-format -i {path})")
+    for path in sources:
+        own = [line for line in places if line.startswith(path + ":")]
+        if own:
+            problems.append(f"{own[0]} ({len(own)} places; clang-format -i {path})")
     files.finish(problems)
 
 
