@@ -213,7 +213,7 @@ class Node:
             processes.end(processes.with_variable("NODE_ID", self.known_id), grace=0)
         if self.process.returncode in CRASHES:
             return f"the daemon ended by signal {-self.process.returncode}"
-        if SANITIZER.search(self.log()):
+        if SANITIZER.search(self.all_logs()):
             return "a sanitizer found something"
         return None
 
@@ -231,6 +231,11 @@ class Node:
 
     def executor_pid(self):
         return wait_for(self.executor_pids, what="an executor runs")[0]
+
+    def is_sanitized(self):
+        """Whether memory and time say nothing about the program as it is used."""
+        with open(f"/proc/{self.pid}/maps", encoding="utf-8", errors="replace") as file:
+            return re.search(r"lib[atu]b?san", file.read()) is not None
 
     # What it left behind.
 

@@ -171,6 +171,17 @@ def test_a_grandchild_that_holds_the_output_does_not_hold_the_job(node):
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_the_next_job_after_a_killed_one(make_node, slots):
+    """Newer kernels kill at once whatever is cloned into a cgroup that has ever been killed as a whole: such a cgroup
+    must not be used again."""
+    node = make_node(slots=slots).start()
+    for _ in range(slots * 3):
+        assert node.run("sleep 60", timeout_seconds=1, env={"A": "x"})["status"] == "JOB_TIMEOUT"
+        node.run("setsid sleep 300 & echo left over")
+        assert node.run("echo next")["stdout"] == "next\n"
+
+
 def test_cancel(node, tmp_path):
     job_id = node.submit(f"touch {tmp_path}/begun; sleep 60")
     wait_for((tmp_path / "begun").exists)
@@ -311,7 +322,7 @@ def test_much_output_costs_neither_memory_nor_latency(make_node, tmp_path):
     assert job["status"] == "JOB_COMPLETED" and job["stdout_truncated"]
     assert sum(received) > 1024 * 1024
     assert slowest < 0.5
-    assert all(now - then < 16 * 1024 * 1024 for now, then in zip(after, before)), (before, after)
+    assert node.is_sanitized() or all(now - then < 16 * 1024 * 1024 for now, then in zip(after, before)), (before, after)
 
 
 def test_a_thousand_jobs_two_at_a_time_in_order(make_node, tmp_path):
