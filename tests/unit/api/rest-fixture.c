@@ -26,6 +26,7 @@ static int listen_unix(const char *path) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
 
         strcpy(address.sun_path, path);
+        (void) unlink(path); /* of a process that had the same id and failed */
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         ASSERT_TRUE(fd >= 0);
         ASSERT_EQ(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
