@@ -2,6 +2,7 @@
 #include "store/store-sqlite.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -9,6 +10,9 @@
 
 /* A person with a sqlite3 shell may hold the write lock for a moment. */
 #define BUSY_TIMEOUT_MSEC 5000
+
+/* Free bytes at the end of a heap, beyond which they go back to the system: glibc's own default. */
+#define HEAP_TRIM_THRESHOLD (128 * 1024)
 
 int sqlite_error(sqlite3 *db, int code) {
         int saved = db ? sqlite3_system_errno(db) : 0;
@@ -57,13 +61,16 @@ int sqlite_error(sqlite3 *db, int code) {
         }
 }
 
-static void configure_library(void) {
+static void configure_process(void) {
         /* Each connection stays with one thread. No statistics: they cost a lock for every allocation. No
          * pages set aside for a connection that may never need them. If SQLite is running already, all stays
          * as it is. */
         (void) sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
         (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
         (void) sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
+
+        /* Otherwise glibc raises this by itself, and the heap of a thread never becomes smaller again. */
+        (void) mallopt(M_TRIM_THRESHOLD, HEAP_TRIM_THRESHOLD);
 }
 
 int sqlite_open(const char *path, int flags, unsigned cache_kib, sqlite3 **ret) {
@@ -72,7 +79,7 @@ int sqlite_open(const char *path, int flags, unsigned cache_kib, sqlite3 **ret) 
         char pragmas[96];
         int r;
 
-        (void) pthread_once(&once, configure_library);
+        (void) pthread_once(&once, configure_process);
 
         r = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
         if (r != SQLITE_OK)

@@ -24,8 +24,11 @@
 #define QUIET_USEC USEC_PER_SEC
 #define PROBE_INTERVAL_USEC USEC_PER_SEC
 #define PRUNE_INTERVAL_USEC USEC_PER_MINUTE
-/* … and after as many ends of jobs. */
+/* … and after as many ends of jobs, and after as many bytes; after some times as many also while others
+ * wait. */
 #define PRUNE_FINISHED_MAX 1000u
+#define PRUNE_SIZE_MAX (64u * 1024 * 1024)
+#define PRUNE_SIZE_EXCESS (4u * PRUNE_SIZE_MAX)
 
 /* Less than this free, and the disk still counts as full: otherwise the state would change with every small
  * job. */
@@ -69,7 +72,7 @@ struct store_writer {
         struct store_records *records;
         struct store_history *history;
         int pages_in_log;
-        uint64_t n_finished; /* since the last pruning */
+        uint64_t n_finished, size_written; /* since the last pruning */
         usec_t due[_CHORE_MAX];
 };
 
@@ -146,7 +149,7 @@ static void prune(struct store_writer *writer) {
         if (r < 0)
                 set_error(writer, r);
         if (r <= 0)
-                writer->n_finished = 0;
+                writer->n_finished = writer->size_written = 0;
         writer->due[CHORE_PRUNE] = r > 0 ? 0 : usec_add(now_usec(CLOCK_MONOTONIC), PRUNE_INTERVAL_USEC);
 }
 
@@ -196,9 +199,9 @@ static void plan_chores(struct store_writer *writer, uint64_t n_finished) {
 
         store_history_add(writer->history, n_finished);
         writer->n_finished += n_finished;
-        if (writer->n_finished >= PRUNE_FINISHED_MAX)
+        if (writer->n_finished >= PRUNE_FINISHED_MAX || writer->size_written >= PRUNE_SIZE_MAX)
                 writer->due[CHORE_PRUNE] = MIN(writer->due[CHORE_PRUNE], now);
-        if (store_history_is_excessive(writer->history))
+        if (store_history_is_excessive(writer->history) || writer->size_written >= PRUNE_SIZE_EXCESS)
                 prune(writer);
 
         if (writer->pages_in_log >= CHECKPOINT_PAGES_MAX)
@@ -242,6 +245,7 @@ static void take_group(struct store_writer *writer, struct list *group) {
                 if (size > 0 && size + batch->size > GROUP_SIZE_MAX)
                         return;
                 size += batch->size;
+                writer->size_written += batch->size;
                 list_remove(&batch->link);
                 list_append(group, &batch->link);
         }

@@ -3,7 +3,7 @@
 /* Prints what the store does beside what SQLite alone does with the same table in the same folder. Not a
  * test.
  *
- *         bench-store insert|group|list [number of jobs]
+ *         bench-store insert|group|list [number of jobs [submitters]]
  */
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #define ROUNDS 5
 #define BATCH_SIZE 10000u
-#define SUBMITTERS 64u
+#define SUBMITTERS 64u /* unless told otherwise */
 
 static double seconds_since(usec_t begin) {
         return (double) (now_usec(CLOCK_MONOTONIC) - begin) / USEC_PER_SEC;
@@ -143,7 +143,7 @@ static void bench_insert(uint64_t n_rounds) {
         bare_close(&bare);
 }
 
-static void bench_group(uint64_t n_jobs) {
+static void bench_group(uint64_t n_jobs, uint64_t submitters) {
         _cleanup_fixture_ struct fixture f;
         double store[ROUNDS], bare_times[ROUNDS];
         uint64_t sequence = 1;
@@ -157,19 +157,20 @@ static void bench_group(uint64_t n_jobs) {
                 usec_t begin = now_usec(CLOCK_MONOTONIC);
 
                 while (f.n_written < end) {
-                        for (; handed_in < end && handed_in - f.n_written < SUBMITTERS; handed_in++)
+                        for (; handed_in < end && handed_in - f.n_written < submitters; handed_in++)
                                 store_write(f.store, make_batch(sequence++, 1));
                         ASSERT_OK(sd_event_run(f.event, UINT64_MAX));
                 }
                 store[i] = seconds_since(begin);
                 ASSERT_EQ(f.n_failed, 0);
                 begin = now_usec(CLOCK_MONOTONIC);
-                for (uint64_t j = 0; j < n_jobs; j += SUBMITTERS)
-                        bare_insert(&bare, SUBMITTERS);
+                for (uint64_t j = 0; j < n_jobs; j += submitters)
+                        bare_insert(&bare, submitters);
                 bare_times[i] = seconds_since(begin);
         }
-        printf("%u submitters: store %.0f/s, SQLite alone in groups of %u %.0f/s, ratio %.2f\n", SUBMITTERS,
-               n_jobs / median(store), SUBMITTERS, n_jobs / median(bare_times),
+        printf("%" PRIu64
+               " submitters: store %.0f/s, SQLite alone in groups of as many %.0f/s, ratio %.2f\n",
+               submitters, n_jobs / median(store), n_jobs / median(bare_times),
                median(bare_times) / median(store));
         bare_close(&bare);
 }
@@ -249,11 +250,11 @@ int main(int argc, char *argv[]) {
         if (argc > 1 && streq(argv[1], "insert"))
                 bench_insert(n);
         else if (argc > 1 && streq(argv[1], "group"))
-                bench_group(n > 0 ? n : 20000);
+                bench_group(n > 0 ? n : 20000, argc > 3 ? strtoull(argv[3], NULL, 10) : SUBMITTERS);
         else if (argc > 1 && streq(argv[1], "list"))
                 bench_list(n > 0 ? n : 1000000);
         else {
-                fprintf(stderr, "Usage: %s insert|group|list [number of jobs]\n", argv[0]);
+                fprintf(stderr, "Usage: %s insert|group|list [number of jobs [submitters]]\n", argv[0]);
                 return 2;
         }
         return 0;

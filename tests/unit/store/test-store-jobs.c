@@ -187,6 +187,38 @@ static void test_what_a_person_sees(void) {
         ASSERT_STREQ(store_path(f.store), database_path(&f));
 }
 
+static void check_waiting_rich_job(const struct store_unfinished *job, const struct job_spec *spec) {
+        ASSERT_TRUE(uuid_equal(&job->spec->id, &spec->id));
+        ASSERT_EQ(job->status, JOB_PENDING);
+        ASSERT_EQ(job->run.attempt, 0);
+        ASSERT_FALSE(job->in_executor);
+        ASSERT_STREQ(job->spec->command, spec->command);
+        ASSERT_STREQ(job->spec->cwd, "/srv/app");
+        ASSERT_STREQ(job->spec->target_node_id, NODE_ID);
+        ASSERT_STREQ(job->spec->submitter, "uid:1000");
+        ASSERT_EQ(job->spec->submitter_uid, 1000);
+        ASSERT_EQ(job->spec->timeout_usec, 17 * USEC_PER_SEC);
+        ASSERT_EQ(job->spec->created_at, spec->created_at);
+        ASSERT_EQ(job->spec->stdin_size, STDIN_MAX);
+        ASSERT_EQ(memcmp(job->spec->stdin_data, spec->stdin_data, STDIN_MAX), 0);
+        ASSERT_EQ(memcmp(job->spec->digest, spec->digest, SHA256_SIZE), 0);
+        for (size_t i = 0; i < 4; i++)
+                ASSERT_STREQ(job->spec->env[i], spec->env[i]);
+}
+
+static void check_running_job(const struct store_unfinished *job, const struct job_spec *spec) {
+        ASSERT_EQ(job->status, JOB_RUNNING);
+        ASSERT_EQ(job->run.attempt, 1);
+        ASSERT_EQ(job->run.epoch, 1);
+        ASSERT_TRUE(uuid_equal(&job->run.job, &spec->id));
+        ASSERT_TRUE(job->in_executor);
+        ASSERT_TRUE(uuid_equal(&job->executor, &executor));
+        ASSERT_EQ(job->started_at, 1700000000000001);
+        ASSERT_NULL(job->spec->stdin_data);
+        ASSERT_NULL(job->spec->target_node_id);
+        ASSERT_EQ(job->spec->submitter_uid, (uid_t) -1);
+}
+
 static void test_restart(void) {
         _cleanup_fixture_ struct fixture f;
         struct job_spec *specs[5];
@@ -226,33 +258,9 @@ static void test_restart(void) {
         ASSERT_OK(fixture_open(&f));
         ASSERT_EQ(f.n_unfinished, 4);
 
-        ASSERT_TRUE(uuid_equal(&f.unfinished[0].spec->id, &specs[0]->id));
-        ASSERT_EQ(f.unfinished[0].status, JOB_PENDING);
-        ASSERT_EQ(f.unfinished[0].run.attempt, 0);
-        ASSERT_FALSE(f.unfinished[0].in_executor);
-        ASSERT_STREQ(f.unfinished[0].spec->command, specs[0]->command);
-        ASSERT_STREQ(f.unfinished[0].spec->cwd, "/srv/app");
-        ASSERT_STREQ(f.unfinished[0].spec->target_node_id, NODE_ID);
-        ASSERT_STREQ(f.unfinished[0].spec->submitter, "uid:1000");
-        ASSERT_EQ(f.unfinished[0].spec->submitter_uid, 1000);
-        ASSERT_EQ(f.unfinished[0].spec->timeout_usec, 17 * USEC_PER_SEC);
-        ASSERT_EQ(f.unfinished[0].spec->created_at, specs[0]->created_at);
-        ASSERT_EQ(f.unfinished[0].spec->stdin_size, STDIN_MAX);
-        ASSERT_EQ(memcmp(f.unfinished[0].spec->stdin_data, specs[0]->stdin_data, STDIN_MAX), 0);
-        ASSERT_EQ(memcmp(f.unfinished[0].spec->digest, specs[0]->digest, SHA256_SIZE), 0);
-        for (size_t i = 0; i < 4; i++)
-                ASSERT_STREQ(f.unfinished[0].spec->env[i], specs[0]->env[i]);
+        check_waiting_rich_job(&f.unfinished[0], specs[0]);
 
-        ASSERT_EQ(f.unfinished[1].status, JOB_RUNNING);
-        ASSERT_EQ(f.unfinished[1].run.attempt, 1);
-        ASSERT_EQ(f.unfinished[1].run.epoch, 1);
-        ASSERT_TRUE(uuid_equal(&f.unfinished[1].run.job, &specs[1]->id));
-        ASSERT_TRUE(f.unfinished[1].in_executor);
-        ASSERT_TRUE(uuid_equal(&f.unfinished[1].executor, &executor));
-        ASSERT_EQ(f.unfinished[1].started_at, 1700000000000001);
-        ASSERT_NULL(f.unfinished[1].spec->stdin_data);
-        ASSERT_NULL(f.unfinished[1].spec->target_node_id);
-        ASSERT_EQ(f.unfinished[1].spec->submitter_uid, (uid_t) -1);
+        check_running_job(&f.unfinished[1], specs[1]);
 
         ASSERT_EQ(f.unfinished[2].status, JOB_PENDING);
         ASSERT_EQ(f.unfinished[2].run.attempt, 1);
