@@ -8,7 +8,7 @@
 #include "bench/measure.h"
 #include "bench/options.h"
 
-static int measure(uint16_t port, const struct buffer *request, unsigned status, struct samples *samples) {
+static int measure(uint16_t port, const struct buffer *request, struct samples *samples) {
         _cleanup_http_ struct http_connection connection = HTTP_CONNECTION_NULL;
         struct http_answer answer;
         int r;
@@ -21,7 +21,7 @@ static int measure(uint16_t port, const struct buffer *request, unsigned status,
         while (samples->n < samples->n_allocated) {
                 uint64_t begin_nsec = monotonic_nsec();
 
-                r = http_exchange(&connection, request, status, &answer);
+                r = http_exchange(&connection, request, 200, &answer);
                 if (r < 0)
                         return r;
                 samples_add(samples, monotonic_nsec() - begin_nsec);
@@ -54,7 +54,7 @@ int main(int argc, char *argv[]) {
                 r = http_format(&request, "GET", path, NULL, NULL, 0);
         if (r < 0 || samples_new(count, &samples) < 0)
                 return EXIT_FAILURE;
-        if (measure((uint16_t) port, &request, body ? 201 : 200, samples) < 0)
+        if (measure((uint16_t) port, &request, samples) < 0)
                 return EXIT_FAILURE;
         samples_print(samples);
         return EXIT_SUCCESS;
