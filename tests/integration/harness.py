@@ -19,6 +19,8 @@ import processes
 
 PROGRAM = os.environ.get("WORKER_MESH", "")
 EXECUTOR = os.environ.get("WORKER_MESH_EXECUTOR", "")
+# Whether tests may take minutes: meson configure -Dslow-tests=true
+SLOW = os.environ.get("SLOW_TESTS") == "true"
 API = "/api/v1"
 FINAL = {"JOB_COMPLETED", "JOB_FAILED", "JOB_TIMEOUT", "JOB_CANCELLED"}
 NODE_ID = re.compile(r"node-[0-9a-f]{16}")

@@ -138,6 +138,25 @@ def test_option_before_variable_before_file(make_node, tmp_path):
     assert node.status()["slots"] == 5
 
 
+def test_files_and_their_drop_ins(make_node):
+    """In a /run of its own, so that nothing of this machine is read or changed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a /run of its own")
+    folder = "/run/worker-mesh"
+    script = f"""
+        mount -t tmpfs tmpfs /run && mkdir -p {folder}/worker-mesh.conf.d && cd {folder} || exit 99
+        printf '[Mesh]\\nSlots=2\\nQueueMax=7\\n' > worker-mesh.conf
+        printf '[Mesh]\\nSlots=3\\n' > worker-mesh.conf.d/10-first.conf
+        printf '[Mesh]\\nSlots=4\\nNoSuchKey=1\\n' > worker-mesh.conf.d/20-second.conf
+        cd / && exec "$@"
+    """
+    if os.path.exists("/etc/worker-mesh/worker-mesh.conf"):
+        pytest.skip("this machine has a worker-mesh.conf of its own, which comes first")
+    node = make_node(prefix=["unshare", "--mount", "sh", "-c", script, "sh"]).start()
+    assert node.status()["slots"] == 4, "the last one wins"
+    assert f"{folder}/worker-mesh.conf.d/20-second.conf:3" in node.log() and "NoSuchKey" in node.log()
+
+
 def test_options_with_one_dash(make_node):
     node = make_node(["-slots", "7"]).start()
     assert node.status()["slots"] == 7
@@ -334,6 +353,22 @@ def test_drain_timeout(make_node):
     node.start()
     ended = node.finish(job)
     assert ended["status"] == "JOB_FAILED" and ended["error_message"]
+
+
+def test_an_orderly_stop_leaves_nothing(make_node, tmp_path):
+    node = make_node(slots=2).start()
+    for job_id in node.submit_many(["true"] * 20 + ["setsid sleep 300 &"]):
+        node.finish(job_id)
+    node.run("sleep 60", timeout_seconds=1)
+    node.submit("sleep 0.5")
+    executor, log = node.executor_pid(), node.log()
+    assert node.stop() == 0
+    assert not harness.processes.is_alive(executor)
+    assert not harness.processes.with_variable("NODE_ID", node.node_id)
+    found = re.search(r"cgroups below (\S+?)\.?$", log, re.M)
+    if found:
+        assert not os.path.exists(found.group(1))
+    assert "warning" not in node.log() and "error" not in node.log()
 
 
 def test_reload_takes_new_settings(make_node, tmp_path):

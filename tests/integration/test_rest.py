@@ -418,3 +418,24 @@ def test_inherited_sockets(make_node):
     node.api_socket = path
     assert node.run("echo unix")["stdout"] == "unix\n"
     assert node.run("env | grep -c ^LISTEN_ || true")["stdout"] == "0\n"
+
+
+def test_inherited_datagram_sockets(make_node):
+    node = make_node(node_port=None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as discovery, socket.socket(
+        socket.AF_INET, socket.SOCK_DGRAM
+    ) as own:
+        discovery.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        discovery.bind(("0.0.0.0", node.discovery_port))
+        own.bind(("0.0.0.0", 0))
+        port = own.getsockname()[1]
+        node.pass_fds = (discovery.fileno(), own.fileno())
+        script = 'exec 3<&$1 4<&$2; shift 2; export LISTEN_PID=$$; exec "$@"'
+        node.prefix = ["/bin/bash", "-c", script, "bash", str(discovery.fileno()), str(own.fileno())]
+        node.environment |= {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "discovery:node"}
+        node.launch()
+    wait_for(node.answers)
+    assert node.status()["address"].endswith(f":{port}")
+    other = make_node(discovery_port=node.discovery_port).start()
+    wait_for(lambda: node.sees(other) and other.sees(node))
+    assert other.peers()[node.node_id]["address"] == f"127.0.0.1:{port}"
