@@ -145,7 +145,6 @@ static void on_key_found(void *userdata, const struct store_answer *found) {
                 return;
         }
 
-        /* The digest holds the number of jobs, too: the first one stands for all. */
         if (!job->has_digest || memcmp(job->digest, call->submit.specs[0]->digest, SHA256_SIZE) != 0) {
                 problem_set(
                         &call->problem, PROBLEM_KEY_REUSED,
@@ -191,16 +190,24 @@ derive_id(struct ops *ops, const struct caller *caller, const char *key, size_t 
         return 0;
 }
 
+/* Over all jobs of the request: each of them carries it, so that whichever is found tells whether the
+ * request is the same one. */
 static int
-set_digest(struct ops *ops, struct job_spec *spec, const struct job_request *request, size_t n_requests) {
-        uint64_t n = n_requests;
+digest_all(struct ops *ops, const struct job_request *requests, size_t n, uint8_t ret[static SHA256_SIZE]) {
+        _cleanup_(sha256_free_p) struct sha256 *all = NULL;
+        uint8_t one[SHA256_SIZE];
         int r;
 
-        r = sha256_update(ops->hash, &n, sizeof(n));
+        r = sha256_new(&all);
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                r = job_request_digest(&requests[i], ops->hash, one);
+                if (r >= 0)
+                        r = sha256_update(all, one, sizeof(one));
+        }
         if (r < 0)
                 return r;
-        spec->has_digest = true;
-        return job_request_digest(request, ops->hash, spec->digest);
+        sha256_finish(all, ret);
+        return 0;
 }
 
 static int
@@ -219,9 +226,6 @@ make_spec(struct ops_call *call, const struct job_request *request, size_t index
         (void) snprintf(spec->submitter, sizeof(spec->submitter), "uid:%u", (unsigned) call->caller.uid);
         (void) snprintf(spec->created_by_node, sizeof(spec->created_by_node), "%s", ops->config.node_id);
         if (key) {
-                r = set_digest(ops, spec, request, call->submit.n);
-                if (r < 0)
-                        return r;
                 r = derive_id(ops, &call->caller, key, index, &spec->id);
                 if (r < 0)
                         return r;
@@ -234,6 +238,7 @@ make_spec(struct ops_call *call, const struct job_request *request, size_t index
 }
 
 static int make_specs(struct ops_call *call, const struct job_request *requests, size_t n, const char *key) {
+        uint8_t digest[SHA256_SIZE];
         int r;
 
         call->submit.created_at = now_usec(CLOCK_REALTIME);
@@ -249,7 +254,15 @@ static int make_specs(struct ops_call *call, const struct job_request *requests,
                 if (r < 0)
                         return r;
         }
-        return 0;
+        if (!key)
+                return 0;
+
+        r = digest_all(call->ops, requests, n, digest);
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                call->submit.specs[i]->has_digest = true;
+                memcpy(call->submit.specs[i]->digest, digest, sizeof(digest));
+        }
+        return r;
 }
 
 static bool key_is_valid(const char *key) {

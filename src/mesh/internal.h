@@ -26,6 +26,7 @@ struct mesh_job {
         struct list_link retry_link;   /* in mesh.unsaved: ENDED, and the store could not take it */
         struct job_spec *spec;
         enum job_state state;
+        uint64_t arrival; /* its place among all that ever came, and so in the queue */
         struct run_id run;
         struct uuid executor;
         usec_t started_at;
@@ -47,13 +48,28 @@ struct mesh_job {
 #define STARTED_DELAY_USEC RECORD_LINGER_USEC
 #define SAVE_RETRY_USEC USEC_PER_SEC
 
+/* A nonce that somebody is to echo. */
+struct question {
+        uint8_t nonce[NONCE_SIZE];
+        bool asked;
+        usec_t asked_usec;
+};
+
+/* What claims to be a later life of a verified peer, and has not proven it yet. */
+struct renewal {
+        uint64_t incarnation, instance;
+        struct sockaddr_in address;
+        struct question question;
+        bool asks; /* it said hello, with this nonce */
+        uint8_t nonce[NONCE_SIZE];
+};
+
 struct peer {
         struct map_link by_id;
         struct mesh_peer public;
-        uint8_t nonce[NONCE_SIZE]; /* what it must echo, while asked is true */
-        bool asked;
-        usec_t asked_usec;
-        bool answer_wanted; /* it asked; we answer at answer_at_usec */
+        struct question question;
+        struct renewal renewal;
+        bool answer_wanted; /* it said hello; we answer at answer_at_usec */
         usec_t answer_at_usec;
         uint8_t answer_echo[NONCE_SIZE];
         usec_t stored_usec; /* when it was last written to the store; 0: never */
@@ -62,19 +78,21 @@ struct peer {
 #define ANSWER_JITTER_USEC (50 * USEC_PER_MSEC)
 #define PROBES_PER_SEC 200u
 #define PROBE_AGAIN_USEC (2 * USEC_PER_SEC)
+#define RENEWAL_WAIT_USEC \
+        (500 * USEC_PER_MSEC) /* before another claim takes the place of one without an answer */
 #define PEER_STORE_INTERVAL_USEC USEC_PER_MINUTE
 #define PEER_STORE_CHANGE_USEC (5 * USEC_PER_SEC)
-#define PEER_INTERVAL_MAX_USEC                                                     \
-        (5 * USEC_PER_MINUTE) /* an announced heartbeat interval counts up to this \
-                               */
+#define PEER_INTERVAL_MAX_USEC (5 * USEC_PER_MINUTE) /* an announced heartbeat interval counts up to this \
+                                                      */
 /* When the timer runs this late the node was paused, and judges nobody until it has listened again. */
 #define PAUSE_USEC USEC_PER_SEC
 
 /* Another process with this node's id. */
 struct rival {
-        uint64_t instance, sequence;
-        unsigned heard; /* datagrams in order; two prove that it lives */
-        usec_t last_heard_usec;
+        uint64_t instance;
+        usec_t uptime_usec, uptime_heard_usec; /* what it said of itself, and when */
+        struct question question;
+        usec_t last_proven_usec;
         bool elder; /* it was there before us: we stop taking work */
         bool reported;
 };
@@ -88,6 +106,7 @@ struct mesh {
 
         struct map jobs; /* all unfinished, by id */
         size_t n_jobs;
+        uint64_t arrivals;
         struct list queue;
         size_t n_queued; /* PENDING in the eyes of the world: accepted and not started */
         struct list in_hand;
@@ -144,9 +163,29 @@ void runs_write_started(struct mesh *mesh);
 
 /* peers.c */
 void peers_check(struct mesh *mesh);
-void peers_send_answers(struct mesh *mesh);
 struct peer *peer_free(struct mesh *mesh, struct peer *peer);
-void peers_rival_check(struct mesh *mesh);
+
+/* questions.c */
+/* Asks now, unless that was done a moment ago; datagram_size is that of the message that gave rise to it. */
+void question_ask(
+        struct mesh *mesh, struct question *question, const struct sockaddr_in *address,
+        size_t datagram_size);
+bool question_is_answered(const struct question *question, const struct mesh_message *message);
+void question_address(
+        const struct mesh_message *message, const struct sockaddr_in *source, struct sockaddr_in *ret);
+void question_acknowledge(
+        struct mesh *mesh, uint64_t known_incarnation, const struct mesh_message *question,
+        const struct sockaddr_in *address, size_t datagram_size);
+void question_answer(
+        struct mesh *mesh, struct peer *peer, const struct mesh_message *message, size_t datagram_size);
+void question_answer_later(struct mesh *mesh, struct peer *peer, const uint8_t nonce[static NONCE_SIZE]);
+void questions_send_answers(struct mesh *mesh);
+
+/* rival.c */
+void rival_heard(
+        struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
+        size_t datagram_size);
+void rival_check(struct mesh *mesh);
 
 /* heartbeat.c */
 void heartbeat_fill(struct mesh *mesh, enum message_type type, struct mesh_message *ret);

@@ -62,6 +62,7 @@ static int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **r
 
         job->spec = job_spec_ref(spec);
         job->state = JOB_STATE_QUEUED;
+        job->arrival = ++mesh->arrivals;
         job->run = (struct run_id){ .job = spec->id, .epoch = 1 };
         r = map_add(&mesh->jobs, &job->by_id, &job->spec->id, sizeof(job->spec->id));
         if (r < 0) {
@@ -255,13 +256,30 @@ void jobs_schedule(struct mesh *mesh) {
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
-/* Back to the head of the queue: the attempt is over, or never began. */
+/* In order of arrival. What comes back belongs near the head, what is new at the end. */
+static void enqueue(struct mesh *mesh, struct mesh_job *job) {
+        struct list_link *last = mesh->queue.root.prev;
+        struct mesh_job *other;
+
+        if (list_is_empty(&mesh->queue) ||
+            CONTAINER_OF(last, struct mesh_job, queue_link)->arrival < job->arrival) {
+                list_append(&mesh->queue, &job->queue_link);
+                return;
+        }
+        LIST_FOREACH(&mesh->queue, other, struct mesh_job, queue_link)
+                if (other->arrival > job->arrival) {
+                        list_insert_before(&other->queue_link, &job->queue_link);
+                        return;
+                }
+}
+
+/* Back to its place in the queue: the attempt is over, or never began. */
 void job_requeue(struct mesh *mesh, struct mesh_job *job) {
         job_enter(mesh, job, JOB_STATE_QUEUED);
         job->started_at = 0;
         job->executor = UUID_NULL;
         if (job->durable)
-                list_prepend(&mesh->queue, &job->queue_link);
+                enqueue(mesh, job);
 }
 
 static void write_end(struct mesh *mesh, struct mesh_job *job) {
@@ -296,9 +314,12 @@ void job_finish(
 }
 
 void jobs_retry_unsaved(struct mesh *mesh) {
+        struct list unsaved;
         struct mesh_job *job;
 
-        LIST_FOREACH(&mesh->unsaved, job, struct mesh_job, retry_link) {
+        /* Those that cannot be written again join the list anew. */
+        list_move(&mesh->unsaved, &unsaved);
+        while ((job = LIST_FIRST(&unsaved, struct mesh_job, retry_link))) {
                 list_remove(&job->retry_link);
                 write_end(mesh, job);
         }
@@ -322,7 +343,7 @@ static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error)
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
-                list_append(&mesh->queue, &job->queue_link);
+                enqueue(mesh, job);
 }
 
 static void assigned_written(struct mesh *mesh, struct mesh_job *job, int error) {

@@ -93,10 +93,10 @@ void mesh_timer_due(struct mesh *mesh) {
         if (take_due(&mesh->heartbeat_due, now))
                 heartbeat_send(mesh);
         if (take_due(&mesh->answers_due, now))
-                peers_send_answers(mesh);
+                questions_send_answers(mesh);
         if (take_due(&mesh->peers_due, now)) {
                 peers_check(mesh);
-                peers_rival_check(mesh);
+                rival_check(mesh);
         }
         if (take_due(&mesh->started_due, now))
                 runs_write_started(mesh);

@@ -77,155 +77,6 @@ static struct peer *add_peer(struct mesh *mesh, const struct mesh_message *messa
         return peer;
 }
 
-/* Small messages to addresses that a datagram claims to come from: a forger must not make us a lever. */
-static bool may_ask(struct mesh *mesh, usec_t now) {
-        if (now / USEC_PER_SEC != mesh->probes_second) {
-                mesh->probes_second = now / USEC_PER_SEC;
-                mesh->probes_left = PROBES_PER_SEC;
-        }
-        if (mesh->probes_left == 0)
-                return false;
-        mesh->probes_left--;
-        return true;
-}
-
-static void set_nonce(struct mesh *mesh, struct peer *peer, struct mesh_message *message) {
-        mesh->ops.random(mesh->userdata, peer->nonce, sizeof(peer->nonce));
-        peer->asked = true;
-        peer->asked_usec = mesh_now(mesh);
-        message->has_nonce = true;
-        memcpy(message->nonce, peer->nonce, sizeof(message->nonce));
-}
-
-/* Asks a peer that was heard and has not proven to be there. */
-static void probe(struct mesh *mesh, struct peer *peer, size_t datagram_size) {
-        usec_t now = mesh_now(mesh);
-        struct mesh_message message;
-
-        if (peer->public.info.node_port == 0 || datagram_size < PROBE_SIZE - 2)
-                return; /* a node that cannot be asked stays unverified */
-        if (peer->asked && now < usec_add(peer->asked_usec, PROBE_AGAIN_USEC))
-                return;
-        if (!may_ask(mesh, now))
-                return;
-
-        heartbeat_fill(mesh, MESSAGE_PROBE, &message);
-        set_nonce(mesh, peer, &message);
-        mesh->ops.send(mesh->userdata, &peer->public.address, &message, /* pad= */ false);
-}
-
-static void acknowledge(
-        struct mesh *mesh, const struct peer *peer, const uint8_t nonce[static NONCE_SIZE],
-        const struct sockaddr_in *address) {
-        struct mesh_message message;
-
-        if (!may_ask(mesh, mesh_now(mesh)))
-                return;
-        heartbeat_fill(mesh, MESSAGE_PROBE_ACK, &message);
-        message.has_echo = true;
-        message.known_incarnation = peer ? peer->public.incarnation : 0;
-        memcpy(message.echo, nonce, sizeof(message.echo));
-        mesh->ops.send(mesh->userdata, address, &message, /* pad= */ false);
-}
-
-/* A question: a probe is answered at once and briefly, a hello after a random moment and in full. */
-static void
-answer(struct mesh *mesh, struct peer *peer, const struct mesh_message *message, size_t datagram_size) {
-        uint64_t jitter;
-
-        if (datagram_size < PROBE_SIZE - 2)
-                return; /* the answer would be larger than the question */
-        if (message->type == MESSAGE_PROBE || datagram_size < HELLO_SIZE) {
-                acknowledge(mesh, peer, message->nonce, &peer->public.address);
-                return;
-        }
-
-        mesh->ops.random(mesh->userdata, &jitter, sizeof(jitter));
-        memcpy(peer->answer_echo, message->nonce, sizeof(peer->answer_echo));
-        if (peer->answer_wanted)
-                return;
-        peer->answer_wanted = true;
-        peer->answer_at_usec = usec_add(mesh_now(mesh), jitter % ANSWER_JITTER_USEC);
-        mesh->answers_due = MIN(mesh->answers_due, peer->answer_at_usec);
-}
-
-void peers_send_answers(struct mesh *mesh) {
-        usec_t now = mesh_now(mesh), next = USEC_INFINITY;
-        struct peer *peer;
-
-        MAP_FOREACH(&mesh->peers, peer, struct peer, by_id) {
-                struct mesh_message message;
-
-                if (!peer->answer_wanted)
-                        continue;
-                if (peer->answer_at_usec > now) {
-                        next = MIN(next, peer->answer_at_usec);
-                        continue;
-                }
-                peer->answer_wanted = false;
-                heartbeat_fill(mesh, MESSAGE_HEARTBEAT, &message);
-                message.has_echo = true;
-                message.known_incarnation = peer->public.incarnation;
-                memcpy(message.echo, peer->answer_echo, sizeof(message.echo));
-                if (!peer->public.verified)
-                        set_nonce(mesh, peer, &message);
-                mesh->ops.send(mesh->userdata, &peer->public.address, &message, /* pad= */ false);
-        }
-        mesh->answers_due = next;
-}
-
-/* Another process speaks under our id: a copied state directory. Whoever came later gives way. */
-static void rival_heard(struct mesh *mesh, const struct mesh_message *message) {
-        struct rival *rival = &mesh->rival;
-        usec_t now = mesh_now(mesh), uptime = usec_sub(now, mesh->started_usec);
-        usec_t its_uptime = message->node_info.uptime_usec;
-        bool elder;
-
-        if (message->type == MESSAGE_GOODBYE) {
-                if (rival->instance == message->instance)
-                        rival->last_heard_usec = 0;
-                peers_rival_check(mesh);
-                return;
-        }
-        if (!message->has_node_info)
-                return;
-        if (rival->instance != message->instance)
-                *rival = (struct rival){ .instance = message->instance,
-                                         .elder = rival->elder,
-                                         .reported = rival->reported };
-        if (rival->heard > 0 && message->sequence <= rival->sequence)
-                return;
-        rival->sequence = message->sequence;
-        rival->heard++;
-        rival->last_heard_usec = now;
-        if (rival->heard < 2)
-                return;
-
-        elder = its_uptime > uptime || (its_uptime == uptime && message->instance > mesh->config.instance);
-        if (!rival->reported || elder != rival->elder) {
-                rival->reported = true;
-                rival->elder = elder;
-                mesh->ops.notice(
-                        mesh->userdata, elder ? LOG_ERR : LOG_WARNING,
-                        elder ? "another node with this node's id is running, and was there before: this "
-                                "one takes no work; give it a state directory of its own"
-                              : "another node with this node's id has started; it should give way");
-                mesh->ops.status_changed(mesh->userdata);
-        }
-}
-
-void peers_rival_check(struct mesh *mesh) {
-        struct rival *rival = &mesh->rival;
-
-        if (!rival->reported ||
-            mesh_now(mesh) < usec_add(rival->last_heard_usec, mesh->config.peer_timeout_usec))
-                return;
-        *rival = (struct rival){ 0 };
-        mesh->ops.notice(mesh->userdata, LOG_NOTICE, "the other node with this node's id is gone");
-        mesh->ops.status_changed(mesh->userdata);
-        jobs_schedule(mesh);
-}
-
 /* Somebody knows a later life of this node than this one: its state directory was put back to an older copy.
  */
 static void raise_incarnation(struct mesh *mesh, uint64_t known) {
@@ -237,23 +88,79 @@ static void raise_incarnation(struct mesh *mesh, uint64_t known) {
         mesh->hello_due = mesh_now(mesh);
 }
 
-/* Whether the datagram is newer than all that was heard of this peer. Incarnation 0 does not count, and is
- * taken as it comes. */
-static bool is_news(struct mesh *mesh, struct peer *peer, const struct mesh_message *message) {
+/* Whether the datagram is newer than all that was heard of this life of the peer. Incarnation 0 does not
+ * count, and is taken as it comes. */
+static bool is_news(struct peer *peer, const struct mesh_message *message) {
         if (message->incarnation == 0)
                 return peer->public.incarnation == 0;
-        if (message->incarnation < peer->public.incarnation)
-                return false;
-        if (message->incarnation == peer->public.incarnation)
-                return message->instance == peer->public.instance &&
-                       message->sequence > peer->public.sequence;
+        return message->incarnation == peer->public.incarnation &&
+               message->instance == peer->public.instance && message->sequence > peer->public.sequence;
+}
 
-        /* A new life: what it proved before counts no more. */
+static void begin_life(struct peer *peer, const struct mesh_message *message, bool verified) {
         peer->public.incarnation = message->incarnation;
         peer->public.instance = message->instance;
-        peer->public.verified = false;
-        peer->asked = false;
-        return true;
+        peer->public.sequence = 0;
+        peer->public.verified = verified;
+        peer->question = peer->renewal.question = (struct question){ 0 };
+}
+
+/* A verified peer seems to have started anew. Until that has been proven the old life goes on: a forged
+ * number must not make us deaf to a node that is there. Returns whether the message may be processed. */
+static bool
+renew(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
+      const struct sockaddr_in *source, size_t datagram_size) {
+        struct renewal *renewal = &peer->renewal;
+        struct sockaddr_in address;
+
+        if (message->incarnation == renewal->incarnation && message->instance == renewal->instance &&
+            question_is_answered(&renewal->question, message)) {
+                begin_life(peer, message, /* verified= */ true);
+                peer->public.address = renewal->address;
+                if (renewal->asks)
+                        question_answer_later(mesh, peer, renewal->nonce);
+                renewal->asks = false;
+                return true;
+        }
+        if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info ||
+            message->node_info.node_port == 0)
+                return false;
+
+        question_address(message, source, &address);
+        if (message->incarnation != renewal->incarnation || message->instance != renewal->instance) {
+                if (renewal->question.asked &&
+                    mesh_now(mesh) < usec_add(renewal->question.asked_usec, RENEWAL_WAIT_USEC))
+                        return false;
+                *renewal = (struct renewal){ .incarnation = message->incarnation,
+                                             .instance = message->instance };
+        }
+        renewal->address = address;
+        if (message->has_nonce && datagram_size >= DATAGRAM_MAX) {
+                renewal->asks = true;
+                memcpy(renewal->nonce, message->nonce, sizeof(renewal->nonce));
+        }
+        question_ask(mesh, &renewal->question, &address, datagram_size);
+        return false;
+}
+
+/* Whether this message is to be processed, as part of the peer's present life or of a new one. */
+static bool
+belongs(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
+        const struct sockaddr_in *source, size_t datagram_size) {
+        if (message->incarnation > peer->public.incarnation) {
+                if (peer->public.verified)
+                        return renew(mesh, peer, message, source, datagram_size);
+                begin_life(peer, message, /* verified= */ false);
+                return true;
+        }
+        if (is_news(peer, message))
+                return true;
+
+        /* An older life of a peer asks: it is told so, and nothing else. */
+        if (message->has_nonce && message->incarnation > 0 &&
+            message->incarnation < peer->public.incarnation)
+                question_acknowledge(mesh, peer->public.incarnation, message, source, datagram_size);
+        return false;
 }
 
 static void
@@ -262,24 +169,16 @@ take_node_info(struct peer *peer, const struct mesh_message *message, const stru
         char node_id[sizeof(info->node_id)];
         char host[INET_ADDRSTRLEN];
         const uint8_t *octets = (const uint8_t *) &source->sin_addr;
+        const uint8_t *port = (const uint8_t *) &peer->public.address.sin_port;
 
         /* The map's key is this very text: it stays where it is. */
         memcpy(node_id, info->node_id, sizeof(node_id));
         *info = message->node_info;
         memcpy(info->node_id, node_id, sizeof(node_id));
 
-        peer->public.address = *source;
-        if (info->node_port > 0) {
-                uint8_t port[2] = { (uint8_t) (info->node_port >> 8), (uint8_t) info->node_port };
-
-                memcpy(&peer->public.address.sin_port, port, sizeof(port));
-        }
+        question_address(message, source, &peer->public.address);
         (void) snprintf(host, sizeof(host), "%u.%u.%u.%u", octets[0], octets[1], octets[2], octets[3]);
-        {
-                const uint8_t *port = (const uint8_t *) &peer->public.address.sin_port;
-
-                (void) snprintf(info->address, sizeof(info->address), "%s:%u", host, port[0] << 8 | port[1]);
-        }
+        (void) snprintf(info->address, sizeof(info->address), "%s:%u", host, port[0] << 8 | port[1]);
 }
 
 static void
@@ -309,7 +208,7 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
 /* An answer to a fresh question of ours, and not a recording of an older one. */
 static void take_echo(struct mesh *mesh, struct peer *peer, const struct mesh_message *message) {
         bool ours = memcmp(message->echo, mesh->hello_nonce, NONCE_SIZE) == 0 ||
-                    (peer->asked && memcmp(message->echo, peer->nonce, NONCE_SIZE) == 0);
+                    question_is_answered(&peer->question, message);
 
         if (!ours)
                 return;
@@ -317,7 +216,7 @@ static void take_echo(struct mesh *mesh, struct peer *peer, const struct mesh_me
         if (peer->public.verified)
                 return;
         peer->public.verified = true;
-        peer->asked = false;
+        peer->question.asked = false;
         mesh->ops.peer_changed(mesh->userdata, &peer->public, /* gone= */ false);
         store_peer(mesh, peer, RECORD_PEER);
 }
@@ -332,13 +231,17 @@ void mesh_received(
                 return;
         if (streq(message->sender_node_id, mesh->config.node_id)) {
                 if (message->instance != mesh->config.instance)
-                        rival_heard(mesh, message);
+                        rival_heard(mesh, message, source, datagram_size);
+                mesh_arm(mesh);
                 return;
         }
 
         peer = MAP_GET(
                 &mesh->peers, message->sender_node_id, strlen(message->sender_node_id), struct peer, by_id);
         if (!peer) {
+                /* A node that has just started does not know yet who asks whether it is there. */
+                if (message->type == MESSAGE_PROBE && message->has_nonce)
+                        question_acknowledge(mesh, 0, message, source, datagram_size);
                 if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info)
                         return;
                 peer = add_peer(mesh, message);
@@ -347,13 +250,8 @@ void mesh_received(
                 is_new = true;
         }
 
-        if (!is_news(mesh, peer, message)) {
-                /* An older life of a peer asks: it is told so, and nothing else. */
-                if (message->has_nonce && message->incarnation > 0 &&
-                    message->incarnation < peer->public.incarnation && datagram_size >= PROBE_SIZE - 2)
-                        acknowledge(mesh, peer, message->nonce, source);
+        if (!belongs(mesh, peer, message, source, datagram_size))
                 return;
-        }
         if (message->type == MESSAGE_GOODBYE) {
                 remove_peer(mesh, peer);
                 mesh_arm(mesh);
@@ -364,9 +262,9 @@ void mesh_received(
         if (message->has_echo)
                 take_echo(mesh, peer, message);
         if (message->has_nonce)
-                answer(mesh, peer, message, datagram_size);
-        if (!peer->public.verified && !message->has_nonce)
-                probe(mesh, peer, datagram_size);
+                question_answer(mesh, peer, message, datagram_size);
+        else if (!peer->public.verified && peer->public.info.node_port > 0)
+                question_ask(mesh, &peer->question, &peer->public.address, datagram_size);
         mesh_arm(mesh);
 }
 
@@ -390,6 +288,8 @@ void peers_check(struct mesh *mesh) {
                 else
                         next = MIN(next, limit);
         }
+        if (mesh->rival.reported)
+                next = MIN(next, usec_add(mesh->rival.last_proven_usec, mesh->config.peer_timeout_usec));
         /* Not more often than it matters to anybody. */
         mesh->peers_due = MAX(next, usec_add(now, 100 * USEC_PER_MSEC));
 }

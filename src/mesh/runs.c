@@ -169,7 +169,7 @@ static void compare_missing(struct mesh *mesh, struct mesh_job *job) {
 void mesh_executor_synchronised(
         struct mesh *mesh, const struct uuid *instance, const struct mesh_known_run *runs, size_t n_runs) {
         struct mesh_job *job;
-        struct list missing;
+        struct list compared;
 
         mesh->executor = *instance;
         mesh->executor_connected = true;
@@ -179,18 +179,12 @@ void mesh_executor_synchronised(
         for (size_t i = 0; i < n_runs; i++)
                 compare_known(mesh, &runs[i]);
 
-        /* Last assigned first, so that what comes back to the head of the queue keeps its order. */
-        list_init(&missing);
-        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link) {
-                if (job->seen || job->state == JOB_STATE_ASSIGNING)
-                        continue;
-                list_remove(&job->hand_link);
-                list_prepend(&missing, &job->hand_link);
-        }
-        while ((job = LIST_FIRST(&missing, struct mesh_job, hand_link))) {
+        list_move(&mesh->in_hand, &compared);
+        while ((job = LIST_FIRST(&compared, struct mesh_job, hand_link))) {
                 list_remove(&job->hand_link);
                 list_append(&mesh->in_hand, &job->hand_link);
-                compare_missing(mesh, job);
+                if (!job->seen && job->state != JOB_STATE_ASSIGNING)
+                        compare_missing(mesh, job);
         }
 
         jobs_schedule(mesh);

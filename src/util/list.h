@@ -57,6 +57,16 @@ static inline struct list_link *list_first(struct list *list) {
         return list_is_empty(list) ? NULL : list->root.next;
 }
 
+/* Moves everything to a list that need not be initialised, and leaves the source empty. */
+static inline void list_move(struct list *source, struct list *ret_target) {
+        list_init(ret_target);
+        if (list_is_empty(source))
+                return;
+        ret_target->root = source->root;
+        ret_target->root.next->prev = ret_target->root.prev->next = &ret_target->root;
+        list_init(source);
+}
+
 /* The object that embeds the first link, or NULL. */
 #define LIST_FIRST(list, type, member)                              \
         ({                                                          \

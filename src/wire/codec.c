@@ -138,7 +138,8 @@ static bool fits(size_t size, bool pad) {
 }
 
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]) {
-        size_t target = pad ? DATAGRAM_MAX : message->has_nonce ? PROBE_SIZE : 0, room = 0;
+        bool may_be_answered = message->has_nonce || message->type == MESSAGE_HEARTBEAT;
+        size_t target = pad ? DATAGRAM_MAX : may_be_answered ? PROBE_SIZE : 0, room = 0;
         struct encoding encoding;
 
         encoding_fill(&encoding, message);

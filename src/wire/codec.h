@@ -11,8 +11,9 @@
 #include "wire/message.h"
 
 /* Encodes into buffer. pad: to exactly DATAGRAM_MAX bytes with the padding field, for a question to all;
- * whatever carries a nonce is padded to PROBE_SIZE at least. Metadata that does not fit is left out, from
- * the end; -EMSGSIZE: the rest does not fit either. Returns the number of bytes, or a negative errno. */
+ * a heartbeat, and whatever carries a nonce, is padded to PROBE_SIZE at least, since it may give rise to a
+ * message of that size. Metadata that does not fit is left out, from the end; -EMSGSIZE: the rest does not
+ * fit either. Returns the number of bytes, or a negative errno. */
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]);
 
 /* -EBADMSG: not a valid message; *ret is then unspecified. Metadata beyond METADATA_MAX entries, or longer

@@ -10,9 +10,8 @@
 #include "util/time.h"
 #include "wire/types.h"
 
-#define DATAGRAM_MAX 1200u            /* fits every link without fragments */
-#define HELLO_SIZE (DATAGRAM_MAX - 2) /* nodes that pad less exactly may ask with two bytes less */
-#define PROBE_SIZE 192u               /* an answer without node information is never larger */
+#define DATAGRAM_MAX 1200u /* fits every link without fragments */
+#define PROBE_SIZE 192u    /* an answer without node information is never larger */
 #define NONCE_SIZE 16u
 #define ADDRESS_TEXT_MAX 63u
 #define VERSION_TEXT_MAX 31u

@@ -112,7 +112,29 @@ static void test_incarnation_is_not_believed(void) {
         world_done(&world);
 }
 
+/* What a node said before its restart, heard again afterwards, is no other node. */
+static void test_own_recording_is_no_rival(void) {
+        struct world_node *a, *b;
+        struct world world;
+
+        begin_two(&world, &a, &b);
+        world.recording = true;
+        world_run_for(&world, 60 * SEC);
+        world.recording = false;
+        world_crash(a);
+        world_start(a);
+        world_run_for(&world, 10 * SEC);
+
+        struct sockaddr_in elsewhere = world_address(66, 6666);
+        for (size_t i = 0; i < world.n_recorded; i++)
+                world_deliver(a, &elsewhere, world.recorded[i].bytes, world.recorded[i].size);
+        world_run_for(&world, SEC);
+        ASSERT_EQ(world_state(a).status, NODE_IDLE);
+        world_done(&world);
+}
+
 int main(void) {
+        RUN(test_own_recording_is_no_rival);
         RUN(test_duplicate_identity);
         RUN(test_duplicate_identity_ends_with_goodbye);
         RUN(test_incarnation_is_raised);

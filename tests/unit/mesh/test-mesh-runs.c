@@ -309,24 +309,33 @@ static void test_executor_changes_while_assigning(void) {
 /* Several attempts that come to nothing at once: the jobs keep their places before those that waited behind
  * them. */
 static void test_order_is_kept(void) {
-        struct uuid ids[12];
-        struct world world;
+        for (int crash = 0; crash <= 1; crash++) {
+                struct uuid ids[12];
+                struct world world;
 
-        world_init(&world, 3);
-        struct world_node *node = world_add(&world, "node-a", 4);
-        world_start(node);
-        ASSERT_EQ(world_submit_batch(node, "1000", 12, ids, ids), MESH_ACCEPTED);
-        world_run_for(&world, 100 * MSEC);
-        node->executor.slots = 0; /* it takes four more, and starts none of them */
-        world_run_for(&world, 2 * SEC);
-        ASSERT_EQ(executor_n_runs(node), 4);
-        executor_crash(node);
-        node->executor.slots = 1;
-        executor_connect(node);
-        WORLD_UNTIL(&world, 100 * SEC, node->n_ends == 12);
-        for (size_t i = 0; i < 12; i++)
-                ASSERT_TRUE(uuid_equal(&node->executor.starts[i], &ids[i]));
-        world_done(&world);
+                world_init(&world, 3);
+                struct world_node *node = world_add(&world, "node-a", 4);
+                world_start(node);
+                ASSERT_EQ(world_submit_batch(node, "1000", 4, ids, ids), MESH_ACCEPTED);
+                ASSERT_EQ(world_submit_batch(node, "1000", 8, &ids[4], &ids[4]), MESH_ACCEPTED);
+                world_run_for(&world, 100 * MSEC);
+                if (crash) { /* the executor has four, and starts none of them */
+                        node->executor.slots = 0;
+                        world_run_for(&world, 2 * SEC);
+                        ASSERT_EQ(executor_n_runs(node), 4);
+                        executor_crash(node);
+                        node->executor.slots = 1;
+                        executor_connect(node);
+                } else { /* they are not even on the disk */
+                        disk_set_mode(node, DISK_FAILS);
+                        world_run_for(&world, 2 * SEC);
+                        disk_set_mode(node, DISK_WORKS);
+                }
+                WORLD_UNTIL(&world, 100 * SEC, node->n_ends == 12);
+                for (size_t i = 0; i < 12; i++)
+                        ASSERT_TRUE(uuid_equal(&node->executor.starts[i], &ids[i]));
+                world_done(&world);
+        }
 }
 
 /* A job whose process is known to be gone with its executor says so. */

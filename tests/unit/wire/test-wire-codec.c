@@ -129,8 +129,10 @@ static void test_encoded_bytes(void) {
         };
         uint8_t buffer[DATAGRAM_MAX];
 
-        ASSERT_EQ(mesh_message_encode(&message, /* pad= */ false, buffer), (sizeof(expected) - 1));
+        /* What follows is padding. */
+        ASSERT_EQ(mesh_message_encode(&message, /* pad= */ false, buffer), PROBE_SIZE);
         ASSERT_EQ(memcmp(buffer, expected, (sizeof(expected) - 1)), 0);
+        ASSERT_EQ(buffer[sizeof(expected) - 1], 13 << 3 | 2);
 }
 
 static void test_absurd_time_is_sent_as_the_last_one(void) {
