@@ -219,7 +219,7 @@ struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree) {
 void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep) {
         struct cgroup_tree *tree = leaf->tree;
 
-        if (tree->n_free >= keep) {
+        if (leaf->killed || tree->n_free >= keep) {
                 (void) cgroup_leaf_discard(leaf);
                 return;
         }
@@ -314,7 +314,8 @@ static int kill_group(int directory_fd) {
         return r == -ENOENT ? kill_frozen(directory_fd) : r;
 }
 
-int cgroup_leaf_kill(const struct cgroup_leaf *leaf) {
+int cgroup_leaf_kill(struct cgroup_leaf *leaf) {
+        leaf->killed = true;
         return kill_group(leaf->directory_fd);
 }
 

@@ -18,6 +18,7 @@ struct cgroup_leaf {
         struct cgroup_tree *tree;
         struct list_link link; /* while it is free */
         unsigned number;
+        bool killed; /* not to be used again */
         int directory_fd;
         int events_fd;
 };
@@ -34,7 +35,7 @@ DEFINE_CLEANUP(struct cgroup_tree *, cgroup_tree_free)
 
 /* A free leaf, or a new one. */
 int cgroup_tree_take(struct cgroup_tree *tree, struct cgroup_leaf **ret);
-/* Back into the pool, if it has fewer than keep; the leaf must be empty. */
+/* Back into the pool, if that has fewer than keep and nothing speaks against it; the leaf must be empty. */
 void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep);
 /* For one that is broken: removes what there is of it. */
 struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf);
@@ -43,8 +44,10 @@ struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf);
 int cgroup_leaf_is_populated(const struct cgroup_leaf *leaf);
 /* Sends a signal to each process; those that begin meanwhile may be missed. */
 int cgroup_leaf_signal(const struct cgroup_leaf *leaf, int signal);
-/* SIGKILL to all, those that begin meanwhile included. */
-int cgroup_leaf_kill(const struct cgroup_leaf *leaf);
+/* SIGKILL to all, those that begin meanwhile included. The leaf is not used for another job: Linux (seen
+ * with 6.18) counts the kills of a cgroup, compares with the count of where the new process comes from, and
+ * kills every process that is cloned into a cgroup that was killed once. */
+int cgroup_leaf_kill(struct cgroup_leaf *leaf);
 
 /* Kills all that is left in a subtree of a process that is gone, and removes it; waits at most timeout. */
 int cgroup_tree_clear(const char *path, usec_t timeout);

@@ -168,6 +168,8 @@ static bool nothing_to_run(const struct executor *executor) {
 void executor_check_life(struct executor *executor) {
         bool empty = map_size(&executor->runs) == 0;
 
+        if (executor->closing)
+                return;
         if (empty)
                 timer_arm(executor->rest_timer, REST_USEC);
         if (empty && !executor->daemon && executor->idle_timeout_usec != USEC_INFINITY)

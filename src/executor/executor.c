@@ -96,6 +96,7 @@ struct executor *executor_free(struct executor *executor) {
 
         if (!executor)
                 return NULL;
+        executor->closing = true;
         executor_connections_close(executor);
         executor_requests_drop(executor);
         MAP_FOREACH(&executor->runs, run, struct run, by_id) {

@@ -155,6 +155,7 @@ struct executor {
         usec_t idle_timeout_usec;
         sd_event_source *idle_timer;
         bool leaving; /* nothing new; it ends when there is nothing left */
+        bool closing; /* it is being freed; nothing is decided any more */
         bool stopped; /* the jobs have been told to end */
         sd_event_source *leave_timer;
         sd_event_source *child_source; /* without cgroups: children that were adopted */

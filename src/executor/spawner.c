@@ -62,9 +62,25 @@ const char *spawn_step_to_text(enum spawn_step step) {
         return texts[step];
 }
 
-static void signals_reset(void) {
-        for (int i = 1; i < _NSIG; i++)
-                (void) signal(i, SIG_DFL);
+/* What the kernel takes: the handler, and more that is zero for the default action. */
+struct kernel_sigaction {
+        uintptr_t handler;
+        unsigned long rest[7];
+};
+#define KERNEL_SIGSET_SIZE (_NSIG / 8)
+
+/* Past the library, which hides two signals of its own, and whose posix_spawn() leaves them ignored.
+ * Handlers need no attention: clone3() drops them. */
+static void ignored_signals_reset(void) {
+        const struct kernel_sigaction initial = { .handler = (uintptr_t) SIG_DFL };
+
+        for (int i = 1; i < _NSIG; i++) {
+                struct kernel_sigaction current = {};
+
+                if (syscall(SYS_rt_sigaction, i, NULL, &current, KERNEL_SIGSET_SIZE) == 0 &&
+                    current.handler == (uintptr_t) SIG_IGN)
+                        (void) syscall(SYS_rt_sigaction, i, &initial, NULL, KERNEL_SIGSET_SIZE);
+        }
 }
 
 static int descriptor_limit_raise(struct spawner *spawner) {
@@ -89,7 +105,7 @@ int spawner_new(struct spawner **ret) {
         if (!spawner)
                 return -ENOMEM;
         spawner->stack = spawner->report = MAP_FAILED;
-        signals_reset();
+        ignored_signals_reset();
         r = descriptor_limit_raise(spawner);
         if (r < 0)
                 return r;

@@ -10,7 +10,7 @@
 
 struct spawner;
 
-/* Sets every signal to its default action and raises the limit of descriptors for the executor itself; what
+/* Has no signal ignored any more, and raises the limit of descriptors for the executor itself; what
  * it starts gets the old limit back. */
 int spawner_new(struct spawner **ret);
 struct spawner *spawner_free(struct spawner *spawner); /* returns NULL; accepts NULL */

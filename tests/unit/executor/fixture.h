@@ -92,3 +92,8 @@ void assert_output(const struct job_output *output, const char *expected);
 /* A number that a job has written into a file of the folder, once it is there. */
 long fixture_read_number(struct fixture *fixture, const char *name);
 bool process_exists(pid_t pid);
+/* The executor contains its jobs in cgroups. */
+bool fixture_has_cgroups(struct fixture *fixture);
+/* The two ways to contain jobs, by the first argument of a test: "cgroups" or "groups". Exits with 77 where
+ * there can be no cgroups. */
+bool process_groups_asked_for(int argc, char *argv[]);
