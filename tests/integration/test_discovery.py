@@ -31,6 +31,9 @@ def test_three_nodes(make_mesh):
             assert peer["status"] == "IDLE"
             assert harness.TIME.fullmatch(peer["last_heartbeat"])
         assert node.status()["peer_count"] == 2
+        for other in nodes:
+            if other is not node:
+                assert node.peers()[other.node_id]["address"] == other.status()["address"]
 
 
 def test_a_new_node_is_answered_at_once(make_node):

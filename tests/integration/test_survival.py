@@ -103,6 +103,21 @@ def test_jobs_that_wait_survive_the_daemon(make_node, evidence):
         assert evidence.lines(number, "begun") == ["1"]
 
 
+def test_stops_in_the_middle_of_a_queue(make_node, tmp_path):
+    """An orderly stop gives running jobs their time, and takes back what has not started; none is killed or run twice."""
+    node = make_node(slots=4).start()
+    ids = node.submit_many([f"echo {number} >> {tmp_path}/evidence; sleep 0.005" for number in range(2000)])
+    for done in (100, 400, 700, 1000, 1300):
+        wait_for(lambda: node.status()["queued"] <= 2000 - done, 30)
+        node.restart()
+    assert node.finish(ids[-1], 60)
+    wait_for(lambda: node.status()["running"] == 0)
+    wrong = [(job["status"], job["error_message"]) for job in node.jobs() if job["status"] != "JOB_COMPLETED"]
+    assert not wrong
+    numbers = [int(line) for line in (tmp_path / "evidence").read_text().split()]
+    assert sorted(numbers) == list(range(2000)), "each once"
+
+
 def test_a_timeout_is_kept_without_the_daemon(make_node, tmp_path):
     node = make_node().start()
     job_id = node.submit(f"touch {tmp_path}/begun; sleep 60", timeout_seconds=1)
