@@ -48,7 +48,7 @@ struct executor_client {
         struct outbox outbox;
         struct list starts; /* struct pending_start */
         size_t n_starts;
-        struct run_queue kills, releases;
+        struct run_queue kills, withdrawals, releases;
         bool slots_changed;
         enum executor_stop stop; /* to be said */
         bool stopping;           /* it was asked for */

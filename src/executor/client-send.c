@@ -82,6 +82,10 @@ int executor_client_kill(struct executor_client *client, const struct run_id *ru
         return client_note(client, &client->kills, run);
 }
 
+int executor_client_withdraw(struct executor_client *client, const struct run_id *run) {
+        return client_note(client, &client->withdrawals, run);
+}
+
 int executor_client_release(struct executor_client *client, const struct run_id *run) {
         return client_note(client, &client->releases, run);
 }
@@ -238,6 +242,8 @@ static int client_fill(struct executor_client *client) {
         if (r >= 0)
                 r = fill_runs(client, &client->kills, executor_message_add_kill);
         if (r >= 0)
+                r = fill_runs(client, &client->withdrawals, executor_message_add_withdrawal);
+        if (r >= 0)
                 r = fill_runs(client, &client->releases, executor_message_add_acknowledgement);
         if (r >= 0)
                 r = client_reads_fill(client);
@@ -300,6 +306,7 @@ void client_send_drop(struct executor_client *client) {
         while ((start = LIST_FIRST(&client->starts, struct pending_start, link)))
                 pending_start_free(client, start);
         run_queue_drop(&client->kills);
+        run_queue_drop(&client->withdrawals);
         run_queue_drop(&client->releases);
         client->stop = EXECUTOR_STOP_NOT;
 }

@@ -76,6 +76,10 @@ int executor_client_start(
  * executor does not know is answered by an exited event with RUN_LOST. */
 int executor_client_kill(struct executor_client *client, const struct run_id *run);
 
+/* Takes back a run that has not started: answered by an exited event with RUN_KILLED and no time of a start.
+ * Nothing happens to one that has. */
+int executor_client_withdraw(struct executor_client *client, const struct run_id *run);
+
 /* The result is durable here; the executor may forget it. */
 int executor_client_release(struct executor_client *client, const struct run_id *run);
 

@@ -146,6 +146,8 @@ static int apply_commands(
                 if (r < 0)
                         return r;
         }
+        for (size_t i = 0; i < commands->n_withdrawn; i++)
+                executor_take_back(executor, &commands->withdrawn[i]);
         for (size_t i = 0; i < commands->n_acknowledged; i++)
                 executor_acknowledge(executor, &commands->acknowledged[i]);
         for (size_t i = 0; i < commands->n_reads; i++) {

@@ -236,6 +236,13 @@ int executor_kill(struct executor *executor, const struct run_id *id) {
         return 0;
 }
 
+void executor_take_back(struct executor *executor, const struct run_id *id) {
+        struct run *run = executor_find(executor, id);
+
+        if (run && run->state == RUN_WAITING)
+                run_end_by(run, RUN_ENDING_KILL, executor->kill_grace_usec);
+}
+
 void executor_acknowledge(struct executor *executor, const struct run_id *id) {
         struct run *run = executor_find(executor, id);
 

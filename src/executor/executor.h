@@ -175,6 +175,8 @@ int executor_start(
         struct executor *executor, const struct executor_start *start, const struct executor_body *body,
         int stdin_fd);
 int executor_kill(struct executor *executor, const struct run_id *id);
+/* Ends a run that waits, and no other. */
+void executor_take_back(struct executor *executor, const struct run_id *id);
 void executor_acknowledge(struct executor *executor, const struct run_id *id);
 
 /* What the daemon is to be told. */

@@ -72,6 +72,7 @@ struct mesh_ops {
          */
         int (*start)(void *userdata, const struct run_id *run, const struct job_spec *spec);
         void (*kill)(void *userdata, const struct run_id *run);
+        void (*withdraw)(void *userdata, const struct run_id *run); /* unless it has started */
         void (*release)(void *userdata, const struct run_id *run);
 
         /* Tells the faces. */

@@ -249,7 +249,7 @@ void mesh_drain(struct mesh *mesh) {
         mesh->draining = true;
         LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
                 if (job->state == JOB_STATE_SENT)
-                        mesh->ops.kill(mesh->userdata, &job->run);
+                        mesh->ops.withdraw(mesh->userdata, &job->run);
         if (mesh->working)
                 heartbeat_send(mesh);
         mesh->ops.status_changed(mesh->userdata);

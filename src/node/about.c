@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "node/internal.h"
+#include "util/strv.h"
 
 static void add(struct mesh_config *config, const char *key, const char *value) {
         struct metadata_entry *entry;
@@ -21,16 +22,25 @@ static void add(struct mesh_config *config, const char *key, const char *value) 
         (void) snprintf(entry->value, sizeof(entry->value), "%.*s", (int) METADATA_VALUE_MAX, value);
 }
 
+static bool is_chosen(char *const *interfaces, const char *name) {
+        if (strv_length(interfaces) == 0)
+                return true;
+        STRV_FOREACH(interface, interfaces)
+                if (streq(*interface, name))
+                        return true;
+        return false;
+}
+
 /* The first address that others may reach; loopback where there is none. For people: peers use the address
  * that datagrams come from. */
-static void find_address(char *buffer, size_t size) {
+static void find_address(char *const *interfaces, char *buffer, size_t size) {
         struct in_addr address = { .s_addr = htonl(INADDR_LOOPBACK) };
         struct ifaddrs *list = NULL;
 
         if (getifaddrs(&list) >= 0)
                 for (const struct ifaddrs *i = list; i; i = i->ifa_next)
                         if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && (i->ifa_flags & IFF_UP) &&
-                            !(i->ifa_flags & IFF_LOOPBACK)) {
+                            !(i->ifa_flags & IFF_LOOPBACK) && is_chosen(interfaces, i->ifa_name)) {
                                 address =
                                         ((const struct sockaddr_in *) (const void *) i->ifa_addr)->sin_addr;
                                 break;
@@ -39,11 +49,11 @@ static void find_address(char *buffer, size_t size) {
         (void) inet_ntop(AF_INET, &address, buffer, (socklen_t) size);
 }
 
-void about_fill(struct mesh_config *config) {
+void about_fill(struct mesh_config *config, char *const *interfaces) {
         char host[INET_ADDRSTRLEN] = "127.0.0.1", cpus[16];
         struct utsname names;
 
-        find_address(host, sizeof(host));
+        find_address(interfaces, host, sizeof(host));
         (void) snprintf(config->address, sizeof(config->address), "%s:%u", host, config->node_port);
         (void) snprintf(config->version, sizeof(config->version), "%s", VERSION);
 

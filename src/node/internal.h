@@ -74,4 +74,4 @@ int inherited_sockets_take(struct inherited_sockets *ret);
 void inherited_sockets_done(struct inherited_sockets *sockets);
 
 /* about.c: what the node tells of its machine. */
-void about_fill(struct mesh_config *config);
+void about_fill(struct mesh_config *config, char *const *interfaces);

@@ -52,10 +52,19 @@ static int open_state(struct node *node) {
         return 0;
 }
 
+#define SOCKET_PATH_MAX 107u /* unix(7), without the final NUL */
+
 /* In the state directory from a terminal; RuntimeDirectory= is its place under a service manager. */
 static int set_executor_socket(struct node *node) {
         if (asprintf(&node->executor_socket, "%s/executor.sock", node->config->state_directory) < 0)
                 return log_oom();
+        if (strlen(node->executor_socket) > SOCKET_PATH_MAX)
+                return log_error_errno(
+                        -ENAMETOOLONG,
+                        "The path of the state directory is too long: the executor's socket in it, %s, "
+                        "would be "
+                        "longer than %u characters. Choose a shorter one with --state-dir.",
+                        node->executor_socket, SOCKET_PATH_MAX);
         return 0;
 }
 
@@ -84,7 +93,7 @@ static void fill_mesh_config(struct node *node) {
         };
         (void) snprintf(config->node_id, sizeof(config->node_id), "%s", node->identity.node_id);
         random_bytes(&config->instance, sizeof(config->instance));
-        about_fill(config);
+        about_fill(config, node->config->interfaces);
 }
 
 static int on_mesh_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -161,6 +170,13 @@ static int make_store(struct node *node) {
 
         handlers.userdata = node;
         r = store_open(&config, node->event, &handlers, world_restore_job, node, &node->store);
+        if (r == -EPROTONOSUPPORT)
+                return log_error_errno(
+                        r,
+                        "The database worker_%s.db in %s was made by a newer version of worker-mesh; run "
+                        "that one, or "
+                        "choose another state directory with --state-dir.",
+                        config.node_id, config.directory);
         if (r < 0)
                 return log_error_errno(r, "Failed to open the database in %s: %m", config.directory);
         return 0;

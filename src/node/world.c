@@ -62,6 +62,12 @@ static void world_kill(void *userdata, const struct run_id *run) {
         (void) executor_client_kill(node->executor, run);
 }
 
+static void world_withdraw(void *userdata, const struct run_id *run) {
+        struct node *node = userdata;
+
+        (void) executor_client_withdraw(node->executor, run);
+}
+
 static void world_release(void *userdata, const struct run_id *run) {
         struct node *node = userdata;
 
@@ -127,6 +133,7 @@ const struct mesh_ops world_mesh_ops = {
         .store = world_store,
         .start = world_start,
         .kill = world_kill,
+        .withdraw = world_withdraw,
         .release = world_release,
         .accepted = world_accepted,
         .job_finished = world_job_finished,

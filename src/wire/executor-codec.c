@@ -101,6 +101,15 @@ int executor_message_add_kill(struct executor_message *message, const struct run
         return message_append(message, &out.base);
 }
 
+int executor_message_add_withdrawal(struct executor_message *message, const struct run_id *run) {
+        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
+        Executor__RunId part = run_encoding(run), *parts = &part;
+
+        out.n_withdraw = 1;
+        out.withdraw = &parts;
+        return message_append(message, &out.base);
+}
+
 int executor_message_add_acknowledgement(struct executor_message *message, const struct run_id *run) {
         Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
         Executor__RunId part = run_encoding(run), *parts = &part;
@@ -357,6 +366,7 @@ commands_convert(const Executor__ToExecutor *in, size_t n_descriptors, struct ex
             in->stop == EXECUTOR__STOP_MODE__STOP_WITH_JOBS)
                 commands->stop = (enum executor_stop) in->stop;
         return runs_decode(in->kill, in->n_kill, commands->kills) &&
+               runs_decode(in->withdraw, in->n_withdraw, commands->withdrawn) &&
                runs_decode(in->acknowledge, in->n_acknowledge, commands->acknowledged);
 }
 
@@ -377,11 +387,13 @@ int executor_commands_decode(
         commands.storage = in;
         commands.n_starts = in->n_start;
         commands.n_kills = in->n_kill;
+        commands.n_withdrawn = in->n_withdraw;
         commands.n_acknowledged = in->n_acknowledge;
         commands.n_reads = in->n_read;
         commands.n_cancelled_reads = in->n_cancel_read;
         commands.cancelled_reads = in->cancel_read;
         if (!ARRAY_NEW(commands.starts, in->n_start) || !ARRAY_NEW(commands.kills, in->n_kill) ||
+            !ARRAY_NEW(commands.withdrawn, in->n_withdraw) ||
             !ARRAY_NEW(commands.acknowledged, in->n_acknowledge) || !ARRAY_NEW(commands.reads, in->n_read))
                 return -ENOMEM;
         if (!commands_convert(in, n_descriptors, &commands))
@@ -395,6 +407,7 @@ int executor_commands_decode(
 void executor_commands_done(struct executor_commands *commands) {
         free(commands->starts);
         free(commands->kills);
+        free(commands->withdrawn);
         free(commands->acknowledged);
         free(commands->reads);
         if (commands->storage)

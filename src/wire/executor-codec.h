@@ -16,6 +16,7 @@ int executor_message_add_hello(struct executor_message *message, const struct ex
 int executor_message_add_slots(struct executor_message *message, uint32_t slots);
 int executor_message_add_start(struct executor_message *message, const struct executor_start *start);
 int executor_message_add_kill(struct executor_message *message, const struct run_id *run);
+int executor_message_add_withdrawal(struct executor_message *message, const struct run_id *run);
 int executor_message_add_acknowledgement(struct executor_message *message, const struct run_id *run);
 int executor_message_add_read(struct executor_message *message, const struct executor_read_request *read);
 int executor_message_add_cancel_read(struct executor_message *message, uint64_t id);

@@ -81,9 +81,10 @@ struct executor_commands {
         struct executor_hello hello;
         bool has_slots;
         uint32_t slots;
-        size_t n_starts, n_kills, n_acknowledged, n_reads, n_cancelled_reads;
+        size_t n_starts, n_kills, n_withdrawn, n_acknowledged, n_reads, n_cancelled_reads;
         struct executor_start *starts;
         struct run_id *kills;
+        struct run_id *withdrawn;
         struct run_id *acknowledged;
         struct executor_read_request *reads;
         const uint64_t *cancelled_reads;

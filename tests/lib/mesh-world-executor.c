@@ -174,6 +174,13 @@ void executor_kill(struct world_node *node, const struct run_id *id) {
                 end_run(node, run);
 }
 
+void executor_withdraw(struct world_node *node, const struct run_id *id) {
+        struct world_run *run = node->executor.connected ? find_run(node, id) : NULL;
+
+        if (run && run->state == WORLD_RUN_WAITING)
+                executor_kill(node, id);
+}
+
 void executor_release(struct world_node *node, const struct run_id *id) {
         struct world_run *run = node->executor.connected ? find_run(node, id) : NULL;
 

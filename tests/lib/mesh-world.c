@@ -175,6 +175,10 @@ static void on_kill(void *userdata, const struct run_id *run) {
         executor_kill(userdata, run);
 }
 
+static void on_withdraw(void *userdata, const struct run_id *run) {
+        executor_withdraw(userdata, run);
+}
+
 static void on_release(void *userdata, const struct run_id *run) {
         executor_release(userdata, run);
 }
@@ -231,6 +235,7 @@ static const struct mesh_ops ops = {
         .store = on_store,
         .start = on_start,
         .kill = on_kill,
+        .withdraw = on_withdraw,
         .release = on_release,
         .accepted = on_accepted,
         .job_finished = on_job_finished,

@@ -175,6 +175,7 @@ enum job_status disk_status(struct world_node *node, const struct uuid *id);
 void executor_init(struct world_node *node, unsigned slots);
 void executor_done(struct world_node *node);
 int executor_take(struct world_node *node, const struct run_id *run, const struct job_spec *spec);
+void executor_withdraw(struct world_node *node, const struct run_id *id);
 void executor_kill(struct world_node *node, const struct run_id *run);
 void executor_release(struct world_node *node, const struct run_id *run);
 usec_t executor_due(const struct world_node *node);
