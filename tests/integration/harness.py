@@ -29,6 +29,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SANITIZER = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error: ")
 CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE}
 
+PORTS_USED = set()
+
 # Short, so that a test sees in a second what users see in a minute.
 SETTINGS = {
     "HEARTBEAT_INTERVAL": "200ms",
@@ -51,9 +53,13 @@ def wait_for(condition, deadline=10.0, what=None, interval=0.02):
 
 
 def free_port():
-    """A number that is free for TCP and UDP, outside the range that the kernel gives to outgoing connections."""
+    """A number that is free for TCP and UDP, outside the range that the kernel gives to outgoing connections; never the
+    same one twice."""
     while True:
         port = random.SystemRandom().randrange(20000, 32000)
+        if port in PORTS_USED:
+            continue
+        PORTS_USED.add(port)
         with contextlib.suppress(OSError):
             with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
                 tcp.bind(("127.0.0.1", port))
