@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "util/file.h"
@@ -107,6 +108,9 @@ int cgroup_tree_new(const char *path, struct cgroup_tree **ret) {
         tree->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (tree->fd < 0)
                 return -errno;
+        /* As long as we live it is ours, empty or not. */
+        if (flock(tree->fd, LOCK_EX | LOCK_NB) < 0)
+                return -errno;
         *ret = TAKE_PTR(tree);
         return 0;
 }
@@ -154,19 +158,26 @@ int cgroup_tree_take(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
         return 0;
 }
 
-/* Removes the groups below, deepest first; busy ones stay. */
-static void remove_below(int fd, unsigned depth) {
-        DIR *directory;
-        struct dirent *entry;
+/* Through a descriptor of its own. */
+static DIR *directory_open(int fd) {
         int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *directory;
 
         if (copy < 0)
-                return;
+                return NULL;
         directory = fdopendir(copy);
-        if (!directory) {
+        if (!directory)
                 (void) close_fd(copy);
+        return directory;
+}
+
+/* Removes the groups below, deepest first; busy ones stay. */
+static void remove_below(int fd, unsigned depth) {
+        DIR *directory = directory_open(fd);
+        struct dirent *entry;
+
+        if (!directory)
                 return;
-        }
         while ((entry = readdir(directory))) {
                 _cleanup_close_ int child = -EBADF;
 
@@ -256,7 +267,7 @@ static int write_text(int directory_fd, const char *name, const char *text) {
 static int signal_below(int directory_fd, int signal, unsigned depth) {
         _cleanup_free_ char *text = NULL;
         char *saved = NULL;
-        int copy, r;
+        int r;
         DIR *directory;
         struct dirent *entry;
 
@@ -272,12 +283,9 @@ static int signal_below(int directory_fd, int signal, unsigned depth) {
                         (void) kill((pid_t) pid, signal);
         }
 
-        copy = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        directory = copy < 0 ? NULL : fdopendir(copy);
-        if (!directory) {
-                (void) close_fd(copy);
+        directory = directory_open(directory_fd);
+        if (!directory)
                 return -errno;
-        }
         while (depth < DEPTH_MAX && (entry = readdir(directory))) {
                 _cleanup_close_ int child = -EBADF;
 
@@ -343,4 +351,33 @@ int cgroup_tree_clear(const char *path, usec_t timeout) {
                 return r;
         remove_below(fd, 0);
         return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static bool tree_is_stale(int fd) {
+        _cleanup_close_ int events_fd = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+
+        /* Of a living executor it is locked. */
+        return events_fd >= 0 && events_are_populated(events_fd) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+void cgroup_tree_remove_stale(const char *path, const char *prefix) {
+        _cleanup_free_ char *folder = strndup(path, (size_t) (strrchr(path, '/') - path));
+        DIR *directory = folder ? opendir(folder) : NULL;
+        struct dirent *entry;
+
+        if (!directory)
+                return;
+        while ((entry = readdir(directory))) {
+                _cleanup_close_ int fd = -EBADF;
+
+                if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+                        continue;
+                fd = openat(
+                        dirfd(directory), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0 || !tree_is_stale(fd))
+                        continue;
+                remove_below(fd, 0);
+                (void) unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR);
+        }
+        (void) closedir(directory);
 }

@@ -75,7 +75,7 @@ struct claim *claim_free(struct claim *claim) {
 char *claim_tree_name(const struct uuid *instance, char buffer[static CLAIM_TREE_NAME_MAX]) {
         char id[UUID_TEXT_SIZE];
 
-        (void) snprintf(buffer, CLAIM_TREE_NAME_MAX, "worker-mesh-%s", uuid_to_text(instance, id));
+        (void) snprintf(buffer, CLAIM_TREE_NAME_MAX, CLAIM_TREE_PREFIX "%s", uuid_to_text(instance, id));
         return buffer;
 }
 

@@ -29,5 +29,6 @@ int claim_record(struct claim *claim, const struct uuid *instance, const char *c
 int claim_listen(struct claim *claim, int *ret_fd);
 
 /* The name of the subtree of cgroups of an executor. */
-#define CLAIM_TREE_NAME_MAX (sizeof("worker-mesh-") + UUID_TEXT_SIZE)
+#define CLAIM_TREE_PREFIX "worker-mesh-"
+#define CLAIM_TREE_NAME_MAX (sizeof(CLAIM_TREE_PREFIX) + UUID_TEXT_SIZE)
 char *claim_tree_name(const struct uuid *instance, char buffer[static CLAIM_TREE_NAME_MAX]);

@@ -177,7 +177,10 @@ static int choose_cgroup(const struct arguments *arguments, const struct uuid *i
         if (!arguments->cgroups)
                 return 0;
         r = cgroup_tree_path(claim_tree_name(instance, name), ret);
-        return r == -ENOMEM ? r : 0;
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        cgroup_tree_remove_stale(*ret, CLAIM_TREE_PREFIX);
+        return 0;
 }
 
 static int

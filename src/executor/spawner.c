@@ -56,7 +56,7 @@ const char *spawn_step_to_text(enum spawn_step step) {
                 [SPAWN_STDIO] = "cannot set up its input and output",
                 [SPAWN_LIMITS] = "cannot restore its limits",
                 [SPAWN_CHDIR] = "cannot change to folder",
-                [SPAWN_EXEC] = "cannot run " SHELL,
+                [SPAWN_EXEC] = ("cannot run " SHELL),
         };
 
         return texts[step];

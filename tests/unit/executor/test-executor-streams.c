@@ -287,8 +287,11 @@ static unsigned anonymous_memory(const struct fixture *fixture) {
         return (unsigned) atoi(found + strlen("Pss_Anon:"));
 }
 
+/* With a sanitizer it tells about the sanitizer. */
 #if defined(__SANITIZE_ADDRESS__)
 #define MEMORY_COUNTS false
+#elif defined(__clang__)
+#define MEMORY_COUNTS (!__has_feature(address_sanitizer))
 #else
 #define MEMORY_COUNTS true
 #endif
@@ -331,8 +334,6 @@ static void test_memory_comes_back(void) {
         _cleanup_fixture_ struct fixture fixture;
         unsigned before;
 
-        if (!MEMORY_COUNTS)
-                return;
         begin(&fixture, 1024 * 1024);
         job_result_unref(fixture_run(&fixture, "true"));
         before = anonymous_memory(&fixture);
@@ -357,6 +358,7 @@ int main(int argc, char *argv[]) {
         RUN(test_reads_are_bounded);
         RUN(test_read_when_the_executor_dies);
         RUN(test_flood);
-        RUN(test_memory_comes_back);
+        if (MEMORY_COUNTS)
+                RUN(test_memory_comes_back);
         return 0;
 }
