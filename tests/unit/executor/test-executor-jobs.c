@@ -330,6 +330,30 @@ static void test_kill_before_it_started(void) {
         ASSERT_TRUE(fixture_has_started(&fixture, &first));
 }
 
+/* What has started goes on. */
+static void test_withdraw(void) {
+        _cleanup_fixture_ struct fixture fixture;
+        _cleanup_(job_result_unref_p) struct job_result *result = NULL, *finished = NULL;
+        struct run_id runs[3];
+        char command[1024];
+
+        begin(&fixture);
+        (void) snprintf(
+                command, sizeof(command), "while ! test -e %s/go; do sleep 0.02; done; echo on",
+                fixture.folder.path);
+        for (size_t i = 0; i < ELEMENTSOF(runs); i++)
+                runs[i] = fixture_start(&fixture, command);
+        fixture_wait(&fixture, fixture_has_started(&fixture, &runs[1]));
+        for (size_t i = 0; i < ELEMENTSOF(runs); i++)
+                ASSERT_OK(executor_client_withdraw(fixture.client, &runs[i]));
+        result = fixture_result(&fixture, &runs[2]);
+        ASSERT_EQ(result->outcome, RUN_KILLED);
+        ASSERT_EQ(result->started_at, 0);
+        folder_write(&fixture.folder, "go", "");
+        finished = fixture_result(&fixture, &runs[0]);
+        assert_output(&finished->stdout_output, "on\n");
+}
+
 static void test_kill_what_is_not_known(void) {
         _cleanup_fixture_ struct fixture fixture;
         _cleanup_(job_result_unref_p) struct job_result *result = NULL;
@@ -433,6 +457,7 @@ int main(int argc, char *argv[]) {
         RUN(test_timeout_of_a_stopped_job);
         RUN(test_kill);
         RUN(test_kill_before_it_started);
+        RUN(test_withdraw);
         RUN(test_kill_what_is_not_known);
         RUN(test_grandchild);
         RUN(test_grandchild_beside_another_job);
