@@ -159,6 +159,13 @@ static void drop_batch_jobs(struct mesh *mesh, struct record_batch *batch) {
                 job_free(mesh, job_find(mesh, &batch->records[i].run.job));
 }
 
+/* What finds a free slot begins with its acceptance: one commit for both, and the start may overlap it. But
+ * an id that is derived from an Idempotency-Key may come again, from a client that was refused, or that does
+ * not know whether it was accepted: such a job starts only when it is certain that it is the only one. */
+static bool may_start_undurable(struct mesh *mesh, const struct job_spec *spec) {
+        return jobs_may_start(mesh) && list_is_empty(&mesh->queue) && !spec->has_digest;
+}
+
 int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         size_t free_slots = 0;
@@ -174,9 +181,7 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
         batch->owner = tag;
         batch->urgent = true;
 
-        /* What finds a free slot begins with its acceptance: one commit for both, and the start may overlap
-         * it. */
-        if (jobs_may_start(mesh) && list_is_empty(&mesh->queue) && mesh->n_in_hand < mesh->config.slots)
+        if (may_start_undurable(mesh, specs[0]) && mesh->n_in_hand < mesh->config.slots)
                 free_slots = mesh->config.slots - mesh->n_in_hand;
 
         for (size_t i = 0; i < n_specs; i++) {

@@ -6,7 +6,8 @@
  * thread, global or random source of its own, so that a simulator can run many of them under a virtual
  * clock.
  *
- * No function of struct mesh_ops may call back into the same mind before it returns. */
+ * No function of struct mesh_ops may tell the same mind anything before it returns; it may ask
+ * (mesh_get_state(), mesh_job_is_awaited(), mesh_job_current_run()). */
 
 #include <netinet/in.h>
 #include <stdbool.h>

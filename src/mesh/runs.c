@@ -82,8 +82,10 @@ static void conclude(struct mesh *mesh, struct mesh_job *job, struct job_result 
         else if (result->outcome == RUN_KILLED && job->cancel_requested)
                 job_finish(
                         mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
-        else if (result->outcome == RUN_KILLED && !ran) {
-                /* Handed back by a node that drains. */
+        else if (
+                !ran && (result->outcome == RUN_KILLED ||
+                         (result->outcome == RUN_LOST && job->state == JOB_STATE_SENT))) {
+                /* Handed back by a node that drains, or never understood by an executor that leaves. */
                 job_requeue(mesh, job);
                 mesh->ops.release(mesh->userdata, &result->run);
                 write_one(mesh, job, RECORD_REQUEUED, false);
@@ -138,6 +140,8 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
                 run_began(mesh, job, known->started_at);
         if (job->cancel_requested && !known->ended)
                 mesh->ops.kill(mesh->userdata, &known->run);
+        else if (mesh->draining && job->state == JOB_STATE_SENT)
+                mesh->ops.withdraw(mesh->userdata, &known->run);
 }
 
 static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {

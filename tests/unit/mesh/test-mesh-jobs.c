@@ -223,6 +223,35 @@ static void test_refusals(void) {
         world_done(&world);
 }
 
+/* A derived id may come again from a client that does not know whether it was accepted: what has not been
+ * accepted has not been started either. */
+static void test_derived_id_starts_when_durable(void) {
+        struct job_request request = { .command = "100", .command_size = 3 };
+        struct job_spec *spec;
+        struct world world;
+        struct world_node *node = begin(&world, 1);
+
+        ASSERT_OK(job_spec_new(&request, &spec));
+        memset(&spec->id, 0x22, sizeof(spec->id));
+        spec->has_digest = true;
+        disk_set_mode(node, DISK_HOLDS);
+        ASSERT_EQ(mesh_submit(node->mesh, &spec, 1, NULL), MESH_ACCEPTED);
+        world_run_for(&world, SEC);
+        ASSERT_EQ(node->executor.n_starts, 0);
+
+        disk_set_mode(node, DISK_FAILS);
+        world_run_for(&world, SEC);
+        disk_set_mode(node, DISK_WORKS);
+        ASSERT_EQ(node->executor.n_starts, 0);
+        ASSERT_EQ(mesh_submit(node->mesh, &spec, 1, NULL), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, SEC, world_end(node, &spec->id) == JOB_COMPLETED);
+        ASSERT_EQ(node->executor.n_starts, 1);
+        job_spec_unref(spec);
+        world_run_for(&world, SEC);
+        assert_settled(node);
+        world_done(&world);
+}
+
 static void test_awaited(void) {
         struct world world;
         struct world_node *node = begin(&world, 1);
@@ -417,6 +446,7 @@ int main(void) {
         RUN(test_order_and_slots);
         RUN(test_no_slots);
         RUN(test_refusals);
+        RUN(test_derived_id_starts_when_durable);
         RUN(test_awaited);
         RUN(test_late_news);
         RUN(test_restart);

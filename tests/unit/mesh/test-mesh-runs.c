@@ -382,7 +382,53 @@ static void test_cancel_over_restart(void) {
         world_done(&scene.world);
 }
 
+/* A drain that the executor could not be told of: what has not started there comes back. */
+static void test_drain_without_executor(void) {
+        struct scene scene;
+
+        scene_begin(&scene, STAGE_SENT);
+        executor_disconnect(scene.node);
+        mesh_drain(scene.node->mesh);
+        world_run_for(&scene.world, SEC);
+        ASSERT_FALSE(mesh_is_idle(scene.node->mesh));
+        executor_connect(scene.node);
+        WORLD_UNTIL(&scene.world, SEC, mesh_is_idle(scene.node->mesh));
+        ASSERT_EQ(executor_n_runs(scene.node), 0);
+        ASSERT_EQ(scene.node->executor.n_starts, 0);
+        ASSERT_EQ(disk_status(scene.node, &scene.id), JOB_PENDING);
+        world_done(&scene.world);
+}
+
+/* An executor that leaves lets starts fall, and says of such a run that it does not know it: it never ran.
+ */
+static void test_start_that_fell(void) {
+        struct job_result *result;
+        struct world world;
+        struct run_id run;
+        struct uuid id;
+
+        world_init(&world, 7);
+        struct world_node *node = world_add(&world, "node-a", 1);
+        world_start(node);
+        world_run_for(&world, SEC);
+        node->executor.loses_starts = true;
+        ASSERT_EQ(world_submit(node, "100", &id), MESH_ACCEPTED);
+        world_run_for(&world, 50 * MSEC);
+        ASSERT_TRUE(mesh_job_current_run(node->mesh, &id, &run));
+        node->executor.loses_starts = false;
+
+        ASSERT_OK(job_result_new(&result));
+        result->run = run;
+        result->outcome = RUN_LOST;
+        mesh_run_ended(node->mesh, result);
+        WORLD_UNTIL(&world, SEC, world_end(node, &id) == JOB_COMPLETED);
+        ASSERT_EQ(node->executor.n_starts, 1);
+        world_done(&world);
+}
+
 int main(void) {
+        RUN(test_drain_without_executor);
+        RUN(test_start_that_fell);
         RUN(test_cancel);
         RUN(test_cancel_unknown);
         RUN(test_disk_fails);
