@@ -72,7 +72,8 @@ struct ops_call {
                         usec_t created_at;
                         unsigned tries;
                         bool keyed;
-                        bool held; /* by the mind */
+                        bool taken; /* there are jobs with some of the ids, whether or not with the first */
+                        bool held;  /* by the mind */
                 } submit;
                 struct {
                         ops_job_t handler;
@@ -91,6 +92,7 @@ struct ops_call {
                         bool follow;
                         bool wanted;     /* a piece has been asked for */
                         bool allowed;    /* the caller may read it: the store has told whose it is */
+                        bool unknown;    /* to the mind, when the store said that it has not ended */
                         bool live;       /* pieces of the running job were passed on */
                         bool from_store; /* offset is one of what the store keeps */
                 } output;

@@ -11,6 +11,7 @@
 #include "mesh/mesh.h"
 
 static void next_piece(struct ops_call *call);
+static void query_store(struct ops_call *call);
 
 void output_call_done(struct ops_call *call) {
         if (call->output.read)
@@ -78,6 +79,22 @@ static uint64_t offset_in_kept(const struct ops_call *call, const struct stored_
         return left <= tail ? kept - left : head;
 }
 
+/* For the store it has not ended. A job that the mind does not know ended after the store was asked; one
+ * that it still does not know then is in the file only, and will never end. */
+static void look_on(struct ops_call *call) {
+        if (mesh_job_is_awaited(call->ops->mesh, &call->id))
+                next_piece(call);
+        else if (!call->output.unknown) {
+                call->output.unknown = true;
+                query_store(call);
+        } else {
+                problem_set(
+                        &call->problem, PROBLEM_GONE,
+                        "the record of this job is damaged, and the node could not take it up again");
+                answer_problem(call);
+        }
+}
+
 static void on_stored(void *userdata, const struct store_answer *found) {
         struct ops_call *call = userdata;
         const struct stored_job *job = found->n_jobs > 0 ? &found->jobs[0] : NULL;
@@ -103,7 +120,7 @@ static void on_stored(void *userdata, const struct store_answer *found) {
         call->output.allowed = true;
 
         if (!job_status_is_final(job->status)) {
-                next_piece(call);
+                look_on(call);
                 return;
         }
         if (!call->output.from_store) {

@@ -48,7 +48,9 @@ void ops_accepted(struct ops *ops, void *tag, int error) {
 
         call->submit.held = false;
         if (error == -EEXIST && call->submit.keyed && !call->dead) {
-                /* The first request ended in the moment between our look and our try. */
+                /* The first request ended in the moment between our look and our try, or its first job has
+                 * left the history already, and others have not. */
+                call->submit.taken = true;
                 look_up_key(call);
                 return;
         }
@@ -122,6 +124,11 @@ static void submit_now(struct ops_call *call) {
         if (r == MESH_ID_TAKEN && call->submit.keyed && call->submit.tries++ < KEY_TRIES_MAX &&
             call_set_timer(call, KEY_RETRY_USEC, on_key_retry) >= 0)
                 return;
+        if (r == MESH_ID_TAKEN && call->submit.keyed && !call->submit.taken) {
+                call->submit.taken = true;
+                look_up_key(call);
+                return;
+        }
 
         if (r < 0)
                 problem_set_errno(&call->problem, r);
@@ -160,9 +167,10 @@ static void on_key_found(void *userdata, const struct store_answer *found) {
 static void look_up_key(struct ops_call *call) {
         int r;
 
+        /* All jobs of a request are accepted together and carry the same digest: one of them says it all. */
         r = store_get_jobs(
-                call->ops->store, call->submit.ids, 1, /* with_output= */ false, on_key_found, call,
-                &call->query);
+                call->ops->store, call->submit.ids, call->submit.taken ? call->submit.n : 1,
+                /* with_output= */ false, on_key_found, call, &call->query);
         if (r < 0) {
                 problem_set_errno(&call->problem, r);
                 call_later(call, answer_problem);

@@ -266,6 +266,13 @@ void ops_job_finished(struct ops *ops, const struct uuid *id) {
         struct list finished;
         struct ops_call *call;
 
+        /* It may have ended without a run, or within one message of the executor. */
+        LIST_FOREACH(&ops->unassigned, call, struct ops_call, wait_link)
+                if (uuid_equal(&call->id, id)) {
+                        list_remove(&call->wait_link);
+                        call_later(call, output_call_retry);
+                }
+
         if (!waiter)
                 return;
         /* Each leaves the waiter, and the last one frees it. */

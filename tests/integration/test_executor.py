@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import threading
 import time
 
@@ -274,6 +275,27 @@ def test_follow_of_one_that_waits(make_node, tmp_path):
     connection.request("GET", f"{harness.API}/jobs/{job_id}/stdout?follow=1")
     (tmp_path / "go").touch()
     assert connection.getresponse().read() == b"late\n"
+
+
+def test_follow_ends_with_a_job_that_never_runs(make_node):
+    node = make_node(slots=0).start()
+    job_id = node.submit("echo never")
+    connection = node.connection(timeout=10)
+    connection.request("GET", f"{harness.API}/jobs/{job_id}/stdout?follow=1")
+    node.post(f"/jobs/{job_id}/cancel")
+    assert connection.getresponse().read() == b""
+
+
+def test_follow_ends_with_the_executor(make_node):
+    node = make_node(slots=1).start()
+    job_id = node.submit("echo one; sleep 100")
+    connection = node.connection(timeout=10)
+    connection.request("GET", f"{harness.API}/jobs/{job_id}/stdout?follow=1")
+    stream = connection.getresponse()
+    assert stream.read(4) == b"one\n"
+    os.kill(node.executor_pid(), signal.SIGKILL)
+    assert stream.read() == b""
+    assert node.finish(job_id)["status"] == "JOB_FAILED"
 
 
 def test_follow_of_one_that_ended(node):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What clients ask, and what they get."""
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -351,6 +353,22 @@ def test_idempotency_key_over_restarts(make_node, tmp_path):
     node.restart()
     again = node.post("/jobs", body, headers=headers)
     assert [job["job_id"] for job in again.json()["jobs"]] == ids
+    assert (tmp_path / "evidence").read_text() == "run\n" * 3
+
+
+def test_idempotency_key_when_the_first_job_has_left_the_history(make_node, tmp_path):
+    node = make_node().start()
+    headers = {"Idempotency-Key": "one"}
+    body = [{"command": f"echo run >> {tmp_path}/evidence"}] * 3
+    first = node.post("/jobs", body, headers=headers).json()
+    for job in first["jobs"]:
+        node.finish(job["job_id"])
+    with contextlib.closing(sqlite3.connect(node.database, timeout=10)) as database, database:
+        database.execute("DELETE FROM jobs WHERE job_id = ?", (first["jobs"][0]["job_id"],))
+    again = node.post("/jobs", body, headers=headers)
+    assert (again.status, again.json()) == (201, first)
+    again = node.post("/jobs", [*body, {"command": "true"}], headers=headers)
+    assert (again.status, again.json()["code"]) == (422, "key_reused")
     assert (tmp_path / "evidence").read_text() == "run\n" * 3
 
 
