@@ -11,6 +11,7 @@
 #include "node/identity.h"
 #include "node/node.h"
 #include "store/store.h"
+#include "util/log.h"
 
 struct node {
         const struct config *config;
@@ -27,6 +28,7 @@ struct node {
         struct mesh *mesh;
         struct ops *ops;
         struct rest *rest;
+        struct ratelimit strangers; /* of what is logged about peers that have not proven to be there */
 
         sd_event_source *mesh_timer;
         sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
@@ -36,7 +38,7 @@ struct node {
         usec_t status_told_usec;
         bool managed; /* a service manager wants to be told */
         bool quiet;   /* nothing runs or waits */
-        bool stopping, said_goodbye, killed;
+        bool stopping, said_goodbye;
         char status_text[96];
 };
 

@@ -257,6 +257,7 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
         node->config = config;
         node->event = sd_event_ref(event);
         node->state_fd = node->lock_fd = -EBADF;
+        node->strangers = (struct ratelimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 100 };
 
         r = inherited_sockets_take(&sockets);
         if (r < 0)

@@ -59,7 +59,6 @@ static int on_drain_over(sd_event_source *source, uint64_t usec, void *userdata)
         mesh_get_state(node->mesh, &state);
         if (state.running > 0)
                 log_warning("%u jobs still run after DrainTimeout=; killing them.", state.running);
-        node->killed = true;
         mesh_kill_all(node->mesh);
         set_stop_timer(node, usec_add(node->config->kill_grace_usec, STOP_MARGIN_USEC), on_kill_over);
         return 0;

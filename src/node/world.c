@@ -95,17 +95,33 @@ static void world_status_changed(void *userdata) {
         status_touch(userdata);
 }
 
+/* Anybody can invent peers; only those that have answered a fresh question are worth a line each. */
+static bool peer_is_worth_a_line(struct node *node, const struct mesh_peer *peer) {
+        unsigned suppressed;
+
+        if (peer->verified)
+                return true;
+        if (!ratelimit_below(&node->strangers, now_usec(CLOCK_BOOTTIME)))
+                return false;
+        suppressed = node->strangers.suppressed;
+        node->strangers.suppressed = 0;
+        if (suppressed > 0)
+                log_info("Left out %u lines about nodes that have not proven to be there.", suppressed);
+        return true;
+}
+
 static void world_peer_changed(void *userdata, const struct mesh_peer *peer, bool gone) {
         const struct node_info *info = &peer->info;
+        bool found = !gone && !peer->verified && peer->first_heard_usec == peer->last_heard_usec;
 
-        if (gone)
-                log_info("Peer %s at %s has left.", info->node_id, info->address);
-        else if (peer->verified)
+        if (peer->verified && !gone)
                 log_debug(
                         "Peer %s at %s is here: %s.", info->node_id, info->address,
                         node_status_to_text(info->status));
-        else if (peer->first_heard_usec == peer->last_heard_usec)
-                log_info("Peer %s found at %s.", info->node_id, info->address);
+        else if ((gone || found) && peer_is_worth_a_line(userdata, peer))
+                log_info(
+                        "Peer %s at %s %s.", info->node_id, info->address,
+                        gone ? "has left" : "has been found");
 }
 
 static void world_incarnation_raised(void *userdata, uint64_t incarnation) {
