@@ -233,8 +233,9 @@ class Node:
         return [pid for pid in processes.using(self.state_dir) if pid != self.process.pid and self.is_executor(pid)]
 
     def is_executor(self, pid):
+        # By what it is: seen from another mount namespace its path may be another one.
         with contextlib.suppress(OSError):
-            return os.path.realpath(f"/proc/{pid}/exe") == os.path.realpath(self.executor)
+            return os.path.samefile(f"/proc/{pid}/exe", self.executor)
         return False
 
     def executor_pid(self):
