@@ -21,6 +21,7 @@ struct cgroup_leaf {
         bool killed; /* not to be used again */
         int directory_fd;
         int events_fd;
+        int processes_fd;
 };
 
 /* Where a subtree of this name would be: below the cgroup that the process is in. -ENOENT: no unified

@@ -157,7 +157,7 @@ bool executor_pid_is_main(void *userdata, pid_t pid) {
 }
 
 void executor_set_up(struct executor *executor, const struct executor_hello *hello) {
-        (void) snprintf(executor->node_id, sizeof(executor->node_id), "%s", hello->node_id);
+        (void) snprintf(executor->node_id, sizeof(executor->node_id), "NODE_ID=%s", hello->node_id);
         executor->slots = hello->slots;
         executor->output_max = (size_t) hello->output_max;
         executor->kill_grace_usec = hello->kill_grace_usec;

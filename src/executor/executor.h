@@ -90,7 +90,9 @@ struct run {
         int pidfd;
         int wait_code, wait_status; /* si_code and si_status of the main process, once it has ended */
         sd_event_source *exit_source;
-        sd_event_source *timer; /* the timeout, then the grace, then the checks that all are gone */
+        bool watched; /* its output is read as it comes */
+        sd_event_source
+                *timer; /* until that, then the timeout, then the grace, then the checks that all are gone */
         unsigned n_checks;
         struct cgroup_leaf *leaf; /* NULL: no cgroups */
         struct run_stream streams[2];
@@ -130,7 +132,7 @@ struct executor {
         char *home; /* "HOME=/root" */
         uint64_t n_spawned;
 
-        char node_id[NODE_ID_MAX + 1];
+        char node_id[sizeof("NODE_ID=") + NODE_ID_MAX]; /* "NODE_ID=node-1" */
         unsigned slots;
         size_t output_max;
         usec_t kill_grace_usec;

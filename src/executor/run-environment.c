@@ -15,7 +15,6 @@
 
 struct run_environment {
         char job_id[sizeof("JOB_ID=") + UUID_TEXT_SIZE];
-        char node_id[sizeof("NODE_ID=") + NODE_ID_MAX];
         char attempt[sizeof("ATTEMPT=4294967295")];
         char marker[sizeof(ORPHAN_MARKER "=") + RUN_MARKER_MAX];
         size_t n_entries;
@@ -42,17 +41,13 @@ char *run_marker(const struct run *run, char buffer[static RUN_MARKER_MAX]) {
 }
 
 static void fill_fixed(const struct run *run, struct run_environment *environment) {
-        char id[UUID_TEXT_SIZE], marker[RUN_MARKER_MAX];
+        char marker[RUN_MARKER_MAX];
 
-        (void) snprintf(
-                environment->job_id, sizeof(environment->job_id), "JOB_ID=%s",
-                uuid_to_text(&run->id.job, id));
-        (void) snprintf(
-                environment->node_id, sizeof(environment->node_id), "NODE_ID=%s", run->executor->node_id);
+        uuid_to_text(&run->id.job, stpcpy(environment->job_id, "JOB_ID="));
         (void) snprintf(
                 environment->attempt, sizeof(environment->attempt), "ATTEMPT=%" PRIu32, run->id.attempt);
         environment->entries[environment->n_entries++] = environment->job_id;
-        environment->entries[environment->n_entries++] = environment->node_id;
+        environment->entries[environment->n_entries++] = run->executor->node_id;
         environment->entries[environment->n_entries++] = environment->attempt;
 
         /* Where cgroups tell what belongs to a job, nothing in its environment has to. */

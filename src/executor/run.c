@@ -14,6 +14,9 @@
 #include "util/log.h"
 
 #define TIMER_ACCURACY_USEC (1 * USEC_PER_MSEC)
+/* A job that is shorter needs no more of us than its end: its output lies in the pipes, and is taken from
+ * there. */
+#define WATCH_AFTER_USEC (5 * USEC_PER_MSEC)
 /* Of one stream in one turn of the loop: a job that prints without end delays others by the time of one
  * read. */
 #define READ_PER_TURN (32u * 1024)
@@ -128,7 +131,7 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
 }
 
 static int stream_open(struct run *run, struct run_stream *stream) {
-        int fds[2], r;
+        int fds[2];
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
@@ -136,10 +139,22 @@ static int stream_open(struct run *run, struct run_stream *stream) {
         stream->write_fd = fds[1];
         stream->output.limit = run->executor->output_max;
         /* Only our end; what the job writes to must block. */
-        if (fcntl(stream->fd, F_SETFL, O_NONBLOCK) < 0)
-                return -errno;
-        r = sd_event_add_io(run->executor->event, &stream->source, stream->fd, EPOLLIN, on_output, run);
-        return r;
+        return fcntl(stream->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* From now on output is read as it comes. Without it what fits into the pipe is there, at the end. */
+static void run_watch_streams(struct run *run) {
+        if (run->watched)
+                return;
+        run->watched = true;
+        for (size_t i = 0; i < ELEMENTSOF(run->streams); i++) {
+                int r = sd_event_add_io(
+                        run->executor->event, &run->streams[i].source, run->streams[i].fd, EPOLLIN,
+                        on_output, run);
+
+                if (r < 0)
+                        log_warning_errno(r, "Cannot read the output of a job before it ends: %m");
+        }
 }
 
 static int on_exit_of_main(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -147,12 +162,29 @@ static int on_exit_of_main(sd_event_source *source, int fd, uint32_t revents, vo
         return 0;
 }
 
+static void run_set_timer_at(struct run *run, usec_t at_usec) {
+        int r;
+
+        r = sd_event_source_set_time(run->timer, at_usec);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(run->timer, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_warning_errno(r, "Cannot set the timer of a run: %m");
+}
+
+void run_set_timer(struct run *run, usec_t after_usec) {
+        run_set_timer_at(run, usec_add(now_usec(CLOCK_BOOTTIME), after_usec));
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         struct run *run = userdata;
 
         switch (run->state) {
         case RUN_RUNNING:
-                if (run->ending == RUN_ENDING_NONE)
+                if (!run->watched) {
+                        run_watch_streams(run);
+                        run_set_timer_at(run, usec_add(run->started_boottime, run->timeout_usec));
+                } else if (run->ending == RUN_ENDING_NONE)
                         run_end_by(run, RUN_ENDING_TIMEOUT, run->executor->kill_grace_usec);
                 else
                         run_kill_processes(run);
@@ -169,17 +201,6 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-void run_set_timer(struct run *run, usec_t after_usec) {
-        usec_t at = usec_add(now_usec(CLOCK_BOOTTIME), after_usec);
-        int r;
-
-        r = sd_event_source_set_time(run->timer, at);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(run->timer, SD_EVENT_ONESHOT);
-        if (r < 0)
-                log_warning_errno(r, "Cannot set the timer of a run: %m");
-}
-
 /* Everything that can fail without a process comes before there is one. */
 static int run_prepare(struct run *run) {
         struct executor *executor = run->executor;
@@ -193,7 +214,7 @@ static int run_prepare(struct run *run) {
         run->started_boottime = now_usec(CLOCK_BOOTTIME);
         r = sd_event_add_time(
                 executor->event, &run->timer, CLOCK_BOOTTIME,
-                usec_add(run->started_boottime, run->timeout_usec), TIMER_ACCURACY_USEC, on_timer, run);
+                usec_add(run->started_boottime, WATCH_AFTER_USEC), TIMER_ACCURACY_USEC, on_timer, run);
         if (r < 0)
                 return r;
         return executor->cgroups ? cgroup_tree_take(executor->cgroups, &run->leaf) : 0;
@@ -296,6 +317,7 @@ static void run_end_process(struct run *run, enum run_ending ending, usec_t grac
         if (run->ending != RUN_ENDING_NONE)
                 return;
         run->ending = ending;
+        run_watch_streams(run);
         run_signal(run, SIGTERM);
         /* What is stopped would not notice. */
         run_signal(run, SIGCONT);
