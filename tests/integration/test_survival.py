@@ -185,7 +185,8 @@ def test_jobs_that_wait_survive_the_executor(make_node, evidence):
 def test_kill_of_both(make_node, evidence):
     node = make_node(slots=1).start()
     ids = node.submit_many([evidence.command(number) for number in range(3)])
-    wait_for(lambda: evidence.all_begun([0]))
+    # On disk, so that the next daemon knows that it ran.
+    wait_for(lambda: node.job(ids[0])["status"] == "JOB_RUNNING")
     evidence.release(1, 2)
     executor = node.executor_pid()
     node.kill()
@@ -197,6 +198,28 @@ def test_kill_of_both(make_node, evidence):
         assert node.finish(ids[number])["status"] == "JOB_COMPLETED"
         assert len(evidence.lines(number, "ended")) == 1
     assert not processes.with_variable("JOB_ID", ids[0])
+
+
+def test_kill_of_both_at_any_moment(make_node, evidence):
+    """Whether a job had started may not be known any more: it fails, or runs again as the next attempt. None is lost."""
+    node = make_node(slots=4).start()
+    ids = node.submit_many([evidence.command(number) for number in range(40)])
+    for number in range(40):
+        evidence.release(number)
+        if number % 10 == 5:
+            executor = node.executor_pid()
+            node.kill()
+            os.kill(executor, signal.SIGKILL)
+            node.start()
+    for number, job_id in enumerate(ids):
+        job = node.finish(job_id)
+        begun = evidence.lines(number, "begun")
+        assert begun == [str(attempt) for attempt in sorted(map(int, begun))], "one attempt after the other"
+        assert len(set(begun)) == len(begun), "each attempt once"
+        if job["status"] == "JOB_COMPLETED":
+            assert evidence.lines(number, "ended")
+        else:
+            assert job["status"] == "JOB_FAILED" and "executor" in job["error_message"]
 
 
 def test_a_daemon_that_was_paused(make_node, evidence):
