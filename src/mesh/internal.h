@@ -42,10 +42,10 @@ struct mesh_job {
 /* How many starts the executor gets beyond its slots, so that a slot is refilled without a round trip: as
  * many as run in this time, since that is how long an assignment may gather on its way to the disk. */
 #define PREFETCH_USEC (2 * RECORD_LINGER_USEC)
-#define PREFETCH_MAX 32u
+#define PREFETCH_MAX 64u
 
 /* A run is written as started only when it lasts at least this long; before that its end follows at once. */
-#define STARTED_DELAY_USEC RECORD_LINGER_USEC
+#define STARTED_DELAY_USEC (5 * USEC_PER_MSEC)
 #define SAVE_RETRY_USEC USEC_PER_SEC
 
 /* A nonce that somebody is to echo. */
@@ -82,8 +82,9 @@ struct peer {
         (500 * USEC_PER_MSEC) /* before another claim takes the place of one without an answer */
 #define PEER_STORE_INTERVAL_USEC USEC_PER_MINUTE
 #define PEER_STORE_CHANGE_USEC (5 * USEC_PER_SEC)
-#define PEER_INTERVAL_MAX_USEC (5 * USEC_PER_MINUTE) /* an announced heartbeat interval counts up to this \
-                                                      */
+#define PEER_INTERVAL_MAX_USEC                                                     \
+        (5 * USEC_PER_MINUTE) /* an announced heartbeat interval counts up to this \
+                               */
 /* When the timer runs this late the node was paused, and judges nobody until it has listened again. */
 #define PAUSE_USEC USEC_PER_SEC
 

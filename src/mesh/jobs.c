@@ -163,7 +163,11 @@ static void drop_batch_jobs(struct mesh *mesh, struct record_batch *batch) {
  * an id that is derived from an Idempotency-Key may come again, from a client that was refused, or that does
  * not know whether it was accepted: such a job starts only when it is certain that it is the only one. */
 static bool may_start_undurable(struct mesh *mesh, const struct job_spec *spec) {
-        return jobs_may_start(mesh) && list_is_empty(&mesh->queue) && !spec->has_digest;
+        /* Those whose acceptance is on its way to the disk are not in the list yet, and come first all the
+         * same. */
+        size_t n_waiting = mesh->n_queued - (mesh->n_in_hand - mesh->n_running);
+
+        return jobs_may_start(mesh) && n_waiting == 0 && !spec->has_digest;
 }
 
 int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {

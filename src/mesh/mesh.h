@@ -23,6 +23,9 @@
 struct mesh;
 struct mesh_job;
 
+/* Far above what counting starts can reach: a node that claims more lies. */
+#define MESH_INCARNATION_MAX (UINT64_C(1) << 62)
+
 struct mesh_config {
         char node_id[NODE_ID_MAX + 1];
         uint64_t incarnation;

@@ -80,7 +80,7 @@ static struct peer *add_peer(struct mesh *mesh, const struct mesh_message *messa
 /* Somebody knows a later life of this node than this one: its state directory was put back to an older copy.
  */
 static void raise_incarnation(struct mesh *mesh, uint64_t known) {
-        if (known <= mesh->config.incarnation || known == UINT64_MAX)
+        if (known <= mesh->config.incarnation || known >= MESH_INCARNATION_MAX)
                 return;
         mesh->config.incarnation = known + 1;
         mesh->ops.incarnation_raised(mesh->userdata, mesh->config.incarnation);
@@ -147,6 +147,8 @@ renew(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
 static bool
 belongs(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         const struct sockaddr_in *source, size_t datagram_size) {
+        if (message->incarnation > MESH_INCARNATION_MAX)
+                return false;
         if (message->incarnation > peer->public.incarnation) {
                 if (peer->public.verified)
                         return renew(mesh, peer, message, source, datagram_size);

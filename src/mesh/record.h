@@ -46,7 +46,7 @@ struct record_batch {
         struct record *records;
 };
 
-#define RECORD_LINGER_USEC (5 * USEC_PER_MSEC)
+#define RECORD_LINGER_USEC (10 * USEC_PER_MSEC)
 
 int record_batch_new(size_t n_reserve, struct record_batch **ret);
 struct record_batch *record_batch_free(struct record_batch *batch); /* drops the references */

@@ -36,20 +36,15 @@ struct node {
         sd_event_source *stop_timer;
         sd_event_source *status_timer;
         usec_t status_told_usec;
-        bool managed; /* a service manager wants to be told */
-        bool quiet;   /* nothing runs or waits */
+        bool managed;      /* a service manager wants to be told */
+        bool status_waits; /* for its timer */
+        bool quiet;        /* nothing runs or waits */
         bool stopping, said_goodbye;
         char status_text[96];
 };
 
-/* The order in which sources of one turn are served: what ends jobs before what starts more of them, and
- * both before what only tells about it. */
-enum {
-        PRIORITY_EXECUTOR = SD_EVENT_PRIORITY_NORMAL - 20,
-        PRIORITY_STORE = SD_EVENT_PRIORITY_NORMAL - 10,
-        PRIORITY_MESH_TIMER = SD_EVENT_PRIORITY_NORMAL,
-        PRIORITY_STATUS = SD_EVENT_PRIORITY_IDLE - 10,
-};
+/* What only tells about the node comes after everything that moves it. */
+#define PRIORITY_STATUS (SD_EVENT_PRIORITY_IDLE - 10)
 
 /* world.c: the mind's way to the world, and the world's way to the mind. */
 extern const struct mesh_ops world_mesh_ops;

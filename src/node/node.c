@@ -130,7 +130,6 @@ static int make_mesh(struct node *node) {
         if (r < 0)
                 return log_error_errno(r, "Failed to make the mesh timer: %m");
         (void) sd_event_source_set_description(node->mesh_timer, "mesh-timer");
-        (void) sd_event_source_set_priority(node->mesh_timer, PRIORITY_MESH_TIMER);
         (void) sd_event_source_set_enabled(node->mesh_timer, SD_EVENT_OFF);
 
         fill_mesh_config(node);

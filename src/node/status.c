@@ -14,12 +14,16 @@
 #define TRIM_AFTER_USEC (3 * USEC_PER_SEC)
 #define STATUS_INTERVAL_USEC USEC_PER_SEC
 
+static bool is_quiet(const struct mesh_state *state) {
+        return state->running == 0 && state->queued == 0;
+}
+
 static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
         struct node *node = userdata;
         struct mesh_state state;
 
         mesh_get_state(node->mesh, &state);
-        if (state.running == 0 && state.queued == 0)
+        if (is_quiet(&state))
                 (void) malloc_trim(0);
         return 0;
 }
@@ -37,6 +41,7 @@ static void tell_service_manager(struct node *node, const struct mesh_state *sta
         if (now < next) {
                 (void) sd_event_source_set_time(node->status_timer, next);
                 (void) sd_event_source_set_enabled(node->status_timer, SD_EVENT_ONESHOT);
+                node->status_waits = true;
                 return;
         }
         memcpy(node->status_text, text, sizeof(text));
@@ -45,7 +50,10 @@ static void tell_service_manager(struct node *node, const struct mesh_state *sta
 }
 
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        status_touch(userdata);
+        struct node *node = userdata;
+
+        node->status_waits = false;
+        status_touch(node);
         return 0;
 }
 
@@ -57,7 +65,7 @@ static int on_status(sd_event_source *source, void *userdata) {
         mesh_get_state(node->mesh, &state);
         tell_service_manager(node, &state);
 
-        quiet = state.running == 0 && state.queued == 0;
+        quiet = is_quiet(&state);
         if (quiet != node->quiet) {
                 node->quiet = quiet;
                 (void) sd_event_source_set_time_relative(node->trim_timer, TRIM_AFTER_USEC);
@@ -101,7 +109,16 @@ int status_new(struct node *node) {
         return add_timer(node, &node->status_timer, on_status_timer, "status-timer");
 }
 
+/* Called for every change of a count, thousands of times a second: a turn of the loop is spent only where
+ * somebody will be told, or where the node has become quiet or busy. */
 void status_touch(struct node *node) {
+        struct mesh_state state;
+
+        if (!node->stopping) {
+                mesh_get_state(node->mesh, &state);
+                if (is_quiet(&state) == node->quiet && (!node->managed || node->status_waits))
+                        return;
+        }
         (void) sd_event_source_set_enabled(node->status_source, SD_EVENT_ONESHOT);
 }
 

@@ -33,13 +33,15 @@ static int on_flushed(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* An executor that keeps results which could not be written stays with them for the next start. */
 static void leave(struct node *node) {
         if (node->said_goodbye)
                 return;
         node->said_goodbye = true;
         mesh_say_goodbye(node->mesh);
         rest_stop_accepting(node->rest);
-        (void) executor_client_stop(node->executor, /* kill_jobs= */ true);
+        if (mesh_is_idle(node->mesh))
+                (void) executor_client_stop(node->executor, /* kill_jobs= */ true);
         set_stop_timer(node, STOP_FLUSH_USEC, on_flushed);
         stop_check(node);
 }
@@ -101,8 +103,12 @@ void node_abort(struct node *node) {
         struct mesh_state state;
 
         mesh_get_state(node->mesh, &state);
-        if (state.running > 0)
+        if (state.running > 0 && state.executor_connected)
                 log_warning("Stopping at once: %u jobs are killed.", state.running);
+        else if (state.running > 0)
+                log_warning(
+                        "Stopping at once; the executor cannot be reached, and its %u jobs go on.",
+                        state.running);
         node->stopping = true;
         mesh_say_goodbye(node->mesh);
         (void) executor_client_stop(node->executor, /* kill_jobs= */ true);
