@@ -133,11 +133,13 @@ def latency(bench):
 
 
 def idle(bench):
-    title("d", f"idle, with {IDLE_NODES} peers: daemon and executor together")
+    title("d", f"idle after work, with {IDLE_NODES} peers: daemon and executor together")
     window = bench.amount(6.0, 0.5)
     interval = bench.amount(5000, 500)
     seconds = int(bench.rounds * window + 2 * interval / 1000 + 10)
-    with bench.node(slots=len(os.sched_getaffinity(0))) as measured:
+    slots = len(os.sched_getaffinity(0))
+    with bench.node(slots) as measured:
+        bench.program("bench-jobs", port=measured.port, batch=bench.amount(10000, 50), slots=slots)
         command = [node.program(bench.build, "tests", "bench", "bench-heartbeats")]
         command += [f"--port={measured.discovery_port}", f"--count={IDLE_NODES}", f"--interval={interval}"]
         with subprocess.Popen([*command, f"--seconds={seconds}"], stdout=subprocess.PIPE) as peers:

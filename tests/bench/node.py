@@ -42,7 +42,8 @@ class Node:
     """Used with "with". The state directory is kept when it was given, so that a node can be started on it again."""
 
     def __init__(self, build, parent, slots, state_directory=None):
-        self.directory = state_directory or tempfile.mkdtemp(prefix="node-", dir=parent)
+        # A short name: the executor's socket is below it, and its path may have 107 bytes.
+        self.directory = state_directory or tempfile.mkdtemp(prefix="n", dir=parent)
         self.port = free_port(socket.SOCK_STREAM)
         self.discovery_port = free_port(socket.SOCK_DGRAM)
         self.log_path = os.path.join(self.directory, "log")
