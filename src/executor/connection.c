@@ -24,7 +24,7 @@
 #define ACCEPT_INTERVAL_USEC (1 * USEC_PER_SEC)
 #define ACCEPT_BURST 100u
 #define MESSAGES_PER_TURN 16u
-#define STARTS_PER_TURN 4u /* each takes some hundred microseconds, in which nobody else is served */
+#define STARTS_PER_TURN 4u /* each takes about a hundred microseconds, in which nobody else is served */
 
 struct connection {
         struct executor *executor;

@@ -78,10 +78,9 @@ void executor_life_done(struct executor *executor) {
 static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
         char *const environment[] = { NULL };
         struct cgroup_leaf *leaf;
-        _cleanup_close_ int pidfd = -EBADF;
+        struct spawned spawned;
         enum spawn_step step;
         siginfo_t info;
-        pid_t pid;
         int r;
 
         r = cgroup_tree_take(tree, &leaf);
@@ -99,9 +98,12 @@ static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
                         .stderr_fd = executor->null_fd,
                         .cgroup_fd = leaf->directory_fd,
                 },
-                &pid, &pidfd, &step);
-        if (r >= 0)
-                (void) waitid(P_PIDFD, (id_t) pidfd, &info, WEXITED);
+                &spawned);
+        if (r >= 0) {
+                (void) waitid(P_PIDFD, (id_t) spawned.pidfd, &info, WEXITED);
+                (void) close_fd(spawned.pidfd);
+                r = spawned_result(&spawned, &step);
+        }
         (void) cgroup_leaf_discard(leaf);
         return r;
 }

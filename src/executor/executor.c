@@ -157,7 +157,12 @@ bool executor_pid_is_main(void *userdata, pid_t pid) {
 }
 
 void executor_set_up(struct executor *executor, const struct executor_hello *hello) {
-        (void) snprintf(executor->node_id, sizeof(executor->node_id), "NODE_ID=%s", hello->node_id);
+        char node_id[sizeof(executor->node_id)];
+
+        (void) snprintf(node_id, sizeof(node_id), "NODE_ID=%s", hello->node_id);
+        /* Not written without need: a child that is on its way to its program may be reading it. */
+        if (!streq(executor->node_id, node_id))
+                memcpy(executor->node_id, node_id, sizeof(node_id));
         executor->slots = hello->slots;
         executor->output_max = (size_t) hello->output_max;
         executor->kill_grace_usec = hello->kill_grace_usec;

@@ -22,6 +22,7 @@
 
 struct connection;
 struct executor;
+struct run_environment;
 
 #define RUNS_MAX 65536u /* waiting, running and kept together */
 #define KEPT_OUTPUT_MAX \
@@ -80,14 +81,18 @@ struct run {
         struct list reads;        /* struct output_request, waiting for more */
         enum run_state state;
 
-        struct run_command *command; /* NULL once it runs */
-        int stdin_fd;                /* negative: /dev/null */
+        struct run_command *command; /* these two until what was spawned has read them, or has ended */
+        struct run_environment *environment;
+        int stdin_fd; /* negative: /dev/null */
         usec_t timeout_usec;
 
         bool has_run;    /* there was a process */
         uint64_t serial; /* of what was spawned; part of the marker */
+        struct spawned spawned;
         pid_t pid;
         int pidfd;
+        int start_error; /* a negative errno: it never became the program */
+        enum spawn_step start_step;
         int wait_code, wait_status; /* si_code and si_status of the main process, once it has ended */
         sd_event_source *exit_source;
         bool watched; /* its output is read as it comes */
@@ -233,6 +238,8 @@ void run_start(struct run *run);
 /* Lets go of descriptors, timers and command. */
 void run_close(struct run *run);
 void run_set_timer(struct run *run, usec_t after_usec);
+/* Why it could not be started. */
+char *run_start_failure(const struct run *run);
 /* Begins to end it, and goes on to SIGKILL after the grace; grace 0: at once. */
 void run_end_by(struct run *run, enum run_ending ending, usec_t grace_usec);
 
@@ -252,7 +259,6 @@ enum run_outcome run_outcome_of(const struct run *run, int *ret_exit_code, int *
 char *run_error_message(const struct run *run, enum run_outcome outcome, const struct kept_outputs *outputs);
 
 /* run-environment.c */
-struct run_environment;
 int run_environment_new(const struct run *run, struct run_environment **ret);
 char *const *run_environment_entries(const struct run_environment *environment);
 struct run_environment *run_environment_free(struct run_environment *environment);

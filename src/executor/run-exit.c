@@ -25,11 +25,13 @@
 #define DRAIN_PIECE (16u * 1024)
 
 /* To the group of the main process, which has its number until it is reaped; then there is no number to use.
- */
+ * Before it has made the group there is only itself. */
 static int signal_group(const struct run *run, int signal) {
         if (run->pid <= 0)
                 return -ESRCH;
-        return kill(-run->pid, signal) < 0 ? -errno : 0;
+        if (kill(-run->pid, signal) >= 0)
+                return 0;
+        return errno == ESRCH && kill(run->pid, signal) >= 0 ? 0 : -errno;
 }
 
 void run_signal(struct run *run, int signal) {
@@ -81,8 +83,14 @@ static bool run_is_gone(struct run *run) {
 }
 
 static void run_finish_exited(struct run *run) {
-        enum run_outcome outcome = run_outcome_of(run, &run->end.exit_code, &run->end.signal);
+        enum run_outcome outcome;
 
+        if (run->start_error < 0) {
+                run->has_run = false;
+                run_finish(run, RUN_NOT_STARTED, run_start_failure(run));
+                return;
+        }
+        outcome = run_outcome_of(run, &run->end.exit_code, &run->end.signal);
         run_finish(run, outcome, NULL);
 }
 
@@ -118,6 +126,7 @@ void run_main_exited(struct run *run) {
                 log_error_errno(-errno, "Cannot reap a job: %m");
         run->wait_code = r < 0 ? CLD_KILLED : info.si_code;
         run->wait_status = r < 0 ? SIGKILL : info.si_status;
+        run->start_error = spawned_result(&run->spawned, &run->start_step);
         run->pid = 0;
         run->exit_source = sd_event_source_disable_unref(run->exit_source);
         run->pidfd = close_fd(run->pidfd);

@@ -53,6 +53,12 @@ static void stream_close(struct run_stream *stream) {
         stream->write_fd = close_fd(stream->write_fd);
 }
 
+static void run_forget_command(struct run *run) {
+        free(run->command);
+        run->command = NULL;
+        run->environment = run_environment_free(run->environment);
+}
+
 void run_close(struct run *run) {
         run->exit_source = sd_event_source_disable_unref(run->exit_source);
         run->timer = sd_event_source_disable_unref(run->timer);
@@ -60,8 +66,7 @@ void run_close(struct run *run) {
         stream_close(&run->streams[1]);
         run->pidfd = close_fd(run->pidfd);
         run->stdin_fd = close_fd(run->stdin_fd);
-        free(run->command);
-        run->command = NULL;
+        run_forget_command(run);
 }
 
 struct run *run_free(struct run *run) {
@@ -183,6 +188,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         case RUN_RUNNING:
                 if (!run->watched) {
                         run_watch_streams(run);
+                        if (spawned_has_left(&run->spawned))
+                                run_forget_command(run);
                         run_set_timer_at(run, usec_add(run->started_boottime, run->timeout_usec));
                 } else if (run->ending == RUN_ENDING_NONE)
                         run_end_by(run, RUN_ENDING_TIMEOUT, run->executor->kill_grace_usec);
@@ -220,69 +227,70 @@ static int run_prepare(struct run *run) {
         return executor->cgroups ? cgroup_tree_take(executor->cgroups, &run->leaf) : 0;
 }
 
-static int run_spawn(struct run *run, enum spawn_step *ret_step) {
+static int run_spawn(struct run *run) {
         struct executor *executor = run->executor;
-        _cleanup_(run_environment_free_p) struct run_environment *environment = NULL;
         struct spawn_request request;
         int r;
 
         run->serial = ++executor->n_spawned;
-        *ret_step = SPAWN_CLONE;
-        r = run_environment_new(run, &environment);
+        r = run_environment_new(run, &run->environment);
         if (r < 0)
                 return r;
         request = (struct spawn_request){
                 .command = run->command->command,
                 .cwd = run->command->cwd,
                 .home = executor->home + strlen("HOME="),
-                .environment = run_environment_entries(environment),
+                .environment = run_environment_entries(run->environment),
                 .stdin_fd = run->stdin_fd >= 0 ? run->stdin_fd : executor->null_fd,
                 .stdout_fd = run->streams[0].write_fd,
                 .stderr_fd = run->streams[1].write_fd,
                 .cgroup_fd = run->leaf ? run->leaf->directory_fd : -EBADF,
         };
-        r = spawner_start(executor->spawner, &request, &run->pid, &run->pidfd, ret_step);
-        if (r != -ENODEV || !run->leaf)
-                return r;
-
-        /* Somebody has removed our group: once more, in a new one. */
-        run->leaf = cgroup_leaf_discard(run->leaf);
-        r = cgroup_tree_take(executor->cgroups, &run->leaf);
+        r = spawner_start(executor->spawner, &request, &run->spawned);
+        if (r == -ENODEV && run->leaf) {
+                /* Somebody has removed our group: once more, in a new one. */
+                run->leaf = cgroup_leaf_discard(run->leaf);
+                r = cgroup_tree_take(executor->cgroups, &run->leaf);
+                if (r < 0)
+                        return r;
+                request.cgroup_fd = run->leaf->directory_fd;
+                r = spawner_start(executor->spawner, &request, &run->spawned);
+        }
         if (r < 0)
                 return r;
-        request.cgroup_fd = run->leaf->directory_fd;
-        return spawner_start(executor->spawner, &request, &run->pid, &run->pidfd, ret_step);
+        run->pid = run->spawned.pid;
+        run->pidfd = run->spawned.pidfd;
+        return 0;
 }
 
-static char *start_failure(const struct run *run, enum spawn_step step, int error) {
-        const char *folder = step == SPAWN_CHDIR ? run->command->cwd : NULL;
+char *run_start_failure(const struct run *run) {
+        const char *folder = run->start_step == SPAWN_CHDIR ? run->command->cwd : NULL;
         char *text;
         int r;
 
         r = asprintf(
-                &text, "%s%s%s: %s", spawn_step_to_text(step), folder ? " " : "", folder ? folder : "",
-                strerror(-error));
+                &text, "%s%s%s: %s", spawn_step_to_text(run->start_step), folder ? " " : "",
+                folder ? folder : "", strerror(-run->start_error));
         return r < 0 ? NULL : text;
 }
 
 void run_start(struct run *run) {
-        enum spawn_step step = SPAWN_STDIO;
         int r;
 
         assert(run->state == RUN_ANNOUNCED);
+        run->start_step = SPAWN_STDIO;
         r = run_prepare(run);
-        if (r >= 0)
-                r = run_spawn(run, &step);
+        if (r >= 0) {
+                run->start_step = SPAWN_CLONE;
+                r = run_spawn(run);
+        }
         if (r < 0) {
-                char *message = start_failure(run, step, r);
-
-                run_finish(run, RUN_NOT_STARTED, message);
+                run->start_error = r;
+                run_finish(run, RUN_NOT_STARTED, run_start_failure(run));
                 return;
         }
         run->has_run = true;
         executor_run_changed(run->executor, run, RUN_RUNNING);
-        free(run->command);
-        run->command = NULL;
         run->stdin_fd = close_fd(run->stdin_fd);
 
         r = sd_event_add_io(

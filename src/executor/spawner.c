@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* clone3() with CLONE_VFORK: the executor stands still until the child has called execve() or has failed, so
- * the child may use the executor's memory; where the architecture is known it really does (CLONE_VM), on a
- * stack of its own. Between clone3() and execve() only plain system calls: no memory is taken, no lock,
- * nothing is written but the report. Compared with posix_spawn() this saves a query for each of 64 signals
- * and a mapping for the stack, and it can begin in a cgroup. */
+/* clone3() with CLONE_VM but without CLONE_VFORK: until it calls execve() the child runs beside us in our
+ * own memory, on a stack of its own, while we go on to serve others. posix_spawn() would stand still
+ * meanwhile, which with few slots leaves processors idle.
+ *
+ * The price: the child may write nothing but its place, read nothing that we change, and call nothing of the
+ * C library that sets errno, which would be ours. So it makes its system calls itself. It begins without
+ * handlers (CLONE_CLEAR_SIGHAND) and in its cgroup; when it leaves our memory the kernel clears its place's
+ * word (CLONE_CHILD_CLEARTID), which is how we know that the place is free again.
+ *
+ * Where the architecture is not known below, the child gets a copy of our memory, of which only the place is
+ * shared. */
 
 #include "executor/spawner.h"
 
@@ -17,11 +23,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
+
+#include "util/list.h"
 
 #define SHELL "/bin/sh"
 #define SHELL_NAME "sh"
-#define CHILD_STACK_SIZE (64u * 1024)
+#define PLACE_SIZE (32u * 1024) /* of memory; all but the struct is the child's stack */
 
 #if defined(__x86_64__) || defined(__aarch64__)
 #define CHILD_SHARES_MEMORY 1
@@ -29,24 +36,24 @@
 #define CHILD_SHARES_MEMORY 0
 #endif
 
-/* In memory that parent and child share, whether or not the rest is. */
-struct report {
-        int error; /* an errno; 0: the program runs */
-        enum spawn_step step;
-};
-
 struct spawner {
         struct rlimit descriptors; /* for what is started */
         bool limit_raised;
-        void *stack;
-        struct report *report;
+        struct list places;
+        uint64_t n_started;
 };
 
-/* What the child is given. */
-struct child {
-        const struct spawner *spawner;
-        const struct spawn_request *request;
+/* Where a child is until it is a program: at the lower end of a mapping whose upper end is its stack. */
+struct spawn_place {
+        struct list_link link;
+        uint32_t occupied; /* cleared by the kernel when the child leaves our memory */
+        int error;         /* an errno that nobody has asked for yet; 0: none */
+        enum spawn_step step;
+        uint64_t number; /* of the child that came last */
         pid_t parent;
+        bool limit_raised;
+        struct rlimit descriptors;
+        struct spawn_request request;
 };
 
 const char *spawn_step_to_text(enum spawn_step step) {
@@ -104,76 +111,68 @@ int spawner_new(struct spawner **ret) {
 
         if (!spawner)
                 return -ENOMEM;
-        spawner->stack = spawner->report = MAP_FAILED;
+        list_init(&spawner->places);
         ignored_signals_reset();
         r = descriptor_limit_raise(spawner);
         if (r < 0)
                 return r;
-
-        spawner->stack =
-                mmap(NULL, CHILD_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
-                     -1, 0);
-        spawner->report =
-                mmap(NULL, sizeof(struct report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (spawner->stack == MAP_FAILED || spawner->report == MAP_FAILED)
-                return -errno;
         *ret = TAKE_PTR(spawner);
         return 0;
 }
 
+static bool place_is_occupied(const struct spawn_place *place) {
+        return __atomic_load_n(&place->occupied, __ATOMIC_ACQUIRE) != 0;
+}
+
 struct spawner *spawner_free(struct spawner *spawner) {
+        struct spawn_place *place;
+
         if (!spawner)
                 return NULL;
-        if (spawner->stack != MAP_FAILED)
-                (void) munmap(spawner->stack, CHILD_STACK_SIZE);
-        if (spawner->report != MAP_FAILED)
-                (void) munmap(spawner->report, sizeof(struct report));
+        LIST_FOREACH(&spawner->places, place, struct spawn_place, link) {
+                list_remove(&place->link);
+                /* Should a child still be there, it keeps its stack. */
+                if (!place_is_occupied(place))
+                        (void) munmap(place, PLACE_SIZE);
+        }
         free(spawner);
         return NULL;
 }
 
-_noreturn_ static void child_fail(const struct child *child, enum spawn_step step) {
-        child->spawner->report->step = step;
-        child->spawner->report->error = errno;
-        _exit(127);
+/* A free place, or a new one: there are as many as children were ever on their way at once. */
+static int place_take(struct spawner *spawner, struct spawn_place **ret) {
+        struct spawn_place *place;
+
+        LIST_FOREACH(&spawner->places, place, struct spawn_place, link)
+                if (!place_is_occupied(place) && place->error == 0) {
+                        *ret = place;
+                        return 0;
+                }
+        place = mmap(NULL, PLACE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (place == MAP_FAILED)
+                return -errno;
+        list_append(&spawner->places, &place->link);
+        *ret = place;
+        return 0;
 }
 
-static int child_chdir(const struct spawn_request *request) {
-        if (request->cwd)
-                return chdir(request->cwd);
-        return chdir(request->home) < 0 ? chdir("/") : 0;
-}
+/* For code of the child: no sanitizer may add to it. */
+#define CHILD_CODE __attribute__((__no_sanitize__("address", "undefined", "thread")))
 
-/* Runs in the child. */
-_noreturn_ static void child_main(void *userdata) {
-        const struct child *child = userdata;
-        const struct spawn_request *request = child->request;
-        const char *const arguments[] = { SHELL_NAME, "-c", request->command, NULL };
-        sigset_t none;
-
-        /* The job must not outlive the executor; should that have died meanwhile, the signal never comes. */
-        if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-                child_fail(child, SPAWN_SESSION);
-        if (getppid() != child->parent)
-                _exit(127);
-
-        if (dup2(request->stdin_fd, STDIN_FILENO) < 0 || dup2(request->stdout_fd, STDOUT_FILENO) < 0 ||
-            dup2(request->stderr_fd, STDERR_FILENO) < 0 || close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
-                child_fail(child, SPAWN_STDIO);
-        if (child->spawner->limit_raised && setrlimit(RLIMIT_NOFILE, &child->spawner->descriptors) < 0)
-                child_fail(child, SPAWN_LIMITS);
-        if (child_chdir(request) < 0)
-                child_fail(child, SPAWN_CHDIR);
-
-        (void) sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
-        (void) execve(SHELL, (char *const *) arguments, request->environment);
-        child_fail(child, SPAWN_EXEC);
-}
-
-/* clone3() whose child continues in function(argument) on the stack named in arguments and never comes back.
- */
+/* System calls as the kernel answers them, and clone3() whose child continues in function(argument) on the
+ * stack that is named in arguments and never comes back. */
 #if defined(__x86_64__)
+CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
+        register long d_register __asm__("r10") = d;
+        long result;
+
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(d_register)
+                         : "rcx", "r11", "memory");
+        return result;
+}
+
 static long clone_onto_stack(struct clone_args *arguments, void (*function)(void *), void *argument) {
         register void (*function_register)(void *) __asm__("r12") = function;
         register void *argument_register __asm__("r13") = argument;
@@ -194,6 +193,20 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
         return result;
 }
 #elif defined(__aarch64__)
+CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
+        register long number_register __asm__("x8") = number;
+        register long a_register __asm__("x0") = a;
+        register long b_register __asm__("x1") = b;
+        register long c_register __asm__("x2") = c;
+        register long d_register __asm__("x3") = d;
+
+        __asm__ volatile("svc #0"
+                         : "+r"(a_register)
+                         : "r"(number_register), "r"(b_register), "r"(c_register), "r"(d_register)
+                         : "memory");
+        return a_register;
+}
+
 static long clone_onto_stack(struct clone_args *arguments, void (*function)(void *), void *argument) {
         register long number __asm__("x8") = SYS_clone3;
         register long first __asm__("x0") = (long) arguments;
@@ -214,6 +227,12 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
         return first;
 }
 #else
+CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
+        long result = syscall(number, a, b, c, d);
+
+        return result < 0 ? -errno : result;
+}
+
 static long clone_onto_stack(struct clone_args *arguments, void (*function)(void *), void *argument) {
         long result = syscall(SYS_clone3, arguments, sizeof(*arguments));
 
@@ -223,66 +242,120 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
 }
 #endif
 
-static int clone_child(struct child *child, int *ret_pidfd, pid_t *ret_pid) {
-        const struct spawn_request *request = child->request;
+CHILD_CODE static inline void child_exit(void) {
+        for (;;)
+                (void) kernel_call(SYS_exit_group, 127, 0, 0, 0);
+}
+
+CHILD_CODE static inline void child_check(struct spawn_place *place, enum spawn_step step, long result) {
+        if (result >= 0)
+                return;
+        place->step = step;
+        __atomic_store_n(&place->error, (int) -result, __ATOMIC_RELEASE);
+        child_exit();
+}
+
+CHILD_CODE static inline long child_duplicate(int from, int to) {
+        return kernel_call(SYS_dup3, from, to, 0, 0);
+}
+
+CHILD_CODE static inline long child_chdir(const struct spawn_request *request) {
+        long result;
+
+        if (request->cwd)
+                return kernel_call(SYS_chdir, (long) request->cwd, 0, 0, 0);
+        result = kernel_call(SYS_chdir, (long) request->home, 0, 0, 0);
+        return result < 0 ? kernel_call(SYS_chdir, (long) "/", 0, 0, 0) : result;
+}
+
+CHILD_CODE static void child_main(void *userdata) {
+        struct spawn_place *place = userdata;
+        const struct spawn_request *request = &place->request;
+        const char *arguments[] = { SHELL_NAME, "-c", request->command, NULL };
+        const unsigned long no_signals[KERNEL_SIGSET_SIZE / sizeof(unsigned long)] = {};
+
+        /* The job must not outlive the executor; should that have died meanwhile, the signal never comes. */
+        child_check(place, SPAWN_SESSION, kernel_call(SYS_setsid, 0, 0, 0, 0));
+        child_check(place, SPAWN_SESSION, kernel_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0));
+        if (kernel_call(SYS_getppid, 0, 0, 0, 0) != place->parent)
+                child_exit();
+
+        child_check(place, SPAWN_STDIO, child_duplicate(request->stdin_fd, STDIN_FILENO));
+        child_check(place, SPAWN_STDIO, child_duplicate(request->stdout_fd, STDOUT_FILENO));
+        child_check(place, SPAWN_STDIO, child_duplicate(request->stderr_fd, STDERR_FILENO));
+        child_check(place, SPAWN_STDIO, kernel_call(SYS_close_range, STDERR_FILENO + 1, ~0U, 0, 0));
+        if (place->limit_raised)
+                child_check(
+                        place, SPAWN_LIMITS,
+                        kernel_call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &place->descriptors, 0));
+        child_check(place, SPAWN_CHDIR, child_chdir(request));
+        /* What was sent since is delivered here. */
+        (void) kernel_call(SYS_rt_sigprocmask, SIG_SETMASK, (long) no_signals, 0, KERNEL_SIGSET_SIZE);
+        child_check(
+                place, SPAWN_EXEC,
+                kernel_call(SYS_execve, (long) SHELL, (long) arguments, (long) request->environment, 0));
+}
+
+/* prlimit64() takes the struct as the kernel has it, which is that of the library where a long has 64 bits.
+ */
+_Static_assert(sizeof(rlim_t) == sizeof(uint64_t), "struct rlimit is not that of prlimit64()");
+
+int spawner_start(struct spawner *spawner, const struct spawn_request *request, struct spawned *ret) {
         struct clone_args arguments = {
-                .flags = CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
-                .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
+                .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_CHILD_CLEARTID,
                 .exit_signal = SIGCHLD,
         };
+        struct spawn_place *place = NULL;
+        int pidfd = -EBADF, r;
         long pid;
 
+        r = place_take(spawner, &place);
+        if (r < 0)
+                return r;
+        place->number = ++spawner->n_started;
+        place->parent = getpid();
+        place->limit_raised = spawner->limit_raised;
+        place->descriptors = spawner->descriptors;
+        place->request = *request;
+        __atomic_store_n(&place->occupied, 1, __ATOMIC_RELEASE);
+
+        arguments.pidfd = (uint64_t) (uintptr_t) &pidfd;
+        arguments.child_tid = (uint64_t) (uintptr_t) &place->occupied;
         if (CHILD_SHARES_MEMORY) {
                 arguments.flags |= CLONE_VM;
-                arguments.stack = (uint64_t) (uintptr_t) child->spawner->stack;
-                arguments.stack_size = CHILD_STACK_SIZE;
+                arguments.stack = (uint64_t) (uintptr_t) (place + 1);
+                arguments.stack_size = (PLACE_SIZE - sizeof(*place)) / 16 * 16;
         }
         if (request->cgroup_fd >= 0) {
                 arguments.flags |= CLONE_INTO_CGROUP;
                 arguments.cgroup = (uint64_t) request->cgroup_fd;
         }
-        pid = clone_onto_stack(&arguments, child_main, child);
-        if (pid < 0)
+        pid = clone_onto_stack(&arguments, child_main, place);
+        if (pid < 0) {
+                place->occupied = 0;
                 return (int) pid;
-        *ret_pid = (pid_t) pid;
-        return 0;
-}
-
-/* The child has failed before it became the program: nobody else hears of it. */
-static void reap_failed(int pidfd) {
-        siginfo_t info;
-        int r;
-
-        do
-                r = waitid(P_PIDFD, (id_t) pidfd, &info, WEXITED);
-        while (r < 0 && errno == EINTR);
-}
-
-int spawner_start(
-        struct spawner *spawner, const struct spawn_request *request, pid_t *ret_pid, int *ret_pidfd,
-        enum spawn_step *ret_step) {
-
-        struct child child = { .spawner = spawner, .request = request, .parent = getpid() };
-        _cleanup_close_ int pidfd = -EBADF;
-        sigset_t all, before;
-        pid_t pid = -1;
-        int r;
-
-        *spawner->report = (struct report){ .step = SPAWN_CLONE };
-        *ret_step = SPAWN_CLONE;
-        (void) sigfillset(&all);
-        (void) sigprocmask(SIG_SETMASK, &all, &before);
-        r = clone_child(&child, &pidfd, &pid);
-        (void) sigprocmask(SIG_SETMASK, &before, NULL);
-        if (r < 0)
-                return r;
-
-        if (*(volatile int *) &spawner->report->error != 0) {
-                *ret_step = spawner->report->step;
-                reap_failed(pidfd);
-                return -spawner->report->error;
         }
-        *ret_pid = pid;
-        *ret_pidfd = TAKE_FD(pidfd);
+        *ret = (struct spawned){
+                .pid = (pid_t) pid, .pidfd = pidfd, .place = place, .number = place->number
+        };
         return 0;
+}
+
+bool spawned_has_left(const struct spawned *spawned) {
+        const struct spawn_place *place = spawned->place;
+
+        return place->number != spawned->number || (!place_is_occupied(place) && place->error == 0);
+}
+
+int spawned_result(const struct spawned *spawned, enum spawn_step *ret_step) {
+        struct spawn_place *place = spawned->place;
+        int error;
+
+        if (place->number != spawned->number)
+                return 0;
+        /* Where memory is not shared the kernel has not cleared it. */
+        place->occupied = 0;
+        error = __atomic_exchange_n(&place->error, 0, __ATOMIC_ACQUIRE);
+        *ret_step = place->step;
+        return -error;
 }

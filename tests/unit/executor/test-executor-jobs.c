@@ -111,7 +111,7 @@ static void test_environment(void) {
                 &(const struct fixture_job){
                         .command =
                                 "echo $GREETING,$LANG,$JOB_ID,$NODE_ID,$ATTEMPT,${HOME:+home},${PATH:+path};"
-                                "env | grep -c -e SECRET -e forged -e 77",
+                                "env | grep -c -e SECRET -e forged -e ATTEMPT=77",
                         .env = env });
         (void) snprintf(
                 expected, sizeof(expected), "hello = world,de_DE.UTF-8,%s,node-test,1,home,path\n0\n",
