@@ -351,7 +351,8 @@ def test_a_thousand_jobs_two_at_a_time_in_order(make_node, tmp_path):
     node = make_node(slots=2).start()
     evidence = tmp_path / "evidence"
     # Each line is one write of its own, so that the order in the file is the order in time.
-    commands = [f"echo + {number} >> {evidence}; echo - {number} >> {evidence}" for number in range(1000)]
+    command = "echo + %d >> {0}; sleep 0.003; echo - %d >> {0}".format(evidence)
+    commands = [command % (number, number) for number in range(1000)]
     ids = node.submit_many(commands)
     for job_id in ids[::100] + ids[-2:]:
         assert node.finish(job_id, 60)["status"] == "JOB_COMPLETED"
