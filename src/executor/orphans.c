@@ -35,8 +35,9 @@ void orphans_reap(orphan_is_main_t is_main, void *userdata) {
         }
 }
 
-/* The parent from /proc/PID/stat. The name before it may hold any character, so the last ')' counts. */
-static int parent_of(int process_fd, pid_t *ret) {
+/* State and parent from /proc/PID/stat. The name before them may hold any character, so the last ')' counts.
+ */
+static int state_and_parent_of(int process_fd, char *ret_state, pid_t *ret_parent) {
         _cleanup_free_ char *text = NULL;
         const char *after;
         int parent, r;
@@ -45,9 +46,9 @@ static int parent_of(int process_fd, pid_t *ret) {
         if (r < 0)
                 return r;
         after = strrchr(text, ')');
-        if (!after || sscanf(after + 1, " %*c %d", &parent) != 1)
+        if (!after || sscanf(after + 1, " %c %d", ret_state, &parent) != 2)
                 return -EBADMSG;
-        *ret = parent;
+        *ret_parent = parent;
         return 0;
 }
 
@@ -141,20 +142,26 @@ struct children_search {
         pid_t self;
 };
 
+/* True where something was there: its own children, which may have been passed already, are ours only now,
+ * so all has to be looked at once more. */
 static bool kill_child(void *userdata, pid_t pid, int process_fd) {
         const struct children_search *search = userdata;
-        siginfo_t info = {};
+        siginfo_t info;
         pid_t parent;
+        char state;
 
-        if (parent_of(process_fd, &parent) < 0 || parent != search->self)
+        if (state_and_parent_of(process_fd, &state, &parent) < 0 || parent != search->self)
                 return false;
         if (search->is_main(search->userdata, pid))
                 return false;
-        if (search->marker && !has_marker(process_fd, search->marker, /* prefix= */ false))
-                return false;
-        (void) kill(pid, SIGKILL);
-        /* Gone as soon as it has been reaped; it is ours, so its number cannot be another's. */
-        return waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0;
+        /* It has no environment any more, so it may be anybody's. */
+        if (state != 'Z') {
+                if (search->marker && !has_marker(process_fd, search->marker, /* prefix= */ false))
+                        return false;
+                (void) kill(pid, SIGKILL);
+        }
+        (void) waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG);
+        return true;
 }
 
 int orphans_kill(const char *marker, orphan_is_main_t is_main, void *userdata) {

@@ -20,7 +20,8 @@ int orphans_become_subreaper(void);
 void orphans_reap(orphan_is_main_t is_main, void *userdata);
 
 /* Sends SIGKILL to the children that carry the marker, or to all that are no main process where marker is
- * NULL. The number of those that are still there, or a negative errno. */
+ * NULL, and reaps them. The number of those that were still there: only 0 is proof that none is left. Or a
+ * negative errno. */
 int orphans_kill(const char *marker, orphan_is_main_t is_main, void *userdata);
 
 /* Sends SIGKILL to every process, child or not, whose marker begins with prefix. The number of them. */
