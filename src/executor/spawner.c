@@ -45,9 +45,9 @@ struct spawner {
 
 /* Where a child is until it is a program: at the lower end of a mapping whose upper end is its stack. */
 struct spawn_place {
-        struct list_link link;
-        uint32_t occupied; /* cleared by the kernel when the child leaves our memory */
-        int error;         /* an errno that nobody has asked for yet; 0: none */
+        _Alignas(16) struct list_link link; /* so that the stack, which begins behind, is aligned as well */
+        uint32_t occupied;                  /* cleared by the kernel when the child leaves our memory */
+        int error;                          /* an errno that nobody has asked for yet; 0: none */
         enum spawn_step step;
         uint64_t number; /* of the child that came last */
         pid_t parent;
@@ -324,7 +324,7 @@ int spawner_start(struct spawner *spawner, const struct spawn_request *request, 
         if (CHILD_SHARES_MEMORY) {
                 arguments.flags |= CLONE_VM;
                 arguments.stack = (uint64_t) (uintptr_t) (place + 1);
-                arguments.stack_size = (PLACE_SIZE - sizeof(*place)) / 16 * 16;
+                arguments.stack_size = PLACE_SIZE - sizeof(*place);
         }
         if (request->cgroup_fd >= 0) {
                 arguments.flags |= CLONE_INTO_CGROUP;
