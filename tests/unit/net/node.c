@@ -69,6 +69,13 @@ size_t node_count_from(const struct node *node, const char *id) {
         return n;
 }
 
+const struct heard *node_first_of(const struct node *node, const char *id, enum message_type type) {
+        for (size_t i = 0; i < node->n_heard; i++)
+                if (streq(node->heard[i].message.sender_node_id, id) && node->heard[i].message.type == type)
+                        return &node->heard[i];
+        return NULL;
+}
+
 const struct heard *node_last_from(const struct node *node, const char *id) {
         for (size_t i = node->n_heard; i > 0; i--)
                 if (streq(node->heard[i - 1].message.sender_node_id, id))

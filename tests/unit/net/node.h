@@ -34,6 +34,9 @@ struct mesh_message node_message(const struct node *node);
 size_t node_count_from(const struct node *node, const char *id);
 const struct heard *node_last_from(const struct node *node, const char *id); /* NULL: none */
 
+/* Two sockets are read in no certain order: what matters may not be the last. NULL: none. */
+const struct heard *node_first_of(const struct node *node, const char *id, enum message_type type);
+
 /* Runs the loop until the condition holds; aborts the test after 10 seconds. */
 #define RUN_UNTIL(event, condition)                                                \
         ({                                                                         \
