@@ -350,6 +350,11 @@ class Node:
             if not cursor:
                 return found
 
+    def wait_until_all_ended(self, deadline=60.0):
+        """On disk, which is a moment after nothing runs any more."""
+        path = "/jobs?limit=1&status=pending,running"
+        wait_for(lambda: not self.get(path).json()["jobs"], deadline, "all jobs have ended")
+
     def status(self):
         return self.get("/status").json()
 

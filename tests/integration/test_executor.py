@@ -356,7 +356,7 @@ def test_a_thousand_jobs_two_at_a_time_in_order(make_node, tmp_path):
     ids = node.submit_many(commands)
     for job_id in ids[::100] + ids[-2:]:
         assert node.finish(job_id, 60)["status"] == "JOB_COMPLETED"
-    wait_for(lambda: node.status()["running"] == 0)
+    node.wait_until_all_ended()
     lines = [line.split() for line in evidence.read_text().splitlines()]
     running, most, begun = 0, 0, []
     for what, number in lines:

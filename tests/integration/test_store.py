@@ -68,7 +68,7 @@ def test_kill_at_any_moment(make_node, tmp_path, slots):
     assert len(acknowledged) > 50
     node.options += ["--slots", "8"]
     node.restart()
-    wait_for(lambda: (node.status()["queued"], node.status()["running"]) == (0, 0), 120)
+    node.wait_until_all_ended(120)
     history = {job["job_id"]: job for job in node.jobs()}
     for job_id, name in acknowledged.items():
         assert job_id in history, "acknowledged and lost"
@@ -180,7 +180,7 @@ def test_an_empty_file(make_node):
 def test_a_file_that_is_cut_off(make_node):
     node = make_node().start()
     node.submit_many(["echo " + "x" * 1000] * 500)
-    wait_for(lambda: node.status()["queued"] == 0, 30)
+    node.wait_until_all_ended()
     database = node.database
     node.stop()
     size = os.path.getsize(database)
