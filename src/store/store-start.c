@@ -36,7 +36,37 @@ static int jobs_add(struct unfinished_jobs *jobs, struct store_unfinished *job) 
         return 0;
 }
 
-static int collect_one(sqlite3_stmt *statement, int64_t sequence, struct unfinished_jobs *jobs) {
+/* Unfinished jobs that are there, and cannot be understood. */
+struct damaged_rows {
+        size_t n, n_allocated;
+        int64_t *sequences;
+        const char *column; /* that the first one fails at */
+};
+
+static void damaged_rows_done(struct damaged_rows *rows) {
+        free(rows->sequences);
+        *rows = (struct damaged_rows){};
+}
+
+static int damaged_rows_add(struct damaged_rows *rows, int64_t sequence, const char *column) {
+        if (rows->n == rows->n_allocated) {
+                size_t n = MAX(rows->n_allocated * 2, (size_t) 16);
+                int64_t *larger = reallocarray(rows->sequences, n, sizeof(*larger));
+
+                if (!larger)
+                        return -ENOMEM;
+                rows->sequences = larger;
+                rows->n_allocated = n;
+        }
+        if (rows->n == 0)
+                rows->column = column;
+        rows->sequences[rows->n++] = sequence;
+        return 0;
+}
+
+static int collect_one(
+        sqlite3_stmt *statement, int64_t sequence, struct unfinished_jobs *jobs,
+        struct damaged_rows *damaged) {
         _cleanup_sqlite_reset_ sqlite3_stmt *row = statement;
         struct binder binder = { .statement = row };
         struct store_unfinished job;
@@ -55,18 +85,16 @@ static int collect_one(sqlite3_stmt *statement, int64_t sequence, struct unfinis
                 return -EUCLEAN;
 
         r = store_row_read_unfinished(row, &job, &what);
-        if (r == -EBADMSG) {
-                log_warning(
-                        "Unfinished job in row %" PRIi64 " is broken (column %s), ignoring it.", sequence,
-                        what);
-                return 0;
-        }
+        if (r == -EBADMSG)
+                return damaged_rows_add(damaged, sequence, what);
         return r < 0 ? r : jobs_add(jobs, &job);
 }
 
 /* Reads the jobs whose numbers the query yields, as far as the file can be read; what was found until then
  * stays in jobs. after: parameter ?1 of the query; becomes the last number. */
-static int collect(sqlite3 *db, const char *query, int64_t *after, struct unfinished_jobs *jobs) {
+static int
+collect(sqlite3 *db, const char *query, int64_t *after, struct unfinished_jobs *jobs,
+        struct damaged_rows *damaged) {
         _cleanup_(sqlite_finalize_p) sqlite3_stmt *sequences = NULL, *row = NULL;
         struct binder binder;
         int r;
@@ -85,7 +113,7 @@ static int collect(sqlite3 *db, const char *query, int64_t *after, struct unfini
         while ((r = sqlite_step(sequences)) > 0) {
                 int64_t sequence = sqlite3_column_int64(sequences, 0);
 
-                r = collect_one(row, sequence, jobs);
+                r = collect_one(row, sequence, jobs, damaged);
                 if (r < 0)
                         return r;
                 *after = sequence;
@@ -175,6 +203,7 @@ static int append_reversed(struct unfinished_jobs *jobs, struct unfinished_jobs 
 /* The unfinished jobs of a damaged file: from both ends up to the damage, without the help of any index. */
 static int salvage(const char *path, struct unfinished_jobs *jobs) {
         _cleanup_(unfinished_jobs_done) struct unfinished_jobs tail = {};
+        _cleanup_(damaged_rows_done) struct damaged_rows damaged = {}; /* stay in the old file */
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int64_t last = 0;
         int r;
@@ -188,17 +217,69 @@ static int salvage(const char *path, struct unfinished_jobs *jobs) {
 
         r = collect(
                 db, "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq",
-                &last, jobs);
+                &last, jobs, &damaged);
         if (r >= 0 || r == -ENOMEM)
                 return r;
         r = collect(
                 db,
                 "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq DESC",
-                &last, &tail);
+                &last, &tail, &damaged);
         return r == -ENOMEM ? r : append_reversed(jobs, &tail);
 }
 
+/* Without the columns that cannot be read: nobody could run, cancel or wait for such a job. */
+#define END_DAMAGED                                                                 \
+        "UPDATE jobs SET status = 'JOB_FAILED', finished_at = ?1, updated_at = ?1," \
+        " error_message = 'its record in the database is damaged' WHERE seq = ?2"
+
+static int end_rows(sqlite3 *db, const struct damaged_rows *damaged) {
+        _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
+        char now[TIME_TEXT_MAX];
+        int r;
+
+        r = sqlite_prepare(db, END_DAMAGED, &statement);
+        for (size_t i = 0; i < damaged->n && r >= 0; i++) {
+                struct binder binder = { .statement = statement };
+
+                bind_time(&binder, now_usec(CLOCK_REALTIME), now);
+                bind_i64(&binder, damaged->sequences[i]);
+                r = binder_run(&binder);
+                /* A table of ours takes it, in the row that was there a moment ago. */
+                if (r == 0 || r == -EEXIST || r == -EINVAL)
+                        r = -EUCLEAN;
+        }
+        return r;
+}
+
+/* -EUCLEAN: the file does not even take that. Where the disk does not, the next start tries again: that is
+ * no reason to give up the history. */
+static int end_damaged(sqlite3 *db, const char *path, const struct damaged_rows *damaged) {
+        int r;
+
+        if (damaged->n == 0)
+                return 0;
+        r = sqlite_execute(db, "BEGIN IMMEDIATE");
+        if (r >= 0)
+                r = end_rows(db, damaged);
+        if (r >= 0)
+                r = sqlite_execute(db, "COMMIT");
+        if (r < 0)
+                sqlite_rollback(db);
+        if (r == -EUCLEAN || r == -ENOMEM)
+                return r;
+
+        log_warning_errno(
+                r,
+                r < 0 ? "%zu unfinished jobs in %s cannot be read (the first: row %" PRIi64
+                        ", column %s), and cannot be ended now, ignoring: %m"
+                      : "%zu unfinished jobs in %s cannot be read (the first: row %" PRIi64
+                        ", column %s); they end as failed.",
+                damaged->n, path, damaged->sequences[0], damaged->column);
+        return 0;
+}
+
 static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs) {
+        _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int64_t last = 0;
         int r;
@@ -208,7 +289,9 @@ static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs
         r = store_schema_open(path, &db);
         if (r < 0)
                 return r;
-        r = collect(db, UNFINISHED_SEQUENCES, &last, jobs);
+        r = collect(db, UNFINISHED_SEQUENCES, &last, jobs, &damaged);
+        if (r >= 0)
+                r = end_damaged(db, path, &damaged);
         if (r < 0)
                 return r;
         *ret_db = TAKE_PTR(db);

@@ -238,6 +238,41 @@ static void test_check_after_an_unclean_stop(void) {
         ASSERT_EQ(f.n_unfinished, 12);
 }
 
+/* Jobs that nobody could take up again end, and those who ask for them are told why. */
+static void test_unreadable_jobs_end(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "UPDATE jobs SET executor_instance = 'none of ours' WHERE seq = 5;"
+                "UPDATE jobs SET status = 'JOB_RUNNING', env = '{' WHERE seq = 7");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ASSERT_EQ(f.n_unfinished, 8);
+
+        ask_job(&f, 4, false);
+        ASSERT_EQ(f.answer.n_jobs, 1);
+        ASSERT_EQ(f.answer.jobs->status, JOB_FAILED);
+        ASSERT_GT(f.answer.jobs->finished_at, 0);
+        ASSERT_STREQ(f.answer.jobs->error_message, "its record in the database is damaged");
+        ask_list(&f, 50, UINT64_MAX, UINT32_C(1) << JOB_FAILED);
+        ASSERT_EQ(f.answer.n_jobs, 1);
+
+        fixture_close(&f);
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM jobs WHERE status = 'JOB_FAILED'"), 2);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_unfinished, 8);
+}
+
+static void test_unreadable_jobs_cannot_end(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "CREATE UNIQUE INDEX foreign_index ON jobs (error_message);"
+                "UPDATE jobs SET executor_instance = 'none of ours' WHERE seq IN (5, 7)");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 8);
+}
+
 static void test_newer_version(void) {
         _cleanup_fixture_ struct fixture f;
 
@@ -309,6 +344,8 @@ int main(void) {
         RUN(test_garbage_in_unfinished_jobs);
         RUN(test_garbage_in_the_history);
         RUN(test_check_after_an_unclean_stop);
+        RUN(test_unreadable_jobs_end);
+        RUN(test_unreadable_jobs_cannot_end);
         RUN(test_newer_version);
         RUN(test_migration);
         RUN(test_foreign_tables);
