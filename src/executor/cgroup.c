@@ -239,19 +239,8 @@ struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree) {
         return NULL;
 }
 
-void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep) {
-        struct cgroup_tree *tree = leaf->tree;
-
-        if (leaf->killed || tree->n_free >= keep) {
-                (void) cgroup_leaf_discard(leaf);
-                return;
-        }
-        /* The last one first: it is still in the processor's cache. */
-        list_prepend(&tree->free, &leaf->link);
-        tree->n_free++;
-}
-
-static int events_are_populated(int events_fd) {
+/* cgroup.events has a line "name 0" or "name 1". */
+static int events_read(int events_fd, const char *name) {
         char text[128];
         const char *found;
         ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
@@ -259,8 +248,33 @@ static int events_are_populated(int events_fd) {
         if (n < 0)
                 return -errno;
         text[n] = '\0';
-        found = strstr(text, "populated ");
-        return found ? found[strlen("populated ")] == '1' : -EBADMSG;
+        found = strstr(text, name);
+        return found ? found[strlen(name)] == '1' : -EBADMSG;
+}
+
+static int events_are_populated(int events_fd) {
+        return events_read(events_fd, "populated ");
+}
+
+/* A job may have frozen it, or made groups below it (a directory has two links, and one for each of these):
+ * the next job must find neither. */
+static bool leaf_is_as_made(const struct cgroup_leaf *leaf) {
+        struct stat status;
+
+        return !leaf->killed && events_read(leaf->events_fd, "frozen ") <= 0 &&
+               fstat(leaf->directory_fd, &status) == 0 && status.st_nlink <= 2;
+}
+
+void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep) {
+        struct cgroup_tree *tree = leaf->tree;
+
+        if (tree->n_free >= keep || !leaf_is_as_made(leaf)) {
+                (void) cgroup_leaf_discard(leaf);
+                return;
+        }
+        /* The last one first: it is still in the processor's cache. */
+        list_prepend(&tree->free, &leaf->link);
+        tree->n_free++;
 }
 
 int cgroup_leaf_is_populated(const struct cgroup_leaf *leaf) {

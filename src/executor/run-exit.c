@@ -172,8 +172,8 @@ static void run_take_outputs(struct run *run) {
 static void run_give_leaf_back(struct run *run) {
         if (!run->leaf)
                 return;
-        /* Of a job that ran it has been proven already. */
-        if (run->has_run || cgroup_leaf_is_populated(run->leaf) == 0)
+        /* Proven empty; where nothing could be started the cgroup itself may be why. */
+        if (run->has_run)
                 cgroup_leaf_give_back(run->leaf, LEAVES_PER_SLOT * MAX(run->executor->slots, 1u));
         else
                 (void) cgroup_leaf_discard(run->leaf);

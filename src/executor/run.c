@@ -247,8 +247,9 @@ static int run_spawn(struct run *run) {
                 .cgroup_fd = run->leaf ? run->leaf->directory_fd : -EBADF,
         };
         r = spawner_start(executor->spawner, &request, &run->spawned);
-        if (r == -ENODEV && run->leaf) {
-                /* Somebody has removed our group: once more, in a new one. */
+        if ((r == -ENODEV || r == -EBUSY || r == -EOPNOTSUPP) && run->leaf) {
+                /* Somebody has removed our group, or made it one that takes no process: once more, in a new
+                 * one. */
                 run->leaf = cgroup_leaf_discard(run->leaf);
                 r = cgroup_tree_take(executor->cgroups, &run->leaf);
                 if (r < 0)
