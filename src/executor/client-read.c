@@ -85,6 +85,7 @@ void client_reads_answer(struct executor_client *client, const struct executor_d
                 .data = data->data,
                 .size = data->size,
                 .ended = data->ended,
+                .total = data->total,
         };
         struct executor_read *read;
 

@@ -92,8 +92,9 @@ struct executor_output {
         uint64_t offset; /* of data in the stream, as the job wrote it; larger than asked for where the
                           * middle was not kept */
         const char *data;
-        size_t size; /* 0 and no error: nothing yet, or, with ended, nothing more */
-        bool ended;  /* the run has ended, and this is the last of it */
+        size_t size;    /* 0 and no error: nothing yet, or, with ended, nothing more */
+        bool ended;     /* the run has ended, and this is the last of it */
+        uint64_t total; /* what the run has written to the stream until now */
 };
 typedef void (*executor_output_t)(void *userdata, const struct executor_output *output);
 

@@ -124,6 +124,7 @@ bool output_request_answer(
                                        .offset = request->offset };
         if (request->error < 0)
                 return true;
+        ret->total = run_total(request->run, request->stream);
         if (request->run->state == RUN_ENDED) {
                 answer_from_end(request, buffer, ret);
                 return true;

@@ -240,6 +240,7 @@ int executor_message_add_data(struct executor_message *message, const struct exe
         part.offset = data->offset;
         part.data = bytes(data->data, data->size);
         part.ended = data->ended;
+        part.total = data->total;
         out.n_data = 1;
         out.data = &parts;
         return message_append(message, &out.base);
@@ -474,6 +475,7 @@ static bool data_decode(const Executor__Data *data, struct executor_data *ret) {
                 .data = data->data.len > 0 ? data->data.data : NULL,
                 .size = data->data.len,
                 .ended = data->ended,
+                .total = data->total,
         };
         return true;
 }

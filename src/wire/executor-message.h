@@ -146,6 +146,7 @@ struct executor_data {
         const void *data;
         size_t size;
         bool ended;
+        uint64_t total; /* of the stream until now */
 };
 
 struct executor_events {

@@ -97,9 +97,13 @@ static void test_events(void) {
                                   .stdout_stream = { .size = 100000, .total = 200000, .truncated = true },
                                   .output_descriptor = 0 }));
         ASSERT_OK(executor_message_add_data(
-                &message,
-                &(const struct executor_data){
-                        .id = 3, .error = -ENOENT, .offset = 1, .data = "x", .size = 1, .ended = true }));
+                &message, &(const struct executor_data){ .id = 3,
+                                                         .error = -ENOENT,
+                                                         .offset = 1,
+                                                         .data = "x",
+                                                         .size = 1,
+                                                         .ended = true,
+                                                         .total = 2 }));
 
         ASSERT_OK(executor_events_decode(data, message.size, 1, &events));
         ASSERT_TRUE(events.has_welcome);
@@ -123,6 +127,7 @@ static void test_events(void) {
         ASSERT_EQ(events.n_data, 1);
         ASSERT_EQ(events.data[0].error, -ENOENT);
         ASSERT_TRUE(events.data[0].ended);
+        ASSERT_EQ(events.data[0].total, 2);
 }
 
 static void assert_start_refused(const struct executor_start *start, size_t n_descriptors) {
