@@ -23,13 +23,12 @@ struct ops {
 
         struct list calls;
         size_t n_calls;
-        struct map waiters;     /* struct waiter, by job id: who waits for an end */
-        struct list unassigned; /* output calls that wait for a run to be in the executor */
-        struct list ready;      /* calls that have something to do in the next turn of the loop */
+        struct map waiters; /* struct waiter, by job id */
+        struct list ready;  /* calls that have something to do in the next turn of the loop */
         sd_event_source *ready_source;
 };
 
-/* All calls that wait for the end of one job. */
+/* All calls that wait for the end of one job, or for output of it. */
 struct waiter {
         struct map_link by_id;
         struct uuid id;
@@ -49,7 +48,7 @@ struct ops_call {
         enum call_type type;
         struct list_link link;       /* in ops.calls */
         struct list_link ready_link; /* in ops.ready */
-        struct list_link wait_link;  /* in waiter.calls, or ops.unassigned */
+        struct list_link wait_link;  /* in waiter.calls */
         struct waiter *waiter;
         void (*run)(struct ops_call *call); /* for ops.ready */
         void *userdata;
@@ -89,11 +88,13 @@ struct ops_call {
                         int stream;
                         uint64_t offset; /* of what was passed on: in the stream, or in what the store keeps
                                           */
+                        uint64_t
+                                end; /* where to stop: without follow, at what there was at the first look */
+                        struct run_id stored_run; /* the last one that the store knows of; attempt 0: none */
                         bool follow;
                         bool wanted;     /* a piece has been asked for */
                         bool allowed;    /* the caller may read it: the store has told whose it is */
                         bool unknown;    /* to the mind, when the store said that it has not ended */
-                        bool live;       /* pieces of the running job were passed on */
                         bool from_store; /* offset is one of what the store keeps */
                 } output;
         };

@@ -57,18 +57,21 @@ static uint64_t gap_size(uint64_t kept, uint64_t total) {
         char text[GAP_TEXT_MAX];
         uint64_t size = 0;
 
-        for (unsigned i = 0; i < 3; i++)
-                size = (uint64_t) snprintf(text, sizeof(text), GAP_FORMAT, total - kept + size);
+        for (unsigned i = 0; i < 3; i++) {
+                uint64_t missing = total + size > kept ? total + size - kept : 0;
+
+                size = (uint64_t) snprintf(text, sizeof(text), GAP_FORMAT, missing);
+        }
         return MIN(size, kept);
 }
 
-/* Where in the kept text somebody is who has seen the running stream up to offset. */
+/* Where in the kept text the stream goes on at offset; the line, where that was not kept. */
 static uint64_t offset_in_kept(const struct ops_call *call, const struct stored_job *job, uint64_t kept) {
         bool truncated = call->output.stream == 1 ? job->stdout_truncated : job->stderr_truncated;
         uint64_t total = call->output.stream == 1 ? job->stdout_total : job->stderr_total;
         uint64_t head, tail, left;
 
-        if (!truncated || total < kept)
+        if (!truncated)
                 return call->output.offset;
 
         head = (kept - gap_size(kept, total)) / 2;
@@ -120,12 +123,16 @@ static void on_stored(void *userdata, const struct store_answer *found) {
         call->output.allowed = true;
 
         if (!job_status_is_final(job->status)) {
+                call->output.stored_run = (struct run_id){
+                        .job = call->id,
+                        .epoch = job->epoch,
+                        .attempt = job->attempt,
+                };
                 look_on(call);
                 return;
         }
         if (!call->output.from_store) {
-                uint64_t offset = call->output.live ? offset_in_kept(call, job, found->data_kept)
-                                                    : call->output.offset;
+                uint64_t offset = offset_in_kept(call, job, found->data_kept);
                 bool same = offset == call->output.offset;
 
                 call->output.from_store = true;
@@ -152,32 +159,46 @@ static void query_store(struct ops_call *call) {
 }
 
 void output_call_retry(struct ops_call *call) {
+        call_stop_waiting(call);
         next_piece(call);
 }
 
-/* Not in the executor now: it waits in the queue, or the executor is away, or it has just ended. */
+/* The executor has nothing of it: it waits in the queue, or has just ended, with or without a run. */
 static void wait_for_run(struct ops_call *call) {
         if (!mesh_job_is_awaited(call->ops->mesh, &call->id))
                 query_store(call);
         else if (!call->output.follow)
                 deliver(call, NULL, 0, /* ended= */ true);
-        else
-                list_append(&call->ops->unassigned, &call->wait_link);
-}
-
-static void wait_for_end(struct ops_call *call) {
-        if (!mesh_job_is_awaited(call->ops->mesh, &call->id))
-                query_store(call);
         else if (call_wait_for_job(call, &call->id) < 0) {
                 problem_set_errno(&call->problem, -ENOMEM);
                 fail(call);
         }
 }
 
+static void executor_refused(struct ops_call *call, int error) {
+        if (error == -ENOENT || (error == -ENOTCONN && call->output.follow)) {
+                wait_for_run(call);
+                return;
+        }
+        if (error == -ENOTCONN)
+                problem_set(
+                        &call->problem, PROBLEM_EXECUTOR_AWAY,
+                        "the executor, which has the output of this job, is away; try again soon");
+        else if (error == -EBUSY)
+                problem_set(
+                        &call->problem, PROBLEM_TOO_MANY_CALLS,
+                        "too many clients read outputs of running jobs");
+        else
+                problem_set(
+                        &call->problem, PROBLEM_INTERNAL, "the executor cannot read the output: %s",
+                        strerror(-error));
+        fail(call);
+}
+
 /* The reader was slower than the job, and the executor kept only head and tail: says so in the stream. */
 static void
-deliver_after_gap(struct ops_call *call, uint64_t gap, const struct executor_output *output, bool ended) {
-        _cleanup_free_ char *text = malloc(GAP_TEXT_MAX + output->size);
+deliver_after_gap(struct ops_call *call, uint64_t gap, const char *data, size_t size, bool ended) {
+        _cleanup_free_ char *text = malloc(GAP_TEXT_MAX + size);
         int n;
 
         if (!text) {
@@ -186,34 +207,46 @@ deliver_after_gap(struct ops_call *call, uint64_t gap, const struct executor_out
                 return;
         }
         n = snprintf(text, GAP_TEXT_MAX, GAP_FORMAT, gap);
-        if (output->size > 0)
-                memcpy(text + n, output->data, output->size);
-        deliver(call, text, (size_t) n + output->size, ended);
+        if (size > 0)
+                memcpy(text + n, data, size);
+        deliver(call, text, (size_t) n + size, ended);
 }
 
 static void on_executor_output(void *userdata, const struct executor_output *output) {
         struct ops_call *call = userdata;
-        uint64_t gap;
+        uint64_t begin, limit, gap;
+        size_t size;
         bool ended;
 
         call->output.read = NULL;
-        if (output->error == -ENOENT) {
-                wait_for_end(call); /* ended, and on its way to the disk */
-                return;
-        }
         if (output->error < 0) {
-                wait_for_run(call);
+                executor_refused(call, output->error);
                 return;
         }
 
-        gap = output->offset > call->output.offset ? output->offset - call->output.offset : 0;
-        call->output.live = true;
-        call->output.offset = output->offset + output->size;
-        ended = output->ended || (output->size == 0 && !call->output.follow);
+        /* A job may print faster than the client reads. */
+        if (!call->output.follow && call->output.end == UINT64_MAX && output->total > 0)
+                call->output.end = output->total;
+        limit = MAX(call->output.end, call->output.offset);
+        begin = MIN(MAX(output->offset, call->output.offset), limit);
+        size = (size_t) MIN((uint64_t) output->size, limit - begin);
+        gap = begin - call->output.offset;
+
+        call->output.offset = begin + size;
+        ended = output->ended || call->output.offset >= limit || (size == 0 && !call->output.follow);
         if (gap > 0)
-                deliver_after_gap(call, gap, output, ended);
+                deliver_after_gap(call, gap, output->data, size, ended);
         else
-                deliver(call, output->data, output->size, ended);
+                deliver(call, output->data, size, ended);
+}
+
+/* One that has ended is not the mind's current run any more, but until its end is durable the executor keeps
+ * what it wrote. */
+static bool find_run(struct ops_call *call, struct run_id *ret) {
+        if (mesh_job_current_run(call->ops->mesh, &call->id, ret))
+                return true;
+        *ret = call->output.stored_run;
+        return ret->attempt > 0 && mesh_job_is_awaited(call->ops->mesh, &call->id);
 }
 
 static void next_piece(struct ops_call *call) {
@@ -224,21 +257,15 @@ static void next_piece(struct ops_call *call) {
                 query_store(call);
                 return;
         }
-        if (!mesh_job_current_run(call->ops->mesh, &call->id, &run)) {
+        if (!find_run(call, &run)) {
                 wait_for_run(call);
                 return;
         }
         r = executor_client_read(
                 call->ops->executor, &run, call->output.stream, call->output.offset, call->output.follow,
                 on_executor_output, call, &call->output.read);
-        if (r == -ENOTCONN)
-                wait_for_run(call);
-        else if (r < 0) {
-                problem_set(
-                        &call->problem, PROBLEM_TOO_MANY_CALLS,
-                        "too many clients read outputs of running jobs");
-                fail(call);
-        }
+        if (r < 0)
+                executor_refused(call, r);
 }
 
 int ops_read_output(
@@ -254,6 +281,7 @@ int ops_read_output(
         call->output.handler = handler;
         call->output.stream = stream;
         call->output.offset = offset;
+        call->output.end = UINT64_MAX;
         call->output.follow = follow;
         call->output.wanted = true;
 

@@ -24,6 +24,7 @@ static const char *const problem_texts[_PROBLEM_CODE_MAX] = {
         [PROBLEM_DRAINING] = "draining",
         [PROBLEM_STORAGE] = "storage",
         [PROBLEM_DUPLICATE_NODE] = "duplicate_node",
+        [PROBLEM_EXECUTOR_AWAY] = "executor_away",
         [PROBLEM_GONE] = "gone",
         [PROBLEM_INTERNAL] = "internal",
 };
@@ -93,7 +94,6 @@ int ops_new(const struct ops_config *config, sd_event *event, struct ops **ret) 
         ops->own_uid = getuid();
         ops->started_at = now_usec(CLOCK_REALTIME);
         list_init(&ops->calls);
-        list_init(&ops->unassigned);
         list_init(&ops->ready);
 
         r = sha256_new(&ops->hash);
@@ -266,13 +266,6 @@ void ops_job_finished(struct ops *ops, const struct uuid *id) {
         struct list finished;
         struct ops_call *call;
 
-        /* It may have ended without a run, or within one message of the executor. */
-        LIST_FOREACH(&ops->unassigned, call, struct ops_call, wait_link)
-                if (uuid_equal(&call->id, id)) {
-                        list_remove(&call->wait_link);
-                        call_later(call, output_call_retry);
-                }
-
         if (!waiter)
                 return;
         /* Each leaves the waiter, and the last one frees it. */
@@ -294,13 +287,24 @@ void ops_job_finished(struct ops *ops, const struct uuid *id) {
         }
 }
 
-void ops_runs_changed(struct ops *ops) {
+/* Who reads output looks again; all others go on waiting. */
+void ops_run_started(struct ops *ops, const struct uuid *id) {
+        struct waiter *waiter = MAP_GET(&ops->waiters, id, sizeof(*id), struct waiter, by_id);
         struct ops_call *call;
 
-        LIST_FOREACH(&ops->unassigned, call, struct ops_call, wait_link) {
-                list_remove(&call->wait_link);
-                call_later(call, output_call_retry);
-        }
+        if (!waiter)
+                return;
+        LIST_FOREACH(&waiter->calls, call, struct ops_call, wait_link)
+                if (call->type == CALL_OUTPUT)
+                        call_later(call, output_call_retry);
+}
+
+void ops_executor_synchronised(struct ops *ops) {
+        struct ops_call *call;
+
+        LIST_FOREACH(&ops->calls, call, struct ops_call, link)
+                if (call->type == CALL_OUTPUT && call->waiter)
+                        call_later(call, output_call_retry);
 }
 
 static bool is_member(const struct ops *ops, const struct caller *caller) {

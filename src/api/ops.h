@@ -39,7 +39,9 @@ DEFINE_CLEANUP(struct ops *, ops_free)
 /* What the mind tells of; see struct mesh_ops. */
 void ops_accepted(struct ops *ops, void *tag, int error);
 void ops_job_finished(struct ops *ops, const struct uuid *id);
-void ops_runs_changed(struct ops *ops);
+/* What the executor tells: it has begun this job's run; it is back, and both know what it has. */
+void ops_run_started(struct ops *ops, const struct uuid *id);
+void ops_executor_synchronised(struct ops *ops);
 
 #define OPS_WAIT_MAX_USEC (5 * USEC_PER_MINUTE)
 #define OPS_CALLS_MAX 4096u /* under way at once, over all faces */
@@ -64,6 +66,7 @@ enum problem_code {
         PROBLEM_DRAINING,       /* 503 */
         PROBLEM_STORAGE,        /* full or failing: 503 */
         PROBLEM_DUPLICATE_NODE, /* another live node has this one's id: 503 */
+        PROBLEM_EXECUTOR_AWAY,  /* what it has cannot be told before it is back: 503 */
         PROBLEM_GONE,           /* the output is no longer to be had: 410 */
         PROBLEM_INTERNAL,       /* 500 */
         _PROBLEM_CODE_MAX,
@@ -115,6 +118,9 @@ struct ops_submitted {
 };
 typedef void (*ops_submitted_t)(void *userdata, const struct ops_submitted *answer);
 
+/* 1 to IDEMPOTENCY_KEY_MAX printable ASCII characters. */
+bool ops_key_is_valid(const char *key);
+
 /* All of the requests or none. Checks each with job_request_check() and answers with index and field of the
  * first wrong one. idempotency_key: NULL for none. Copies what it needs. Immediate refusals come through the
  * handler too. Returns 0, or -ENOMEM. */
@@ -161,9 +167,9 @@ struct ops_output {
 };
 typedef void (*ops_output_t)(void *userdata, const struct ops_output *piece);
 
-/* stream: 1 stdout, 2 stderr. From offset on. follow: until the job has ended; else what there is now. The
- * first piece is asked for by this call, each further one by ops_output_next(). After ended or a problem the
- * call is gone. */
+/* stream: 1 stdout, 2 stderr. From offset in what the job wrote on; where that was not kept, a line says how
+ * much is missing. follow: until the job has ended; else what there is now. The first piece is asked for by
+ * this call, each further one by ops_output_next(). After ended or a problem the call is gone. */
 int ops_read_output(
         struct ops *ops, const struct caller *caller, const struct uuid *id, int stream, uint64_t offset,
         bool follow, ops_output_t handler, void *userdata, struct ops_call **ret);

@@ -206,7 +206,7 @@ static void on_executor_synchronised(
                 };
         log_debug("Executor connected; it has %zu runs.", n_runs);
         mesh_executor_synchronised(node->mesh, instance, known, n_runs);
-        ops_runs_changed(node->ops);
+        ops_executor_synchronised(node->ops);
 }
 
 static void on_executor_disconnected(void *userdata) {
@@ -222,7 +222,7 @@ static void on_run_started(void *userdata, const struct run_id *run, usec_t star
         struct node *node = userdata;
 
         mesh_run_started(node->mesh, run, started_at);
-        ops_runs_changed(node->ops);
+        ops_run_started(node->ops, &run->job);
 }
 
 static void on_run_exited(void *userdata, struct job_result *result) {

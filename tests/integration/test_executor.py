@@ -225,6 +225,7 @@ def test_output_is_bounded(make_node):
     assert kept.startswith(b"first\nxxx") and kept.endswith(b"xxx\nlast\n")
     assert re.search(rb"\d{6}", kept), "says how much is missing"
     assert node.output(job_id, "stderr") == b"small\n"
+    assert node.get(f"/jobs/{job_id}/stdout?offset=1000007").body == b"last\n", "a position in what was written"
 
 
 def test_a_mebibyte_is_kept_whole_by_default(node):
@@ -265,6 +266,16 @@ def test_output_while_it_runs(node, tmp_path):
     (tmp_path / "go").touch()
     assert stream.read() == b"two\n", "the stream ends with the job"
     assert node.finish(job_id)["status"] == "JOB_COMPLETED"
+
+
+def test_without_follow_the_answer_ends_before_the_job(node):
+    job_id = node.submit("yes")
+    wait_for(lambda: node.get(f"/jobs/{job_id}/stdout?offset=2000000").body)
+    connection = node.connection()
+    connection.request("GET", f"{harness.API}/jobs/{job_id}/stdout")
+    body = connection.getresponse().read(64 * 1024 * 1024)
+    node.post(f"/jobs/{job_id}/cancel")
+    assert body.startswith(b"y\ny\n") and len(body) < 64 * 1024 * 1024
 
 
 def test_follow_of_one_that_waits(make_node, tmp_path):

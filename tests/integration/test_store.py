@@ -253,6 +253,22 @@ def test_full_disk(small_disk, make_node, tmp_path):
     wait_for(lambda: node.status()["status"] == "IDLE")
 
 
+def test_output_of_a_job_whose_end_is_not_written(small_disk, make_node, tmp_path):
+    node = make_node(state_dir=str(small_disk / "state")).start()
+    command = f"while ! [ -e {tmp_path}/go ]; do sleep 0.05; done; head -c 300000 /dev/zero"
+    running = node.submit(command)
+    wait_for(lambda: node.job(running)["status"] == "JOB_RUNNING")
+    ballast = fill(small_disk)
+    wait_for(lambda: node.post("/jobs", {"command": "true # " + "x" * 20000}).status == 503, 20, "the disk is full")
+    (tmp_path / "go").touch()
+    wait_for(lambda: node.status()["running"] == 0, 20)
+    assert node.job(running)["status"] == "JOB_RUNNING", "its end is not durable"
+    assert len(node.output(running)) == 300000, "the executor still has it"
+    os.unlink(ballast)
+    assert node.finish(running, 30)["status"] == "JOB_COMPLETED"
+    assert len(node.output(running)) == 300000
+
+
 def test_kill_on_a_full_disk(small_disk, make_node):
     node = make_node(state_dir=str(small_disk / "state"), slots=0).start()
     acknowledged = []

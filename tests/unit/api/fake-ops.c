@@ -236,6 +236,7 @@ const char *problem_code_to_text(enum problem_code code) {
                 [PROBLEM_DRAINING] = "draining",
                 [PROBLEM_STORAGE] = "storage",
                 [PROBLEM_DUPLICATE_NODE] = "duplicate_node",
+                [PROBLEM_EXECUTOR_AWAY] = "executor_away",
                 [PROBLEM_GONE] = "gone",
                 [PROBLEM_INTERNAL] = "internal",
         };

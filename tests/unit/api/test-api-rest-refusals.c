@@ -265,7 +265,8 @@ static void test_problems_of_operations(void) {
                 { PROBLEM_KEY_REUSED, 422, NULL },    { PROBLEM_QUEUE_FULL, 429, "1" },
                 { PROBLEM_TOO_MANY_CALLS, 429, "1" }, { PROBLEM_DRAINING, 503, "10" },
                 { PROBLEM_STORAGE, 503, "10" },       { PROBLEM_DUPLICATE_NODE, 503, "10" },
-                { PROBLEM_GONE, 410, NULL },          { PROBLEM_INTERNAL, 500, NULL },
+                { PROBLEM_EXECUTOR_AWAY, 503, "1" },  { PROBLEM_GONE, 410, NULL },
+                { PROBLEM_INTERNAL, 500, NULL },
         };
         struct response response;
 
