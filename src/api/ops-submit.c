@@ -273,17 +273,6 @@ static int make_specs(struct ops_call *call, const struct job_request *requests,
         return r;
 }
 
-static bool key_is_valid(const char *key) {
-        size_t n = strlen(key);
-
-        if (n == 0 || n > IDEMPOTENCY_KEY_MAX)
-                return false;
-        for (size_t i = 0; i < n; i++)
-                if (key[i] < 0x20 || key[i] > 0x7e)
-                        return false;
-        return true;
-}
-
 /* Everything that can be said without the mind. */
 static void check(struct ops_call *call, const struct job_request *requests, size_t n, const char *key) {
         struct problem *problem = &call->problem;
@@ -304,7 +293,7 @@ static void check(struct ops_call *call, const struct job_request *requests, siz
                         JOBS_PER_REQUEST_MAX);
                 return;
         }
-        if (key && !key_is_valid(key)) {
+        if (key && !ops_key_is_valid(key)) {
                 problem_set(
                         problem, PROBLEM_INVALID,
                         "Idempotency-Key must be 1 to %u printable ASCII characters", IDEMPOTENCY_KEY_MAX);

@@ -10,17 +10,6 @@
 
 #define JOBS_PATH "/api/v1/jobs"
 
-static bool key_is_valid(const char *key) {
-        size_t size = strlen(key);
-
-        if (size == 0 || size > IDEMPOTENCY_KEY_MAX)
-                return false;
-        for (size_t i = 0; i < size; i++)
-                if (key[i] < 0x20 || key[i] > 0x7e)
-                        return false;
-        return true;
-}
-
 /* What the reader holds counts in a sum of all; false: there is no room for more. */
 static bool count_memory(struct request *request) {
         struct rest *rest = request_client(request)->rest;
@@ -43,7 +32,7 @@ bool submit_begin(struct request *request, struct fault *ret_fault) {
 
         if (!gate_job_format(request->headers.content_type, &format, ret_fault))
                 return false;
-        if (request->headers.idempotency_key && !key_is_valid(request->headers.idempotency_key)) {
+        if (request->headers.idempotency_key && !ops_key_is_valid(request->headers.idempotency_key)) {
                 fault_set(
                         ret_fault, FAULT_BAD_PARAMETER,
                         "Idempotency-Key must be 1 to %u printable ASCII characters", IDEMPOTENCY_KEY_MAX);
