@@ -9,10 +9,12 @@
 
 #include "executor/client-internal.h"
 #include "util/log.h"
+#include "util/time.h"
 #include "wire/executor-codec.h"
 
 #define RETRY_FIRST_USEC (10 * USEC_PER_MSEC)
 #define RETRY_LAST_USEC (2 * USEC_PER_SEC)
+#define GREETING_TIMEOUT_USEC (5 * USEC_PER_SEC) /* without a word */
 #define TIMER_ACCURACY_USEC (1 * USEC_PER_MSEC)
 #define KNOWN_MAX (1024u * 1024)
 
@@ -25,12 +27,18 @@ _Static_assert((int) EXECUTOR_NOT_STARTED == (int) RUN_NOT_STARTED, "outcomes di
 _Static_assert((int) EXECUTOR_LOST == (int) RUN_LOST, "outcomes differ");
 _Static_assert((int) _EXECUTOR_OUTCOME_MAX == (int) _RUN_OUTCOME_MAX, "outcomes differ");
 
-static void client_retry_later(struct executor_client *client) {
+static int client_set_timer(struct executor_client *client, usec_t after_usec) {
         int r;
 
-        r = sd_event_source_set_time_relative(client->retry_timer, client->retry_usec);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(client->retry_timer, SD_EVENT_ONESHOT);
+        r = sd_event_source_set_time_relative(client->retry_timer, after_usec);
+        if (r < 0)
+                return r;
+        return sd_event_source_set_enabled(client->retry_timer, SD_EVENT_ONESHOT);
+}
+
+static void client_retry_later(struct executor_client *client) {
+        int r = client_set_timer(client, client->retry_usec);
+
         if (r < 0)
                 (void) log_error_errno(r, "Cannot wait for the executor: %m");
         client->retry_usec = MIN(client->retry_usec * 2, RETRY_LAST_USEC);
@@ -74,15 +82,22 @@ static int take_known(struct executor_client *client, const struct executor_even
         return 0;
 }
 
-static void synchronised(struct executor_client *client) {
+static int synchronised(struct executor_client *client) {
         _cleanup_free_ struct executor_known_run *known = TAKE_PTR(client->known);
         size_t n = client->n_known;
+        int r;
 
         client->n_known = client->n_known_allocated = 0;
         client->state = CLIENT_SYNCHRONISED;
+        r = client->handlers.synchronised(client->handlers.userdata, &client->instance, known, n);
+        if (r < 0) {
+                client->state = CLIENT_GREETING;
+                return r;
+        }
+        (void) sd_event_source_set_enabled(client->retry_timer, SD_EVENT_OFF);
         client->retry_usec = RETRY_FIRST_USEC;
-        client->start_failed = false;
-        client->handlers.synchronised(client->handlers.userdata, &client->instance, known, n);
+        client->start_failed = client->silent = false;
+        return 0;
 }
 
 static int
@@ -170,7 +185,9 @@ static int take_events(
         if (events->synchronised && client->state == CLIENT_GREETING) {
                 if (uuid_is_null(&client->instance))
                         return -EBADMSG;
-                synchronised(client);
+                r = synchronised(client);
+                if (r < 0)
+                        return r;
         }
         for (size_t i = 0; i < events->n_started; i++)
                 client->handlers.started(
@@ -195,6 +212,8 @@ static int client_receive(struct executor_client *client) {
         if (r < 0)
                 return r;
         r = executor_events_decode(buffer, received.size, received.n_descriptors, &events);
+        if (r >= 0 && client->state == CLIENT_GREETING)
+                r = client_set_timer(client, GREETING_TIMEOUT_USEC);
         if (r < 0)
                 return r;
         return take_events(client, &events, &received);
@@ -208,7 +227,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
                 r = client_receive(client);
         if (r < 0 && r != -EAGAIN) {
                 if (r != -ECONNRESET)
-                        log_warning_errno(r, "Cannot understand the executor, connecting anew: %m");
+                        log_warning_errno(r, "Cannot go on with the executor, connecting anew: %m");
                 client_disconnect(client);
                 return 0;
         }
@@ -229,6 +248,9 @@ static int client_greet(struct executor_client *client) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(client->socket_source, "executor");
+        r = client_set_timer(client, GREETING_TIMEOUT_USEC);
+        if (r < 0)
+                return r;
         outbox_clear(&client->outbox);
         r = executor_message_add_hello(
                 &client->outbox.message, &(const struct executor_hello){
@@ -304,8 +326,26 @@ static void client_connect(struct executor_client *client) {
         client_retry_later(client);
 }
 
+static void client_give_up_greeting(struct executor_client *client) {
+        if (!client->silent) {
+                char span[SPAN_TEXT_MAX];
+
+                log_warning(
+                        "The executor on %s takes connections and says nothing for %s (stopped?); trying "
+                        "on.",
+                        client->socket_path, format_span(span, sizeof(span), GREETING_TIMEOUT_USEC));
+                client->silent = true;
+        }
+        client_disconnect(client);
+}
+
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
-        client_connect(userdata);
+        struct executor_client *client = userdata;
+
+        if (client->state == CLIENT_GREETING)
+                client_give_up_greeting(client);
+        else if (client->state == CLIENT_AWAY)
+                client_connect(client);
         return 0;
 }
 

@@ -36,10 +36,11 @@ struct executor_client {
         int fd;
         sd_event_source *socket_source;
         sd_event_source *flush_source;
-        sd_event_source *retry_timer;
+        sd_event_source *retry_timer;  /* while greeting: until then the executor must say something */
         usec_t retry_usec;             /* how long to wait the next time */
         sd_event_source *child_source; /* an executor that we have started, until it ends */
         bool start_failed;             /* it was said already that the executor cannot be started */
+        bool silent;                   /* likewise, that it does not answer */
 
         struct executor_known_run *known; /* while greeting */
         size_t n_known, n_known_allocated;

@@ -25,8 +25,9 @@ struct executor_known_run {
 
 struct executor_handlers {
         /* Connected, and this is all that the executor has; ends that it kept follow as exited events.
-         * instance is new with every executor process. Starts may be sent from here on. */
-        void (*synchronised)(
+         * instance is new with every executor process. Starts may be sent from here on. A negative errno:
+         * the callee could not take it; the client connects again, and asks anew. */
+        int (*synchronised)(
                 void *userdata, const struct uuid *instance, const struct executor_known_run *runs,
                 size_t n_runs);
         /* The connection is gone; the client tries again by itself, and starts a new executor where it owns

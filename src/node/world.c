@@ -187,16 +187,14 @@ int world_restore_job(void *userdata, struct store_unfinished *job) {
         return r;
 }
 
-static void on_executor_synchronised(
+static int on_executor_synchronised(
         void *userdata, const struct uuid *instance, const struct executor_known_run *runs, size_t n_runs) {
         _cleanup_free_ struct mesh_known_run *known = NULL;
         struct node *node = userdata;
 
         known = calloc(MAX(n_runs, (size_t) 1), sizeof(*known));
-        if (!known) {
-                log_oom();
-                return;
-        }
+        if (!known)
+                return -ENOMEM;
         for (size_t i = 0; i < n_runs; i++)
                 known[i] = (struct mesh_known_run){
                         .run = runs[i].run,
@@ -207,6 +205,7 @@ static void on_executor_synchronised(
         log_debug("Executor connected; it has %zu runs.", n_runs);
         mesh_executor_synchronised(node->mesh, instance, known, n_runs);
         ops_executor_synchronised(node->ops);
+        return 0;
 }
 
 static void on_executor_disconnected(void *userdata) {

@@ -11,16 +11,21 @@
 
 extern char **environ;
 
-static void on_synchronised(
+static int on_synchronised(
         void *userdata, const struct uuid *instance, const struct executor_known_run *runs, size_t n_runs) {
 
         struct fixture *fixture = userdata;
 
+        if (fixture->n_refusals > 0) {
+                fixture->n_refusals--;
+                return -ENOMEM;
+        }
         fixture->n_synchronised++;
         fixture->instance = *instance;
         fixture->n_known = MIN(n_runs, ELEMENTSOF(fixture->known));
         if (n_runs > 0)
                 memcpy(fixture->known, runs, fixture->n_known * sizeof(runs[0]));
+        return 0;
 }
 
 static void on_disconnected(void *userdata) {
@@ -70,7 +75,7 @@ void fixture_start_executor(struct fixture *fixture) {
         ASSERT_EQ(posix_spawn(&fixture->executor, program(), NULL, NULL, arguments, environ), 0);
 }
 
-void fixture_connect(struct fixture *fixture) {
+void fixture_begin_to_connect(struct fixture *fixture) {
         const struct executor_config config = {
                 .socket_path = fixture->socket_path,
                 .program = fixture->options.client_starts ? program() : NULL,
@@ -88,6 +93,10 @@ void fixture_connect(struct fixture *fixture) {
         };
 
         ASSERT_OK(executor_client_new(&config, fixture->event, &handlers, &fixture->client));
+}
+
+void fixture_connect(struct fixture *fixture) {
+        fixture_begin_to_connect(fixture);
         fixture_wait(fixture, executor_client_is_synchronised(fixture->client));
 }
 

@@ -32,7 +32,8 @@ struct fixture {
         pid_t executor; /* our child; 0: none */
         sd_event *event;
         struct executor_client *client;
-        bool hold_releases; /* ends are not acknowledged */
+        bool hold_releases;  /* ends are not acknowledged */
+        unsigned n_refusals; /* so often out of memory when synchronised */
 
         /* What was heard. */
         unsigned n_synchronised, n_disconnected, n_started, n_exited;
@@ -50,6 +51,7 @@ void fixture_end(struct fixture *fixture);
 
 /* Parts of fixture_begin(), for tests that stop and start. */
 void fixture_start_executor(struct fixture *fixture);
+void fixture_begin_to_connect(struct fixture *fixture);
 void fixture_connect(struct fixture *fixture);
 void fixture_disconnect(struct fixture *fixture);
 /* SIGKILL, and gone. */
