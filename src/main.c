@@ -40,7 +40,7 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
                 struct config old = program->config;
 
                 program->config = config;
-                node_reload(program->node, &program->config);
+                node_reload(program->node, &old, &program->config);
                 config_done(&old);
                 log_info("Configuration reloaded.");
         } else

@@ -76,6 +76,7 @@ struct setting {
         uint64_t low, high; /* numbers: both are allowed; paths: high is the longest, 0 for PATH_MAX - 1 */
         const char *value;  /* the default, as a person would write it; NULL: see config-defaults.c */
         const char *shown;  /* the default in --help, where that is another text */
+        bool reloads;       /* takes effect while the node runs */
 };
 
 /* Where a value comes from; a higher one wins. */

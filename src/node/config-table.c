@@ -43,12 +43,12 @@ const struct setting settings[_SETTING_MAX] = {
         [SETTING_HEARTBEAT_INTERVAL] = {
                 "HeartbeatInterval", "HEARTBEAT_INTERVAL", "heartbeat-interval", "TIME", "how often to say: alive",
                 GROUP_MESH, SETTING_SPAN, offsetof(struct config, heartbeat_interval_usec),
-                .low = 100 * USEC_PER_MSEC, .high = USEC_PER_HOUR, .value = "5s",
+                .low = 100 * USEC_PER_MSEC, .high = USEC_PER_HOUR, .value = "5s", .reloads = true,
         },
         [SETTING_PEER_TIMEOUT] = {
                 "PeerTimeout", "PEER_TIMEOUT", "peer-timeout", "TIME", "forget a node after this silence",
                 GROUP_MESH, SETTING_SPAN, offsetof(struct config, peer_timeout_usec),
-                .low = 200 * USEC_PER_MSEC, .high = USEC_PER_DAY, .value = "30s",
+                .low = 200 * USEC_PER_MSEC, .high = USEC_PER_DAY, .value = "30s", .reloads = true,
         },
         [SETTING_PEERS_MAX] = {
                 "PeersMax", "PEERS_MAX", "peers-max", "N", "nodes to know at most",
@@ -58,7 +58,7 @@ const struct setting settings[_SETTING_MAX] = {
         [SETTING_SLOTS] = {
                 "Slots", "SLOTS", "slots", "N", "jobs at once; 0: accept, run none",
                 GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, slots),
-                .low = 0, .high = CONFIG_SLOTS_MAX, .shown = "CPUs",
+                .low = 0, .high = CONFIG_SLOTS_MAX, .shown = "CPUs", .reloads = true,
         },
         [SETTING_QUEUE_MAX] = {
                 "QueueMax", "QUEUE_MAX", "queue-max", "N", "unfinished jobs to hold",
@@ -78,7 +78,7 @@ const struct setting settings[_SETTING_MAX] = {
         [SETTING_DRAIN_TIMEOUT] = {
                 "DrainTimeout", "DRAIN_TIMEOUT", "drain-timeout", "TIME", "running jobs have this on a stop",
                 GROUP_JOBS, SETTING_SPAN, offsetof(struct config, drain_timeout_usec),
-                .low = 0, .high = 7 * USEC_PER_DAY, .value = "30s",
+                .low = 0, .high = 7 * USEC_PER_DAY, .value = "30s", .reloads = true,
         },
         [SETTING_EXECUTOR_PROGRAM] = {
                 "ExecutorProgram", "EXECUTOR_PROGRAM", "executor-program", "PATH", "the program that runs jobs",
@@ -93,22 +93,22 @@ const struct setting settings[_SETTING_MAX] = {
         [SETTING_HISTORY_MAX_AGE] = {
                 "HistoryMaxAge", "HISTORY_MAX_AGE", "history-max-age", "TIME", "keep finished jobs this long",
                 GROUP_STATE, SETTING_SPAN, offsetof(struct config, history_max_age_usec),
-                .low = USEC_PER_SEC, .high = USEC_INFINITY, .value = "30d",
+                .low = USEC_PER_SEC, .high = USEC_INFINITY, .value = "30d", .reloads = true,
         },
         [SETTING_HISTORY_MAX_JOBS] = {
                 "HistoryMaxJobs", "HISTORY_MAX_JOBS", "history-max-jobs", "N", "keep so many of them",
                 GROUP_STATE, SETTING_COUNT, offsetof(struct config, history_max_jobs),
-                .low = 1, .high = 1000000000, .value = "2000000",
+                .low = 1, .high = 1000000000, .value = "2000000", .reloads = true,
         },
         [SETTING_HISTORY_MAX_USE] = {
                 "HistoryMaxUse", "HISTORY_MAX_USE", "history-max-use", "SIZE", "let them take so much of the disk",
                 GROUP_STATE, SETTING_SIZE, offsetof(struct config, history_max_bytes),
-                .low = 1024 * 1024, .high = UINT64_MAX, .value = "4G",
+                .low = 1024 * 1024, .high = UINT64_MAX, .value = "4G", .reloads = true,
         },
         [SETTING_LOG_LEVEL] = {
                 "LogLevel", "LOG_LEVEL", "log-level", "LEVEL", "debug, info, notice, warning, error",
                 GROUP_STATE, SETTING_LEVEL, offsetof(struct config, log_level),
-                .shown = "info",
+                .shown = "info", .reloads = true,
         },
 };
 /* clang-format on */

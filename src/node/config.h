@@ -63,3 +63,7 @@ int config_load(int argc, char *argv[], struct config *ret);
 /* Reads file and environment once more for a reload, over the same command line; prints what is wrong and
  * leaves *ret untouched then. */
 int config_reload(int argc, char *argv[], struct config *ret);
+
+/* The keys, as "ApiPort, OutputMax", of what differs and is not taken up before the next start; NULL:
+ * nothing. -ENOMEM. */
+int config_list_changes_for_start(const struct config *old, const struct config *new, char **ret);

@@ -309,14 +309,3 @@ void node_start(struct node *node) {
         mesh_start(node->mesh);
         status_print_start(node);
 }
-
-void node_reload(struct node *node, const struct config *config) {
-        node->config = config;
-        log_set_max_level(config->log_level);
-        mesh_set_slots(node->mesh, config->slots);
-        (void) executor_client_set_slots(node->executor, config->slots);
-        mesh_set_intervals(node->mesh, config->heartbeat_interval_usec, config->peer_timeout_usec);
-        store_set_history_limits(
-                node->store, config->history_max_age_usec, config->history_max_jobs,
-                config->history_max_bytes);
-}

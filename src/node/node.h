@@ -20,8 +20,9 @@ DEFINE_CLEANUP(struct node *, node_free)
  * know. */
 void node_start(struct node *node);
 
-/* Settings that can change while the node runs take effect. config is borrowed from now on. */
-void node_reload(struct node *node, const struct config *config);
+/* Settings that can change while the node runs take effect; those of the others that differ from old are
+ * named in the journal. config is borrowed from now on. */
+void node_reload(struct node *node, const struct config *old, const struct config *config);
 
 /* Orderly: nothing new, running jobs end within DrainTimeout=, goodbye, then the loop exits with status 0.
  */

@@ -388,6 +388,17 @@ def test_reload_takes_new_settings(make_node, tmp_path):
     assert node.run("echo again")["stdout"] == "again\n", "what is needed later is still known"
 
 
+def test_reload_names_what_needs_a_start(make_node, tmp_path):
+    path = tmp_path / "mesh.conf"
+    path.write_text("[Mesh]\nSlots=1\n")
+    node = make_node(["--config", path]).start()
+    path.write_text("[Mesh]\nSlots=2\nQueueMax=7\nOutputMax=8K\n")
+    node.send(signal.SIGHUP)
+    wait_for(lambda: "Configuration reloaded" in node.log())
+    assert "next start: QueueMax, OutputMax.\n" in node.log()
+    assert node.status()["slots"] == 2
+
+
 def test_ready_is_said_to_the_service_manager(make_node):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         node = make_node()

@@ -400,6 +400,34 @@ static void test_reload(void) {
         ASSERT_STREQ(run.config.config_path, path);
 }
 
+/* Each setting is noticed, by itself. */
+static void test_changes_for_start(void) {
+        char *eth0[] = { (char *) "eth0", NULL };
+
+        for (enum setting_id id = 0; id < _SETTING_MAX; id++) {
+                const struct setting *setting = &settings[id];
+                struct setting_value value = { .number = 7 };
+                _cleanup_config_ struct config old = {}, new = {};
+                _cleanup_free_ char *same = NULL, *keys = NULL, *back = NULL;
+
+                if (setting->type == SETTING_PATH)
+                        ASSERT_NOT_NULL(value.text = strdup("/somewhere"));
+                if (setting->type == SETTING_NAMES)
+                        value.names = eth0;
+                ASSERT_OK(config_list_changes_for_start(&old, &new, &same));
+                ASSERT_NULL(same);
+                ASSERT_OK(setting_store(setting, &new, &value, /* add= */ true));
+                ASSERT_OK(config_list_changes_for_start(&old, &new, &keys));
+                ASSERT_OK(config_list_changes_for_start(&new, &old, &back));
+                if (setting->reloads)
+                        ASSERT_TRUE(!keys && !back);
+                else {
+                        ASSERT_STREQ(keys, setting->key);
+                        ASSERT_STREQ(back, setting->key);
+                }
+        }
+}
+
 /* What an option prints on stdout, into text. */
 static void capture_stdout(struct run *run, const char *option, char *text, size_t size) {
         int saved = dup(STDOUT_FILENO), fds[2];
@@ -514,6 +542,7 @@ int main(void) {
         RUN(test_together);
         RUN(test_untouched);
         RUN(test_reload);
+        RUN(test_changes_for_start);
         RUN(test_help);
         RUN(test_table);
         RUN(test_out_of_memory);

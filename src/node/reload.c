@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a changed configuration means for a node that runs. */
+
+#include "node/internal.h"
+#include "util/log.h"
+
+static void say_what_waits(const struct config *old, const struct config *new) {
+        _cleanup_free_ char *keys = NULL;
+        int r;
+
+        r = config_list_changes_for_start(old, new, &keys);
+        if (r < 0)
+                (void) log_oom();
+        else if (keys)
+                log_warning("Changed, and to take effect at the next start: %s.", keys);
+}
+
+void node_reload(struct node *node, const struct config *old, const struct config *config) {
+        node->config = config;
+        log_set_max_level(config->log_level);
+        mesh_set_slots(node->mesh, config->slots);
+        (void) executor_client_set_slots(node->executor, config->slots);
+        mesh_set_intervals(node->mesh, config->heartbeat_interval_usec, config->peer_timeout_usec);
+        store_set_history_limits(
+                node->store, config->history_max_age_usec, config->history_max_jobs,
+                config->history_max_bytes);
+        say_what_waits(old, config);
+}
