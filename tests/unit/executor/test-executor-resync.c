@@ -130,19 +130,24 @@ static void test_nothing_starts_without_a_daemon(void) {
         fixture_disconnect(&fixture);
         folder_write(&fixture.folder, "go", "");
 
-        /* It ends meanwhile; then there is a slot. */
-        do {
+        /* It ends meanwhile; then there is a slot. A connection that comes too early gives the second its
+         * chance to start, so that only what is seen before that proves something. */
+        (void) snprintf(other, sizeof(other), "%s/ended", fixture.folder.path);
+        while (access(other, F_OK) < 0)
+                fixture_turn(&fixture, now_usec(CLOCK_MONOTONIC) + 5 * USEC_PER_MSEC);
+        for (bool alone = true;; alone = false) {
+                const struct executor_known_run *first_known;
+
                 fixture_connect(&fixture);
+                first_known = find_known(&fixture, &first);
                 ASSERT_NOT_NULL(find_known(&fixture, &second));
-                ASSERT_FALSE(
-                        find_known(&fixture, &second)->started &&
-                        (!find_known(&fixture, &first) || !find_known(&fixture, &first)->ended));
-                if (find_known(&fixture, &first) && find_known(&fixture, &first)->ended)
+                if (alone)
+                        ASSERT_FALSE(find_known(&fixture, &second)->started);
+                if (first_known && first_known->ended)
                         break;
                 fixture_disconnect(&fixture);
                 fixture_turn(&fixture, now_usec(CLOCK_MONOTONIC) + 5 * USEC_PER_MSEC);
-        } while (true);
-        ASSERT_FALSE(find_known(&fixture, &second)->started);
+        }
         result = fixture_result(&fixture, &second);
         ASSERT_EQ(result->exit_code, 0);
 }
