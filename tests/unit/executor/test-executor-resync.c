@@ -117,10 +117,11 @@ static void test_nothing_starts_without_a_daemon(void) {
         _cleanup_fixture_ struct fixture fixture;
         _cleanup_(job_result_unref_p) struct job_result *result = NULL;
         struct run_id first, second;
-        char command[1024], other[1024];
+        char command[1024], other[512];
 
         begin(&fixture, 1);
-        first = fixture_start(&fixture, until_file(&fixture, "go", "echo > ended", command));
+        (void) snprintf(other, sizeof(other), "echo > %s/ended", fixture.folder.path);
+        first = fixture_start(&fixture, until_file(&fixture, "go", other, command));
         (void) snprintf(other, sizeof(other), "echo > %s/second", fixture.folder.path);
         second = fixture_start(&fixture, other);
         fixture_wait(&fixture, fixture_has_started(&fixture, &first));
@@ -133,8 +134,10 @@ static void test_nothing_starts_without_a_daemon(void) {
         /* It ends meanwhile; then there is a slot. A connection that comes too early gives the second its
          * chance to start, so that only what is seen before that proves something. */
         (void) snprintf(other, sizeof(other), "%s/ended", fixture.folder.path);
-        while (access(other, F_OK) < 0)
+        for (usec_t deadline = now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC; access(other, F_OK) < 0;) {
+                ASSERT_LT(now_usec(CLOCK_MONOTONIC), deadline);
                 fixture_turn(&fixture, now_usec(CLOCK_MONOTONIC) + 5 * USEC_PER_MSEC);
+        }
         for (bool alone = true;; alone = false) {
                 const struct executor_known_run *first_known;
 
