@@ -4,6 +4,7 @@
  */
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -67,6 +68,25 @@ static const char *capture_read(struct capture *capture) {
 
         capture->text[size > 0 ? size : 0] = '\0';
         return capture->text;
+}
+
+/* As capture_read(), until so many lines are there: a terminal passes them on one by one. */
+static void capture_read_lines(struct capture *capture, size_t n_lines) {
+        usec_t deadline = now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;
+        size_t size = 0, n = 0;
+
+        while (n < n_lines) {
+                ssize_t got = read(capture->read_fd, capture->text + size, sizeof(capture->text) - 1 - size);
+
+                ASSERT_LT(now_usec(CLOCK_MONOTONIC), deadline);
+                for (ssize_t i = 0; i < got; i++)
+                        n += capture->text[size + (size_t) i] == '\n';
+                if (got > 0)
+                        size += (size_t) got;
+                else
+                        (void) poll(&(struct pollfd){ .fd = capture->read_fd, .events = POLLIN }, 1, 100);
+        }
+        capture->text[size] = '\0';
 }
 
 static void capture_end(struct capture *capture) {
@@ -179,7 +199,7 @@ static void log_two(struct capture *capture) {
         log_setup("test");
         log_info("plain");
         log_warning("loud");
-        (void) capture_read(capture);
+        capture_read_lines(capture, 2);
         capture_end(capture);
 }
 
