@@ -23,8 +23,11 @@ struct ops {
 
         struct list calls;
         size_t n_calls;
-        struct map waiters; /* struct waiter, by job id */
-        struct list ready;  /* calls that have something to do in the next turn of the loop */
+        struct map waiters;   /* struct waiter, by job id */
+        struct list watchers; /* struct ops_watcher */
+        bool has_job_uid;
+        uid_t job_uid;
+        struct list ready; /* calls that have something to do in the next turn of the loop */
         sd_event_source *ready_source;
 };
 
@@ -113,6 +116,11 @@ int call_set_timer(struct ops_call *call, usec_t after_usec, sd_event_time_handl
 void problem_set(struct problem *problem, enum problem_code code, const char *format, ...) _printf_(3, 4);
 /* For a negative errno of the store or the system. */
 void problem_set_errno(struct problem *problem, int error);
+
+/* ops-watch.c */
+void ops_tell_new(struct ops *ops, const struct job_spec *spec);
+void ops_tell_started(struct ops *ops, const struct uuid *id);
+void ops_tell_finished(struct ops *ops, const struct uuid *id, enum job_status status);
 
 /* ops-submit.c, ops-jobs.c, ops-output.c */
 void submit_call_done(struct ops_call *call);

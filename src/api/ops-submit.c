@@ -56,6 +56,9 @@ void ops_accepted(struct ops *ops, void *tag, int error) {
         }
         if (error < 0)
                 problem_set_errno(&call->problem, error);
+        else
+                for (size_t i = 0; i < call->submit.n; i++)
+                        ops_tell_new(call->ops, call->submit.specs[i]);
         answer(call, /* repeated= */ false);
 }
 

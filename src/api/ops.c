@@ -26,6 +26,7 @@ static const char *const problem_texts[_PROBLEM_CODE_MAX] = {
         [PROBLEM_DUPLICATE_NODE] = "duplicate_node",
         [PROBLEM_EXECUTOR_AWAY] = "executor_away",
         [PROBLEM_GONE] = "gone",
+        [PROBLEM_LIMIT] = "limit_unavailable",
         [PROBLEM_INTERNAL] = "internal",
 };
 
@@ -81,6 +82,16 @@ static int find_members(struct ops *ops, const char *name) {
         return 0;
 }
 
+/* One that is not there runs no jobs. Where it is our own, nobody can tell its jobs from ourselves. */
+static void find_job_user(struct ops *ops, const char *name) {
+        const struct passwd *user = name ? getpwnam(name) : NULL;
+
+        if (!user || user->pw_uid == ops->own_uid || user->pw_uid == 0)
+                return;
+        ops->has_job_uid = true;
+        ops->job_uid = user->pw_uid;
+}
+
 int ops_new(const struct ops_config *config, sd_event *event, struct ops **ret) {
         _cleanup_(ops_free_p) struct ops *ops = NULL;
         int r;
@@ -95,6 +106,7 @@ int ops_new(const struct ops_config *config, sd_event *event, struct ops **ret) 
         ops->started_at = now_usec(CLOCK_REALTIME);
         list_init(&ops->calls);
         list_init(&ops->ready);
+        list_init(&ops->watchers);
 
         r = sha256_new(&ops->hash);
         if (r < 0)
@@ -102,6 +114,7 @@ int ops_new(const struct ops_config *config, sd_event *event, struct ops **ret) 
         r = find_members(ops, config->group);
         if (r < 0)
                 return r;
+        find_job_user(ops, config->job_user);
 
         r = sd_event_add_defer(event, &ops->ready_source, on_ready, ops);
         if (r < 0)
@@ -261,11 +274,12 @@ int call_set_timer(struct ops_call *call, usec_t after_usec, sd_event_time_handl
         return r;
 }
 
-void ops_job_finished(struct ops *ops, const struct uuid *id) {
+void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status status) {
         struct waiter *waiter = MAP_GET(&ops->waiters, id, sizeof(*id), struct waiter, by_id);
         struct list finished;
         struct ops_call *call;
 
+        ops_tell_finished(ops, id, status);
         if (!waiter)
                 return;
         /* Each leaves the waiter, and the last one frees it. */
@@ -292,6 +306,7 @@ void ops_run_started(struct ops *ops, const struct uuid *id) {
         struct waiter *waiter = MAP_GET(&ops->waiters, id, sizeof(*id), struct waiter, by_id);
         struct ops_call *call;
 
+        ops_tell_started(ops, id);
         if (!waiter)
                 return;
         LIST_FOREACH(&waiter->calls, call, struct ops_call, wait_link)
@@ -326,12 +341,16 @@ unsigned ops_access(const struct ops *ops, const struct caller *caller, const ch
                 *ret_reason = "the user at the other end is not known, so nothing is allowed";
                 return ACCESS_NONE;
         }
+        if (ops->has_job_uid && caller->uid == ops->job_uid) {
+                *ret_reason = "the user as whom jobs run may not use the node";
+                return ACCESS_NONE;
+        }
         if (caller->uid == 0 || caller->uid == ops->own_uid || is_member(ops, caller)) {
                 *ret_reason = NULL;
                 return ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL;
         }
         *ret_reason = "only root, the user that runs the node, and members of group worker-mesh may do this";
-        return ACCESS_READ_STATE;
+        return ACCESS_READ_STATE | caller->granted;
 }
 
 bool ops_may_read(const struct ops *ops, const struct caller *caller, const struct stored_job *job) {
@@ -361,6 +380,34 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .started_at = ops->started_at,
                 .executor_connected = state.executor_connected,
         };
+}
+
+struct peer_search {
+        const char *node_id;
+        struct ops_peer *peer;
+        bool found;
+};
+
+static struct ops_peer peer_as_told(const struct mesh_peer *peer) {
+        return (struct ops_peer){ .info = &peer->info,
+                                  .last_heard_at = peer->last_heard_at,
+                                  .verified = peer->verified };
+}
+
+static void compare_peer(void *userdata, const struct mesh_peer *peer) {
+        struct peer_search *search = userdata;
+
+        if (!streq(peer->info.node_id, search->node_id))
+                return;
+        *search->peer = peer_as_told(peer);
+        search->found = true;
+}
+
+bool ops_get_peer(struct ops *ops, const char *node_id, struct ops_peer *ret) {
+        struct peer_search search = { .node_id = node_id, .peer = ret };
+
+        mesh_foreach_peer(ops->mesh, compare_peer, &search);
+        return search.found;
 }
 
 struct peer_list {
@@ -396,9 +443,9 @@ void ops_foreach_peer(
         mesh_foreach_peer(ops->mesh, collect_peer, &list);
         qsort(peers, list.n, sizeof(*peers), compare_peers);
 
-        for (size_t i = 0; i < list.n; i++)
-                function(
-                        userdata, &(struct ops_peer){ .info = &peers[i]->info,
-                                                      .last_heard_at = peers[i]->last_heard_at,
-                                                      .verified = peers[i]->verified });
+        for (size_t i = 0; i < list.n; i++) {
+                const struct ops_peer peer = peer_as_told(peers[i]);
+
+                function(userdata, &peer);
+        }
 }

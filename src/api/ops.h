@@ -15,9 +15,11 @@
 
 #include "mesh/job.h"
 #include "store/store.h"
+#include "util/list.h"
 #include "util/macros.h"
 #include "wire/message.h"
 
+struct mesh_peer;
 struct ops;
 struct mesh;
 struct executor_client;
@@ -26,7 +28,8 @@ struct ops_config {
         const char *node_id, *version, *address;
         const struct metadata_entry *metadata;
         size_t n_metadata;
-        const char *group; /* whose members may do everything; NULL: nobody's */
+        const char *group;    /* whose members may do everything; NULL: nobody's */
+        const char *job_user; /* as whom jobs run, and who may do nothing; NULL: the node's own user */
 };
 
 /* Borrows all that it is given; they outlive it. The parts behind it are set by ops_connect(), since they
@@ -38,10 +41,28 @@ DEFINE_CLEANUP(struct ops *, ops_free)
 
 /* What the mind tells of; see struct mesh_ops. */
 void ops_accepted(struct ops *ops, void *tag, int error);
-void ops_job_finished(struct ops *ops, const struct uuid *id);
+void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status status);
 /* What the executor tells: it has begun this job's run; it is back, and both know what it has. */
 void ops_run_started(struct ops *ops, const struct uuid *id);
 void ops_executor_synchronised(struct ops *ops);
+void ops_status_changed(struct ops *ops);
+void ops_peer_changed(struct ops *ops, const struct mesh_peer *peer, bool gone);
+
+/* Who wants to hear of changes without having asked for each. Called on the loop, from within what caused
+ * them: a watcher notes what changed and returns. Any member may be NULL. job_new: accepted and durable, in
+ * order of acceptance; job_started: its process runs; job_finished: its end is durable. */
+struct ops_watcher {
+        struct list_link link; /* the operations' */
+        void (*job_new)(void *userdata, const struct job_spec *spec);
+        void (*job_started)(void *userdata, const struct uuid *id);
+        void (*job_finished)(void *userdata, const struct uuid *id, enum job_status status);
+        void (*status_changed)(void *userdata);
+        void (*peer_changed)(void *userdata, const char *node_id, bool gone);
+        void *userdata;
+};
+/* The watcher belongs to the caller and stays until it is removed. */
+void ops_watch(struct ops *ops, struct ops_watcher *watcher);
+void ops_watcher_remove(struct ops_watcher *watcher); /* one that was never added is fine */
 
 #define OPS_WAIT_MAX_USEC (5 * USEC_PER_MINUTE)
 #define OPS_CALLS_MAX 4096u /* under way at once, over all faces */
@@ -68,6 +89,7 @@ enum problem_code {
         PROBLEM_DUPLICATE_NODE, /* another live node has this one's id: 503 */
         PROBLEM_EXECUTOR_AWAY,  /* what it has cannot be told before it is back: 503 */
         PROBLEM_GONE,           /* the output is no longer to be had: 410 */
+        PROBLEM_LIMIT,          /* a limit of a job that this node cannot enforce: 422 */
         PROBLEM_INTERNAL,       /* 500 */
         _PROBLEM_CODE_MAX,
 };
@@ -89,6 +111,7 @@ struct caller {
         gid_t gid;
         const gid_t *groups; /* supplementary; may be NULL: looked up by uid when needed */
         size_t n_groups;
+        unsigned granted; /* bits of enum access that an authority (polkit) gave beyond the rule */
 };
 
 enum access {
@@ -98,8 +121,9 @@ enum access {
         ACCESS_READ_ALL = 1 << 2, /* command, env names, output of every job, not only one's own */
 };
 
-/* root, the daemon's own user, group worker-mesh: everything; any other known user: READ_STATE. An unknown
- * one: nothing. *ret_reason says why not more, in one sentence (static). */
+/* root, the daemon's own user, group worker-mesh: everything; a job's user: nothing, also where it is one of
+ * these; any other known user: READ_STATE. An unknown one: nothing. What was granted is added, but never to
+ * a job's user. *ret_reason says why not more, in one sentence (static). */
 unsigned ops_access(const struct ops *ops, const struct caller *caller, const char **ret_reason);
 
 /* Whether the caller may see command and output of the job. */
@@ -194,6 +218,8 @@ struct ops_peer {
         usec_t last_heard_at; /* CLOCK_REALTIME of this node */
         bool verified;        /* has answered a fresh question: not a recording */
 };
+/* One peer; false: it is not known. What it points to is valid until the loop goes on. */
+bool ops_get_peer(struct ops *ops, const char *node_id, struct ops_peer *ret);
 /* Calls for each peer, in order of node id. */
 void ops_foreach_peer(
         struct ops *ops, void (*function)(void *userdata, const struct ops_peer *peer), void *userdata);

@@ -19,8 +19,9 @@ struct executor_client;
 struct executor_known_run {
         struct run_id run;
         bool started;
-        usec_t started_at; /* CLOCK_REALTIME */
-        bool ended;        /* its end follows as an exited event */
+        usec_t started_at;      /* CLOCK_REALTIME */
+        bool ended;             /* its end follows as an exited event */
+        uint64_t journalled[2]; /* what executor_client_journalled() told last */
 };
 
 struct executor_handlers {
@@ -38,6 +39,9 @@ struct executor_handlers {
         /* The run ended. The executor keeps the result until executor_client_release(). A reference for the
          * callee. */
         void (*exited)(void *userdata, struct job_result *result);
+        /* The service manager stops the executor, which waits for executor_client_stop(). Said again after a
+         * reconnect. */
+        void (*stopping)(void *userdata);
         void *userdata;
 };
 
@@ -47,8 +51,9 @@ struct executor_config {
                                     starts it) */
         const char *node_id;
         unsigned slots;
-        size_t output_max;      /* bytes kept of each stream of a job */
-        usec_t kill_grace_usec; /* from SIGTERM to SIGKILL */
+        size_t output_max;                /* bytes kept of each stream of a job */
+        usec_t kill_grace_usec;           /* from SIGTERM to SIGKILL */
+        struct job_limits default_limits; /* for what a job does not ask for */
 };
 
 /* Call executor_client_launch() before any thread exists: where nobody listens on the socket it starts the
@@ -83,6 +88,15 @@ int executor_client_withdraw(struct executor_client *client, const struct run_id
 
 /* The result is durable here; the executor may forget it. */
 int executor_client_release(struct executor_client *client, const struct run_id *run);
+
+/* Bits of enum limit_kind that the executor can enforce. False: it was never connected, so it is not known.
+ */
+bool executor_client_enforceable(const struct executor_client *client, unsigned *ret);
+
+/* So much of both outputs is in the journal: kept by the executor as long as the run, for the next daemon.
+ * Losing it costs lines that are written twice. */
+int executor_client_journalled(
+        struct executor_client *client, const struct run_id *run, const uint64_t offsets[static 2]);
 
 /* Asks the executor to end: with its jobs (SIGKILL) or, when it has none left, alone. */
 int executor_client_stop(struct executor_client *client, bool kill_jobs);

@@ -46,6 +46,12 @@ struct job_request {
         size_t n_env;
         bool has_timeout;
         int64_t timeout_seconds;
+        /* As numbers of the client, checked by job_request_check(); 0 with has_… false. */
+        struct job_request_limits {
+                bool has_memory_max, has_cpu_weight, has_cpu_quota, has_tasks_max;
+                int64_t memory_max, cpu_weight, cpu_quota, tasks_max;
+                bool best_effort;
+        } limits;
 };
 
 /* Why a request was refused, for the person who made it: one line, what was wrong and what would be right.
@@ -70,6 +76,7 @@ struct job_spec {
         struct uuid id;
         usec_t created_at; /* CLOCK_REALTIME */
         usec_t timeout_usec;
+        struct job_limits limits;
         const char *command;
         const char *target_node_id; /* NULL: any node */
         const char *cwd;            /* NULL: none given */
@@ -120,6 +127,7 @@ struct job_result {
         usec_t duration_usec; /* by CLOCK_BOOTTIME */
         struct job_output stdout_output, stderr_output;
         char *error_message; /* NULL: none */
+        bool oom_killed;     /* the kernel ended it, or a part of it, for want of memory */
 };
 
 int job_result_new(struct job_result **ret);

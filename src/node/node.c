@@ -147,6 +147,7 @@ static int make_ops(struct node *node) {
                 .metadata = node->mesh_config.metadata,
                 .n_metadata = node->mesh_config.n_metadata,
                 .group = "worker-mesh",
+                .job_user = "worker-mesh-job",
         };
         int r;
 

@@ -88,11 +88,15 @@ static void world_job_finished(void *userdata, const struct job_spec *spec, enum
 
                 log_debug("Job %s: %s.", uuid_to_text(&spec->id, id), job_status_to_text(status));
         }
-        ops_job_finished(node->ops, &spec->id);
+        ops_job_finished(node->ops, &spec->id, status);
 }
 
 static void world_status_changed(void *userdata) {
-        status_touch(userdata);
+        struct node *node = userdata;
+
+        status_touch(node);
+        if (node->ops)
+                ops_status_changed(node->ops);
 }
 
 /* Anybody can invent peers; only those that have answered a fresh question are worth a line each. */
@@ -112,16 +116,18 @@ static bool peer_is_worth_a_line(struct node *node, const struct mesh_peer *peer
 
 static void world_peer_changed(void *userdata, const struct mesh_peer *peer, bool gone) {
         const struct node_info *info = &peer->info;
+        struct node *node = userdata;
         bool found = !gone && !peer->verified && peer->first_heard_usec == peer->last_heard_usec;
 
         if (peer->verified && !gone)
                 log_debug(
                         "Peer %s at %s is here: %s.", info->node_id, info->address,
                         node_status_to_text(info->status));
-        else if ((gone || found) && peer_is_worth_a_line(userdata, peer))
+        else if ((gone || found) && peer_is_worth_a_line(node, peer))
                 log_info(
                         "Peer %s at %s %s.", info->node_id, info->address,
                         gone ? "has left" : "has been found");
+        ops_peer_changed(node->ops, peer, gone);
 }
 
 static void world_incarnation_raised(void *userdata, uint64_t incarnation) {

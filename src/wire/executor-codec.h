@@ -20,6 +20,8 @@ int executor_message_add_withdrawal(struct executor_message *message, const stru
 int executor_message_add_acknowledgement(struct executor_message *message, const struct run_id *run);
 int executor_message_add_read(struct executor_message *message, const struct executor_read_request *read);
 int executor_message_add_cancel_read(struct executor_message *message, uint64_t id);
+int executor_message_add_journalled(
+        struct executor_message *message, const struct executor_journalled *journalled);
 int executor_message_add_stop(struct executor_message *message, enum executor_stop stop);
 
 int executor_message_add_welcome(struct executor_message *message, const struct executor_welcome *welcome);
@@ -28,6 +30,7 @@ int executor_message_add_synchronised(struct executor_message *message);
 int executor_message_add_started(struct executor_message *message, const struct executor_started *started);
 int executor_message_add_ended(struct executor_message *message, const struct executor_ended *ended);
 int executor_message_add_data(struct executor_message *message, const struct executor_data *data);
+int executor_message_add_stopping(struct executor_message *message);
 
 /* -EBADMSG, -ENOMEM: *ret is then empty. n_descriptors came with the message. */
 int executor_commands_decode(

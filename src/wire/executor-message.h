@@ -59,6 +59,7 @@ struct executor_start {
         struct executor_body body; /* without a command when it is in body_descriptor */
         int body_descriptor;
         int stdin_descriptor;
+        struct job_limits limits;
 };
 
 struct executor_read_request {
@@ -67,6 +68,12 @@ struct executor_read_request {
         int stream; /* 1 or 2 */
         uint64_t offset;
         bool wait;
+};
+
+/* How far into both outputs of a run the journal has been written. */
+struct executor_journalled {
+        struct run_id run;
+        uint64_t offsets[2]; /* of stdout, of stderr */
 };
 
 enum executor_stop {
@@ -81,13 +88,14 @@ struct executor_commands {
         struct executor_hello hello;
         bool has_slots;
         uint32_t slots;
-        size_t n_starts, n_kills, n_withdrawn, n_acknowledged, n_reads, n_cancelled_reads;
+        size_t n_starts, n_kills, n_withdrawn, n_acknowledged, n_reads, n_cancelled_reads, n_journalled;
         struct executor_start *starts;
         struct run_id *kills;
         struct run_id *withdrawn;
         struct run_id *acknowledged;
         struct executor_read_request *reads;
         const uint64_t *cancelled_reads;
+        struct executor_journalled *journalled;
         enum executor_stop stop;
         void *storage;
 };
@@ -97,12 +105,14 @@ struct executor_commands {
 struct executor_welcome {
         uint32_t protocol;
         struct uuid instance;
+        unsigned enforceable; /* bits of enum limit_kind */
 };
 
 struct executor_known {
         struct run_id run;
         usec_t started_at; /* CLOCK_REALTIME; 0: not started */
         bool ended;
+        uint64_t journalled[2]; /* see struct executor_journalled */
 };
 
 struct executor_started {
@@ -137,6 +147,7 @@ struct executor_ended {
         struct executor_stream stdout_stream, stderr_stream;
         int output_descriptor;     /* stdout's bytes, then stderr's; data is then NULL in both */
         const char *error_message; /* NULL: none */
+        bool oom_killed;
 };
 
 struct executor_data {
@@ -158,5 +169,6 @@ struct executor_events {
         struct executor_started *started;
         struct executor_ended *ended;
         struct executor_data *data;
+        bool stopping;
         void *storage;
 };

@@ -45,6 +45,39 @@ static inline bool run_id_equal(const struct run_id *a, const struct run_id *b) 
         return uuid_equal(&a->job, &b->job) && a->epoch == b->epoch && a->attempt == b->attempt;
 }
 
+/* What a job may take; 0 stands for "not given". */
+struct job_limits {
+        uint64_t memory_max; /* bytes */
+        uint32_t cpu_weight; /* JOB_CPU_WEIGHT_MIN … MAX, relative to other jobs */
+        uint32_t cpu_quota;  /* percent of one processor: 150 is one and a half */
+        uint32_t tasks_max;  /* processes and threads */
+        bool best_effort;    /* runs also where they cannot be enforced */
+};
+
+#define JOB_MEMORY_MIN (UINT64_C(1024) * 1024)
+#define JOB_MEMORY_MAX (UINT64_C(1) << 50)
+#define JOB_CPU_WEIGHT_MIN 1u
+#define JOB_CPU_WEIGHT_MAX 10000u
+#define JOB_CPU_QUOTA_MIN 1u
+#define JOB_CPU_QUOTA_MAX 1000000u
+#define JOB_TASKS_MIN 1u
+#define JOB_TASKS_MAX 4194304u
+
+/* Which of them a machine can enforce; bits. The numbers are sent. */
+enum limit_kind {
+        LIMIT_MEMORY = 1 << 0,
+        LIMIT_CPU = 1 << 1, /* weight and quota */
+        LIMIT_TASKS = 1 << 2,
+        LIMITS_ALL = LIMIT_MEMORY | LIMIT_CPU | LIMIT_TASKS,
+};
+
+/* The kinds that are asked for. */
+static inline unsigned job_limits_kinds(const struct job_limits *limits) {
+        return (limits->memory_max > 0 ? LIMIT_MEMORY : 0u) |
+               (limits->cpu_weight > 0 || limits->cpu_quota > 0 ? LIMIT_CPU : 0u) |
+               (limits->tasks_max > 0 ? LIMIT_TASKS : 0u);
+}
+
 /* "IDLE", "BUSY", …; never NULL. */
 const char *node_status_to_text(enum node_status status);
 /* -EINVAL: no such word. */

@@ -264,7 +264,7 @@ static void test_followers_hear_of_an_end_without_a_run(void) {
         world.jobs[0].awaited = true;
         read_from(&reader, 0, 0, true);
         world.jobs[0] = (struct job){ .id = world.jobs[0].id, .ended = true };
-        ops_job_finished(world.ops, &world.jobs[0].id);
+        ops_job_finished(world.ops, &world.jobs[0].id, JOB_COMPLETED);
         settle();
         check(&reader, "", true);
         ASSERT_EQ(world.n_reads, 0);

@@ -1,252 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "wire/executor-codec.h"
+
+/* Bytes into messages between daemon and executor. Each *_decode() returns false for what must not be
+ * believed.
+ */
 
 #include <errno.h>
 #include <string.h>
 
 #include "executor.pb-c.h"
 #include "util/utf8.h"
+#include "wire/executor-codec.h"
 
 #define VERSION_SHOWN_MAX 31u
-
-/* protobuf-c has no const; the packer changes nothing. */
-static char *unconst(const char *text) {
-        return (char *) text;
-}
-
-static ProtobufCBinaryData bytes(const void *data, size_t size) {
-        return (ProtobufCBinaryData){ .len = data ? size : 0, .data = (uint8_t *) data };
-}
-
-static Executor__RunId run_encoding(const struct run_id *run) {
-        Executor__RunId out = EXECUTOR__RUN_ID__INIT;
-
-        out.job = bytes(run->job.bytes, sizeof(run->job.bytes));
-        out.epoch = run->epoch;
-        out.attempt = run->attempt;
-        return out;
-}
-
-static uint32_t descriptor_encoding(int position) {
-        return position == EXECUTOR_NO_DESCRIPTOR ? 0 : (uint32_t) position + 1;
-}
-
-/* Puts one more encoded message behind what is there. */
-static int message_append(struct executor_message *message, const ProtobufCMessage *part) {
-        size_t size = protobuf_c_message_get_packed_size(part);
-
-        if (size > EXECUTOR_MESSAGE_MAX)
-                return -EMSGSIZE;
-        if (size > EXECUTOR_MESSAGE_MAX - message->size)
-                return -ENOSPC;
-        message->size += protobuf_c_message_pack(part, message->data + message->size);
-        return 0;
-}
-
-int executor_message_add_hello(struct executor_message *message, const struct executor_hello *hello) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-        Executor__Hello part = EXECUTOR__HELLO__INIT;
-
-        part.protocol = hello->protocol;
-        part.version = unconst(hello->version);
-        part.node_id = unconst(hello->node_id);
-        part.slots = hello->slots;
-        part.output_max = hello->output_max;
-        part.kill_grace_usec = hello->kill_grace_usec;
-        out.hello = &part;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_slots(struct executor_message *message, uint32_t slots) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-
-        out.slots_plus_one = slots + 1;
-        return message_append(message, &out.base);
-}
-
-static void body_encoding(const struct executor_body *body, Executor__Body *ret) {
-        executor__body__init(ret);
-        ret->command = unconst(body->command);
-        if (body->cwd)
-                ret->cwd = unconst(body->cwd);
-        ret->n_env = body->n_env;
-        ret->env = (char **) body->env;
-}
-
-int executor_message_add_start(struct executor_message *message, const struct executor_start *start) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-        Executor__Start part = EXECUTOR__START__INIT, *parts = &part;
-        Executor__RunId run = run_encoding(&start->run);
-        Executor__Body body;
-
-        part.run = &run;
-        part.timeout_usec = start->timeout_usec == USEC_INFINITY ? 0 : start->timeout_usec;
-        if (start->body_descriptor == EXECUTOR_NO_DESCRIPTOR) {
-                body_encoding(&start->body, &body);
-                part.body = &body;
-        }
-        part.body_descriptor = descriptor_encoding(start->body_descriptor);
-        part.stdin_descriptor = descriptor_encoding(start->stdin_descriptor);
-        out.n_start = 1;
-        out.start = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_kill(struct executor_message *message, const struct run_id *run) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-        Executor__RunId part = run_encoding(run), *parts = &part;
-
-        out.n_kill = 1;
-        out.kill = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_withdrawal(struct executor_message *message, const struct run_id *run) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-        Executor__RunId part = run_encoding(run), *parts = &part;
-
-        out.n_withdraw = 1;
-        out.withdraw = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_acknowledgement(struct executor_message *message, const struct run_id *run) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-        Executor__RunId part = run_encoding(run), *parts = &part;
-
-        out.n_acknowledge = 1;
-        out.acknowledge = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_read(struct executor_message *message, const struct executor_read_request *read) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-        Executor__Read part = EXECUTOR__READ__INIT, *parts = &part;
-        Executor__RunId run = run_encoding(&read->run);
-
-        part.id = read->id;
-        part.run = &run;
-        part.stream = (uint32_t) read->stream;
-        part.offset = read->offset;
-        part.wait = read->wait;
-        out.n_read = 1;
-        out.read = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_cancel_read(struct executor_message *message, uint64_t id) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-
-        out.n_cancel_read = 1;
-        out.cancel_read = &id;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_stop(struct executor_message *message, enum executor_stop stop) {
-        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
-
-        out.stop = (Executor__StopMode) stop;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_welcome(struct executor_message *message, const struct executor_welcome *welcome) {
-        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
-        Executor__Welcome part = EXECUTOR__WELCOME__INIT;
-
-        part.protocol = welcome->protocol;
-        part.version = unconst(VERSION);
-        part.instance = bytes(welcome->instance.bytes, sizeof(welcome->instance.bytes));
-        out.welcome = &part;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_known(struct executor_message *message, const struct executor_known *known) {
-        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
-        Executor__Known part = EXECUTOR__KNOWN__INIT, *parts = &part;
-        Executor__RunId run = run_encoding(&known->run);
-
-        part.run = &run;
-        part.started_at_usec = known->started_at;
-        part.ended = known->ended;
-        out.n_known = 1;
-        out.known = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_synchronised(struct executor_message *message) {
-        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
-
-        out.synchronised = true;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_started(struct executor_message *message, const struct executor_started *started) {
-        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
-        Executor__Started part = EXECUTOR__STARTED__INIT, *parts = &part;
-        Executor__RunId run = run_encoding(&started->run);
-
-        part.run = &run;
-        part.started_at_usec = started->started_at;
-        out.n_started = 1;
-        out.started = &parts;
-        return message_append(message, &out.base);
-}
-
-static Executor__Stream stream_encoding(const struct executor_stream *stream, bool in_file) {
-        Executor__Stream out = EXECUTOR__STREAM__INIT;
-
-        if (in_file)
-                out.file_size = stream->size;
-        else
-                out.data = bytes(stream->data, stream->size);
-        out.total = stream->total;
-        out.truncated = stream->truncated;
-        return out;
-}
-
-int executor_message_add_ended(struct executor_message *message, const struct executor_ended *ended) {
-        bool in_file = ended->output_descriptor != EXECUTOR_NO_DESCRIPTOR;
-        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
-        Executor__Ended part = EXECUTOR__ENDED__INIT, *parts = &part;
-        Executor__RunId run = run_encoding(&ended->run);
-        Executor__Stream out_stream = stream_encoding(&ended->stdout_stream, in_file);
-        Executor__Stream error_stream = stream_encoding(&ended->stderr_stream, in_file);
-
-        part.run = &run;
-        part.outcome = (Executor__Outcome) ended->outcome;
-        part.exit_code = ended->exit_code;
-        part.signal = ended->signal;
-        part.started_at_usec = ended->started_at;
-        part.finished_at_usec = ended->finished_at;
-        part.duration_usec = ended->duration_usec;
-        if (ended->stdout_stream.total > 0)
-                part.stdout = &out_stream;
-        if (ended->stderr_stream.total > 0)
-                part.stderr = &error_stream;
-        if (ended->error_message)
-                part.error_message = unconst(ended->error_message);
-        part.output_descriptor = descriptor_encoding(ended->output_descriptor);
-        out.n_ended = 1;
-        out.ended = &parts;
-        return message_append(message, &out.base);
-}
-
-int executor_message_add_data(struct executor_message *message, const struct executor_data *data) {
-        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
-        Executor__Data part = EXECUTOR__DATA__INIT, *parts = &part;
-
-        part.id = data->id;
-        part.error = (uint32_t) -data->error;
-        part.offset = data->offset;
-        part.data = bytes(data->data, data->size);
-        part.ended = data->ended;
-        part.total = data->total;
-        out.n_data = 1;
-        out.data = &parts;
-        return message_append(message, &out.base);
-}
-
-/* Checks what a decoded message may hold. Each returns false for what must not be believed. */
 
 static bool text_is_valid(const char *text, size_t max) {
         size_t size = strnlen(text, max + 1);
@@ -307,13 +72,34 @@ static bool body_convert(const Executor__Body *body, struct executor_body *ret) 
         return true;
 }
 
+static bool in_range_or_absent(uint64_t value, uint64_t low, uint64_t high) {
+        return value == 0 || (value >= low && value <= high);
+}
+
+static bool limits_decode(const Executor__Limits *limits, struct job_limits *ret) {
+        if (!limits)
+                return true;
+        *ret = (struct job_limits){
+                .memory_max = limits->memory_max,
+                .cpu_weight = limits->cpu_weight,
+                .cpu_quota = limits->cpu_quota,
+                .tasks_max = limits->tasks_max,
+                .best_effort = limits->best_effort,
+        };
+        return in_range_or_absent(ret->memory_max, JOB_MEMORY_MIN, JOB_MEMORY_MAX) &&
+               in_range_or_absent(ret->cpu_weight, JOB_CPU_WEIGHT_MIN, JOB_CPU_WEIGHT_MAX) &&
+               in_range_or_absent(ret->cpu_quota, JOB_CPU_QUOTA_MIN, JOB_CPU_QUOTA_MAX) &&
+               in_range_or_absent(ret->tasks_max, JOB_TASKS_MIN, JOB_TASKS_MAX);
+}
+
 static bool start_decode(const Executor__Start *start, size_t n_descriptors, struct executor_start *ret) {
         *ret = (struct executor_start){
                 .timeout_usec = start->timeout_usec == 0 ? USEC_INFINITY : start->timeout_usec,
         };
         if (!run_decode(start->run, &ret->run) ||
             !descriptor_decode(start->body_descriptor, n_descriptors, &ret->body_descriptor) ||
-            !descriptor_decode(start->stdin_descriptor, n_descriptors, &ret->stdin_descriptor))
+            !descriptor_decode(start->stdin_descriptor, n_descriptors, &ret->stdin_descriptor) ||
+            !limits_decode(start->limits, &ret->limits))
                 return false;
 
         /* Exactly one of the two places, and no descriptor that serves twice. */
@@ -332,6 +118,11 @@ static bool read_decode(const Executor__Read *read, struct executor_read_request
                 .wait = read->wait,
         };
         return (read->stream == 1 || read->stream == 2) && run_decode(read->run, &ret->run);
+}
+
+static bool journalled_decode(const Executor__Journalled *journalled, struct executor_journalled *ret) {
+        *ret = (struct executor_journalled){ .offsets = { journalled->stdout, journalled->stderr } };
+        return run_decode(journalled->run, &ret->run);
 }
 
 static bool runs_decode(Executor__RunId *const *runs, size_t n_runs, struct run_id *ret) {
@@ -360,6 +151,9 @@ commands_convert(const Executor__ToExecutor *in, size_t n_descriptors, struct ex
                         return false;
         for (size_t i = 0; i < in->n_read; i++)
                 if (!read_decode(in->read[i], &commands->reads[i]))
+                        return false;
+        for (size_t i = 0; i < in->n_journalled; i++)
+                if (!journalled_decode(in->journalled[i], &commands->journalled[i]))
                         return false;
 
         /* A way to stop that this version does not know is one that it cannot follow. */
@@ -393,9 +187,11 @@ int executor_commands_decode(
         commands.n_reads = in->n_read;
         commands.n_cancelled_reads = in->n_cancel_read;
         commands.cancelled_reads = in->cancel_read;
+        commands.n_journalled = in->n_journalled;
         if (!ARRAY_NEW(commands.starts, in->n_start) || !ARRAY_NEW(commands.kills, in->n_kill) ||
             !ARRAY_NEW(commands.withdrawn, in->n_withdraw) ||
-            !ARRAY_NEW(commands.acknowledged, in->n_acknowledge) || !ARRAY_NEW(commands.reads, in->n_read))
+            !ARRAY_NEW(commands.acknowledged, in->n_acknowledge) || !ARRAY_NEW(commands.reads, in->n_read) ||
+            !ARRAY_NEW(commands.journalled, in->n_journalled))
                 return -ENOMEM;
         if (!commands_convert(in, n_descriptors, &commands))
                 return -EBADMSG;
@@ -411,6 +207,7 @@ void executor_commands_done(struct executor_commands *commands) {
         free(commands->withdrawn);
         free(commands->acknowledged);
         free(commands->reads);
+        free(commands->journalled);
         if (commands->storage)
                 executor__to_executor__free_unpacked(commands->storage, NULL);
         *commands = (struct executor_commands){};
@@ -421,6 +218,7 @@ static bool welcome_decode(const Executor__Welcome *welcome, struct executor_wel
                 return false;
         ret->protocol = welcome->protocol;
         memcpy(ret->instance.bytes, welcome->instance.data, sizeof(ret->instance.bytes));
+        ret->enforceable = welcome->enforceable & LIMITS_ALL;
         return true;
 }
 
@@ -453,6 +251,7 @@ static bool ended_decode(const Executor__Ended *ended, size_t n_descriptors, str
                 .finished_at = ended->finished_at_usec,
                 .duration_usec = ended->duration_usec,
                 .error_message = ended->error_message[0] != '\0' ? ended->error_message : NULL,
+                .oom_killed = ended->oom_killed,
         };
         if (!run_decode(ended->run, &ret->run) ||
             !descriptor_decode(ended->output_descriptor, n_descriptors, &ret->output_descriptor) ||
@@ -491,6 +290,8 @@ events_convert(const Executor__FromExecutor *in, size_t n_descriptors, struct ex
         for (size_t i = 0; i < in->n_known; i++) {
                 events->known[i].started_at = in->known[i]->started_at_usec;
                 events->known[i].ended = in->known[i]->ended;
+                events->known[i].journalled[0] = in->known[i]->journalled_stdout;
+                events->known[i].journalled[1] = in->known[i]->journalled_stderr;
                 if (!run_decode(in->known[i]->run, &events->known[i].run))
                         return false;
         }
@@ -524,6 +325,7 @@ int executor_events_decode(
         events.n_ended = in->n_ended;
         events.n_data = in->n_data;
         events.synchronised = in->synchronised;
+        events.stopping = in->stopping;
         if (!ARRAY_NEW(events.known, in->n_known) || !ARRAY_NEW(events.started, in->n_started) ||
             !ARRAY_NEW(events.ended, in->n_ended) || !ARRAY_NEW(events.data, in->n_data))
                 return -ENOMEM;
@@ -543,32 +345,6 @@ void executor_events_done(struct executor_events *events) {
         if (events->storage)
                 executor__from_executor__free_unpacked(events->storage, NULL);
         *events = (struct executor_events){};
-}
-
-size_t executor_body_size(const struct executor_body *body) {
-        Executor__Body out;
-
-        body_encoding(body, &out);
-        return executor__body__get_packed_size(&out);
-}
-
-int executor_body_encode(const struct executor_body *body, void **ret_data, size_t *ret_size) {
-        Executor__Body out;
-        size_t size;
-        void *data;
-
-        body_encoding(body, &out);
-        size = executor__body__get_packed_size(&out);
-        if (size > EXECUTOR_BODY_MAX)
-                return -E2BIG;
-        data = malloc(MAX(size, (size_t) 1));
-        if (!data)
-                return -ENOMEM;
-        executor__body__pack(&out, data);
-
-        *ret_data = data;
-        *ret_size = size;
-        return 0;
 }
 
 int executor_body_decode(const void *data, size_t size, struct executor_body *ret, void **ret_storage) {
