@@ -93,5 +93,7 @@ int config_fill_in(struct config_builder *builder) {
                 if (r < 0)
                         return r;
         }
-        return config->executor_program ? 0 : executor_program_default(&config->executor_program);
+        return config->executor_program || config->executor_socket
+                       ? 0
+                       : executor_program_default(&config->executor_program);
 }

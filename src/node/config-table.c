@@ -85,6 +85,11 @@ const struct setting settings[_SETTING_MAX] = {
                 GROUP_JOBS, SETTING_PATH, offsetof(struct config, executor_program),
                 .shown = "beside this",
         },
+        [SETTING_EXECUTOR_SOCKET] = {
+                "ExecutorSocket", "EXECUTOR_SOCKET", "executor-socket", "PATH", "of one that somebody else starts",
+                GROUP_JOBS, SETTING_PATH, offsetof(struct config, executor_socket),
+                .high = sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1, .shown = "none",
+        },
         [SETTING_STATE_DIRECTORY] = {
                 "StateDirectory", "STATE_DIRECTORY", "state-dir", "PATH", "identity and database",
                 GROUP_STATE, SETTING_PATH, offsetof(struct config, state_directory),

@@ -11,8 +11,10 @@ void config_done(struct config *config) {
         config->interfaces = strv_free(config->interfaces);
         free(config->state_directory);
         free(config->executor_program);
+        free(config->executor_socket);
         free(config->config_path);
-        config->api_socket = config->state_directory = config->executor_program = config->config_path = NULL;
+        config->api_socket = config->state_directory = config->executor_program = config->executor_socket =
+                config->config_path = NULL;
 }
 
 /* "--api-port", "/etc/worker-mesh/worker-mesh.conf:3" or "default". */

@@ -42,8 +42,10 @@ struct config {
         unsigned peers_max;             /* PeersMax=, PEERS_MAX: 1024 */
         char *executor_program;         /* ExecutorProgram=, EXECUTOR_PROGRAM: beside this program, else the
                                          * installed one */
-        char *config_path; /* --config: this file instead of the search path, without drop-ins */
-        int log_level;     /* LogLevel=, LOG_LEVEL, --log-level: info */
+        char *executor_socket; /* ExecutorSocket=, EXECUTOR_SOCKET: where an executor listens that the
+                                * service manager starts and stops; none: the node starts its own */
+        char *config_path;     /* --config: this file instead of the search path, without drop-ins */
+        int log_level;         /* LogLevel=, LOG_LEVEL, --log-level: info */
 };
 
 void config_done(struct config *config);

@@ -54,8 +54,12 @@ static int open_state(struct node *node) {
 
 #define SOCKET_PATH_MAX 107u /* unix(7), without the final NUL */
 
-/* In the state directory from a terminal; RuntimeDirectory= is its place under a service manager. */
+/* In the state directory, where the next daemon finds it, unless somebody else runs the executor. */
 static int set_executor_socket(struct node *node) {
+        if (node->config->executor_socket) {
+                node->executor_socket = strdup(node->config->executor_socket);
+                return node->executor_socket ? 0 : log_oom();
+        }
         if (asprintf(&node->executor_socket, "%s/executor.sock", node->config->state_directory) < 0)
                 return log_oom();
         if (strlen(node->executor_socket) > SOCKET_PATH_MAX)
@@ -71,7 +75,7 @@ static int set_executor_socket(struct node *node) {
 static void fill_executor_config(const struct node *node, struct executor_config *ret) {
         *ret = (struct executor_config){
                 .socket_path = node->executor_socket,
-                .program = node->config->executor_program,
+                .program = node->config->executor_socket ? NULL : node->config->executor_program,
                 .node_id = node->identity.node_id,
                 .slots = node->config->slots,
                 .output_max = (size_t) node->config->output_max_bytes,
