@@ -231,6 +231,9 @@ static bool stream_decode(const Executor__Stream *stream, bool in_file, struct e
         /* The line that stands for what was left out may make it a little more than was kept. */
         if (size > EXECUTOR_OUTPUT_MAX + 4096)
                 return false;
+        /* Nothing is kept of what was never written. */
+        if (size > 0 && stream->total == 0)
+                return false;
         *ret = (struct executor_stream){
                 .data = in_file || size == 0 ? NULL : stream->data.data,
                 .size = (size_t) size,
