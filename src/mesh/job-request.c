@@ -9,6 +9,7 @@
 
 #include "mesh/job.h"
 #include "util/utf8.h"
+#include "wire/job-limits.h"
 
 static int problem(struct job_problem *ret, const char *field, const char *format, ...) _printf_(3, 4);
 
@@ -151,6 +152,68 @@ static int check_stdin(const struct job_request *request, struct job_problem *re
         return 0;
 }
 
+/* What was given for a limit. */
+static bool request_limit(const struct job_request *request, enum limit_field field, int64_t *ret) {
+        const struct job_request_limits *limits = &request->limits;
+
+        switch (field) {
+        case LIMIT_MEMORY_MAX:
+                *ret = limits->memory_max;
+                return limits->has_memory_max;
+        case LIMIT_CPU_WEIGHT:
+                *ret = limits->cpu_weight;
+                return limits->has_cpu_weight;
+        case LIMIT_CPU_QUOTA:
+                *ret = limits->cpu_quota;
+                return limits->has_cpu_quota;
+        case LIMIT_TASKS_MAX:
+                *ret = limits->tasks_max;
+                return limits->has_tasks_max;
+        case _LIMIT_FIELD_MAX:
+                break;
+        }
+        return false;
+}
+
+static const char *limit_unit(enum limit_field field) {
+        switch (field) {
+        case LIMIT_MEMORY_MAX:
+                return " bytes";
+        case LIMIT_CPU_QUOTA:
+                return " percent of one CPU";
+        case LIMIT_CPU_WEIGHT:
+        case LIMIT_TASKS_MAX:
+        case _LIMIT_FIELD_MAX:
+                break;
+        }
+        return "";
+}
+
+static int check_limits(const struct job_request *request, struct job_problem *ret) {
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                uint64_t low = limit_field_low(field), high = limit_field_high(field);
+                const char *name = limit_field_to_text(field);
+                int64_t value;
+
+                if (!request_limit(request, field, &value))
+                        continue;
+                if (value < 0 || (uint64_t) value < low || (uint64_t) value > high)
+                        return problem(
+                                ret, name, "%s is %" PRIi64 "; it must be %" PRIu64 " to %" PRIu64 "%s",
+                                name, value, low, high, limit_unit(field));
+        }
+        return 0;
+}
+
+void job_request_get_limits(const struct job_request *request, struct job_limits *ret) {
+        int64_t value;
+
+        *ret = (struct job_limits){ .best_effort = request->limits.best_effort };
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
+                if (request_limit(request, field, &value))
+                        job_limits_set(ret, field, (uint64_t) value);
+}
+
 int job_request_check(const struct job_request *request, struct job_problem *ret_problem) {
         int r;
 
@@ -169,7 +232,10 @@ int job_request_check(const struct job_request *request, struct job_problem *ret
         r = check_timeout(request, ret_problem);
         if (r < 0)
                 return r;
-        return check_stdin(request, ret_problem);
+        r = check_stdin(request, ret_problem);
+        if (r < 0)
+                return r;
+        return check_limits(request, ret_problem);
 }
 
 /* Each part goes in with its length, so that no two requests give the same bytes. */
@@ -213,6 +279,21 @@ static int digest_env(const struct job_request *request, struct sha256 *hash) {
         return 0;
 }
 
+/* Digests are kept: that of a request without limits is what it was before there were any. Variables give
+ * an even number of parts, this is one more, so that neither can be taken for the other. */
+static int digest_limits(const struct job_request *request, struct sha256 *hash) {
+        struct job_limits limits;
+        uint64_t values[_LIMIT_FIELD_MAX + 1];
+
+        job_request_get_limits(request, &limits);
+        if (job_limits_kinds(&limits) == 0 && !limits.best_effort)
+                return 0;
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
+                values[field] = job_limits_get(&limits, field);
+        values[_LIMIT_FIELD_MAX] = limits.best_effort;
+        return digest_part(hash, (const char *) values, sizeof(values));
+}
+
 int job_request_digest(
         const struct job_request *request, struct sha256 *hash, uint8_t ret[static SHA256_SIZE]) {
         int64_t timeout = request->has_timeout ? request->timeout_seconds : TIMEOUT_DEFAULT_SEC;
@@ -234,6 +315,9 @@ int job_request_digest(
         if (r < 0)
                 return r;
         r = digest_env(request, hash);
+        if (r < 0)
+                return r;
+        r = digest_limits(request, hash);
         if (r < 0)
                 return r;
 

@@ -67,6 +67,7 @@ int job_spec_new(const struct job_request *request, struct job_spec **ret) {
         for (size_t i = 0; i < request->n_env; i++)
                 env[i] = place_env(&position, &request->env[i]);
         env[request->n_env] = NULL;
+        job_request_get_limits(request, &spec->limits);
 
         *ret = spec;
         return 0;

@@ -64,6 +64,9 @@ struct job_problem {
 /* 0, or -EINVAL with *ret_problem filled. */
 int job_request_check(const struct job_request *request, struct job_problem *ret_problem);
 
+/* Of a request that has passed the check. */
+void job_request_get_limits(const struct job_request *request, struct job_limits *ret);
+
 /* The digest of everything that is asked for, the same for the same request in any spelling: it tells a
  * repeated request from another one under the same Idempotency-Key. */
 int job_request_digest(

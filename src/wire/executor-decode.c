@@ -213,12 +213,26 @@ void executor_commands_done(struct executor_commands *commands) {
         *commands = (struct executor_commands){};
 }
 
+/* An executor of another version may not say why, or have a reason that is new. */
+static enum limit_obstacle obstacle_decode(bool enforceable, Executor__Obstacle obstacle) {
+        if (enforceable)
+                return OBSTACLE_NONE;
+        return obstacle == EXECUTOR__OBSTACLE__OBSTACLE_NONE || (uint32_t) obstacle >= _OBSTACLE_MAX
+                       ? OBSTACLE_UNKNOWN
+                       : (enum limit_obstacle) obstacle;
+}
+
 static bool welcome_decode(const Executor__Welcome *welcome, struct executor_welcome *ret) {
         if (welcome->protocol == 0 || welcome->instance.len != sizeof(ret->instance.bytes))
                 return false;
         ret->protocol = welcome->protocol;
         memcpy(ret->instance.bytes, welcome->instance.data, sizeof(ret->instance.bytes));
         ret->enforceable = welcome->enforceable & LIMITS_ALL;
+        ret->support.obstacles[0] =
+                obstacle_decode(welcome->enforceable & LIMIT_MEMORY, welcome->memory_obstacle);
+        ret->support.obstacles[1] = obstacle_decode(welcome->enforceable & LIMIT_CPU, welcome->cpu_obstacle);
+        ret->support.obstacles[2] =
+                obstacle_decode(welcome->enforceable & LIMIT_TASKS, welcome->tasks_obstacle);
         return true;
 }
 

@@ -188,6 +188,9 @@ int executor_message_add_welcome(struct executor_message *message, const struct 
         part.version = unconst(VERSION);
         part.instance = bytes(welcome->instance.bytes, sizeof(welcome->instance.bytes));
         part.enforceable = welcome->enforceable;
+        part.memory_obstacle = (Executor__Obstacle) welcome->support.obstacles[0];
+        part.cpu_obstacle = (Executor__Obstacle) welcome->support.obstacles[1];
+        part.tasks_obstacle = (Executor__Obstacle) welcome->support.obstacles[2];
         out.welcome = &part;
         return message_append(message, &out.base);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "util/time.h"
+#include "wire/job-limits.h"
 #include "wire/types.h"
 
 #define EXECUTOR_PROTOCOL 1u
@@ -105,7 +106,8 @@ struct executor_commands {
 struct executor_welcome {
         uint32_t protocol;
         struct uuid instance;
-        unsigned enforceable; /* bits of enum limit_kind */
+        unsigned enforceable;         /* bits of enum limit_kind */
+        struct limit_support support; /* why not the others */
 };
 
 struct executor_known {

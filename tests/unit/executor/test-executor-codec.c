@@ -70,6 +70,82 @@ static void test_commands(void) {
         ASSERT_EQ(commands.stop, EXECUTOR_STOP_WHEN_EMPTY);
 }
 
+static void test_limits(void) {
+        const struct job_limits limits = {
+                .memory_max = UINT64_C(1) << 40,
+                .cpu_weight = 5,
+                .cpu_quota = 150,
+                .tasks_max = 9,
+                .best_effort = true,
+        };
+        struct executor_message message = { .data = data };
+        _cleanup_executor_commands_ struct executor_commands commands = {};
+
+        ASSERT_OK(executor_message_add_start(
+                &message, &(const struct executor_start){ .run = RUN_1,
+                                                          .body = { .command = "true" },
+                                                          .body_descriptor = EXECUTOR_NO_DESCRIPTOR,
+                                                          .stdin_descriptor = EXECUTOR_NO_DESCRIPTOR,
+                                                          .limits = limits }));
+        ASSERT_OK(executor_commands_decode(data, message.size, 0, &commands));
+        ASSERT_EQ(commands.starts[0].limits.memory_max, limits.memory_max);
+        ASSERT_EQ(commands.starts[0].limits.cpu_weight, limits.cpu_weight);
+        ASSERT_EQ(commands.starts[0].limits.cpu_quota, limits.cpu_quota);
+        ASSERT_EQ(commands.starts[0].limits.tasks_max, limits.tasks_max);
+        ASSERT_TRUE(commands.starts[0].limits.best_effort);
+}
+
+static void test_limits_out_of_range(void) {
+        static const struct job_limits wrong[] = {
+                { .memory_max = JOB_MEMORY_MIN - 1 },     { .memory_max = JOB_MEMORY_MAX + 1 },
+                { .cpu_weight = JOB_CPU_WEIGHT_MAX + 1 }, { .cpu_quota = JOB_CPU_QUOTA_MAX + 1 },
+                { .tasks_max = JOB_TASKS_MAX + 1 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+                struct executor_message message = { .data = data };
+                struct executor_commands commands;
+
+                ASSERT_OK(executor_message_add_start(
+                        &message, &(const struct executor_start){ .run = RUN_1,
+                                                                  .body = { .command = "true" },
+                                                                  .body_descriptor = EXECUTOR_NO_DESCRIPTOR,
+                                                                  .stdin_descriptor = EXECUTOR_NO_DESCRIPTOR,
+                                                                  .limits = wrong[i] }));
+                ASSERT_ERROR(executor_commands_decode(data, message.size, 0, &commands), EBADMSG);
+        }
+}
+
+static void welcome(unsigned enforceable, enum limit_obstacle obstacle, struct executor_welcome *ret) {
+        struct executor_message message = { .data = data };
+        _cleanup_executor_events_ struct executor_events events = {};
+
+        ASSERT_OK(executor_message_add_welcome(
+                &message,
+                &(const struct executor_welcome){ .protocol = 1,
+                                                  .instance.bytes = { 5 },
+                                                  .enforceable = enforceable,
+                                                  .support = { { obstacle, obstacle, obstacle } } }));
+        ASSERT_OK(executor_events_decode(data, message.size, 0, &events));
+        *ret = events.welcome;
+}
+
+static void test_support(void) {
+        struct executor_welcome got;
+
+        welcome(LIMITS_ALL, OBSTACLE_NONE, &got);
+        ASSERT_EQ(limit_support_kinds(&got.support), LIMITS_ALL);
+        welcome(LIMIT_TASKS, OBSTACLE_V1, &got);
+        ASSERT_EQ(got.enforceable, LIMIT_TASKS);
+        ASSERT_EQ(limit_support_kinds(&got.support), LIMIT_TASKS);
+        ASSERT_EQ(limit_support_obstacle(&got.support, LIMIT_MEMORY), OBSTACLE_V1);
+        /* One that says nothing more, and one that knows more reasons. */
+        welcome(0, OBSTACLE_NONE, &got);
+        ASSERT_EQ(limit_support_obstacle(&got.support, LIMIT_CPU), OBSTACLE_UNKNOWN);
+        welcome(0, _OBSTACLE_MAX, &got);
+        ASSERT_EQ(limit_support_obstacle(&got.support, LIMIT_CPU), OBSTACLE_UNKNOWN);
+}
+
 static void test_events(void) {
         struct executor_message message = { .data = data };
         _cleanup_executor_events_ struct executor_events events;
@@ -90,7 +166,8 @@ static void test_events(void) {
                                                 .stdout_stream = { .data = "a\0b", .size = 3, .total = 3 },
                                                 .stderr_stream = { .total = 10, .truncated = true },
                                                 .output_descriptor = EXECUTOR_NO_DESCRIPTOR,
-                                                .error_message = "why" }));
+                                                .error_message = "why",
+                                                .oom_killed = true }));
         ASSERT_OK(executor_message_add_ended(
                 &message, &(const struct executor_ended){
                                   .run = RUN_2,
@@ -116,6 +193,8 @@ static void test_events(void) {
         ASSERT_EQ(events.n_ended, 2);
         ASSERT_EQ(events.ended[0].outcome, EXECUTOR_SIGNALLED);
         ASSERT_EQ(events.ended[0].exit_code, -1);
+        ASSERT_TRUE(events.ended[0].oom_killed);
+        ASSERT_FALSE(events.ended[1].oom_killed);
         ASSERT_EQ(events.ended[0].stdout_stream.size, 3);
         ASSERT_EQ(memcmp(events.ended[0].stdout_stream.data, "a\0b", 3), 0);
         ASSERT_TRUE(events.ended[0].stderr_stream.truncated);
@@ -238,6 +317,9 @@ static void test_unknown_fields(void) {
 
 int main(void) {
         RUN(test_commands);
+        RUN(test_limits);
+        RUN(test_limits_out_of_range);
+        RUN(test_support);
         RUN(test_events);
         RUN(test_wrong_starts);
         RUN(test_full);

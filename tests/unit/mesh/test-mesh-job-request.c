@@ -3,6 +3,7 @@
 #include "lib/tests.h"
 #include "mesh/job.h"
 #include "mesh/record.h"
+#include "wire/job-limits.h"
 
 #define TEXT(text) .command = (text), .command_size = strlen(text)
 
@@ -197,6 +198,110 @@ static void test_digest(void) {
         }
 }
 
+/* They are stored: this one is from before there were limits. */
+static void test_digest_without_limits_stays(void) {
+        static const uint8_t before[SHA256_SIZE] = { 0xa6, 0xee, 0x1b, 0x82, 0xb0, 0x79, 0x0b, 0xb7,
+                                                     0x4e, 0x2e, 0x03, 0xb2, 0xca, 0x61, 0x38, 0x25,
+                                                     0x2e, 0xa1, 0x5e, 0xd3, 0xcd, 0xed, 0x89, 0xba,
+                                                     0xe8, 0xf6, 0x1f, 0x66, 0x6a, 0xd9, 0x99, 0x46 };
+        uint8_t now[SHA256_SIZE];
+
+        digest(&(struct job_request){ TEXT("true") }, now);
+        ASSERT_EQ(memcmp(now, before, SHA256_SIZE), 0);
+}
+
+static void test_digest_covers_limits(void) {
+        struct job_request requests[] = {
+                { TEXT("true") },
+                { TEXT("true"), .limits = { .has_memory_max = true, .memory_max = JOB_MEMORY_MIN } },
+                { TEXT("true"), .limits = { .has_memory_max = true, .memory_max = JOB_MEMORY_MIN + 1 } },
+                { TEXT("true"), .limits = { .has_cpu_weight = true, .cpu_weight = 7 } },
+                { TEXT("true"), .limits = { .has_cpu_quota = true, .cpu_quota = 7 } },
+                { TEXT("true"), .limits = { .has_tasks_max = true, .tasks_max = 7 } },
+                { TEXT("true"), .limits = { .has_tasks_max = true, .tasks_max = 7, .best_effort = true } },
+                { TEXT("true"), .limits = { .best_effort = true } },
+        };
+        uint8_t digests[ELEMENTSOF(requests)][SHA256_SIZE];
+
+        for (size_t i = 0; i < ELEMENTSOF(requests); i++) {
+                digest(&requests[i], digests[i]);
+                for (size_t j = 0; j < i; j++)
+                        ASSERT_NE(memcmp(digests[i], digests[j], SHA256_SIZE), 0);
+        }
+}
+
+static struct job_request limited(enum limit_field field, int64_t value) {
+        struct job_request request = { TEXT("true") };
+
+        switch (field) {
+        case LIMIT_MEMORY_MAX:
+                request.limits.has_memory_max = true;
+                request.limits.memory_max = value;
+                break;
+        case LIMIT_CPU_WEIGHT:
+                request.limits.has_cpu_weight = true;
+                request.limits.cpu_weight = value;
+                break;
+        case LIMIT_CPU_QUOTA:
+                request.limits.has_cpu_quota = true;
+                request.limits.cpu_quota = value;
+                break;
+        case LIMIT_TASKS_MAX:
+                request.limits.has_tasks_max = true;
+                request.limits.tasks_max = value;
+                break;
+        case _LIMIT_FIELD_MAX:
+                break;
+        }
+        return request;
+}
+
+/* Each with its name and its range in the message. */
+static void test_limits(void) {
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                int64_t low = (int64_t) limit_field_low(field), high = (int64_t) limit_field_high(field);
+                const int64_t bad[] = { INT64_MIN, -1, 0, low - 1, high + 1, INT64_MAX };
+                struct job_request request = limited(field, low);
+                char range[64];
+
+                check_good(&request);
+                request = limited(field, high);
+                check_good(&request);
+                (void) snprintf(range, sizeof(range), "%" PRIi64 " to %" PRIi64, low, high);
+                for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                        request = limited(field, bad[i]);
+                        check_bad(&request, limit_field_to_text(field), range);
+                }
+        }
+}
+
+static void test_limits_reach_the_spec(void) {
+        _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
+        struct job_request request = {
+                TEXT("true"),
+                .limits = {
+                        .has_memory_max = true, .memory_max = INT64_C(1) << 40,
+                        .has_cpu_weight = true, .cpu_weight = 10,
+                        .has_cpu_quota = true, .cpu_quota = 150,
+                        .has_tasks_max = true, .tasks_max = 20,
+                        .best_effort = true,
+                },
+        };
+
+        ASSERT_OK(job_spec_new(&request, &spec));
+        ASSERT_EQ(spec->limits.memory_max, UINT64_C(1) << 40);
+        ASSERT_EQ(spec->limits.cpu_weight, 10);
+        ASSERT_EQ(spec->limits.cpu_quota, 150);
+        ASSERT_EQ(spec->limits.tasks_max, 20);
+        ASSERT_TRUE(spec->limits.best_effort);
+        spec = job_spec_unref(spec);
+
+        /* A number without its flag is none. */
+        request.limits = (struct job_request_limits){ .memory_max = 5, .tasks_max = 7 };
+        ASSERT_OK(job_spec_new(&request, &spec));
+        ASSERT_EQ(job_limits_kinds(&spec->limits), 0);
+}
+
 static void test_result_status(void) {
         static const enum job_status expected[_RUN_OUTCOME_MAX] = {
                 [RUN_EXITED] = JOB_COMPLETED, [RUN_SIGNALLED] = JOB_FAILED,   [RUN_TIMED_OUT] = JOB_TIMEOUT,
@@ -232,6 +337,10 @@ int main(void) {
         RUN(test_stdin);
         RUN(test_spec_holds_everything);
         RUN(test_digest);
+        RUN(test_digest_without_limits_stays);
+        RUN(test_digest_covers_limits);
+        RUN(test_limits);
+        RUN(test_limits_reach_the_spec);
         RUN(test_result_status);
         RUN(test_batch_grows);
         return 0;
