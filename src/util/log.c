@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Where a message goes is decided once, by log_setup(). Each message is one write(2) or one datagram, so
- * that lines of several threads and processes never mix. */
+/* Where a message goes is decided by log_setup(), and may be changed later. Each message is one write(2) or
+ * one datagram, so that lines of several threads and processes never mix. */
 
-#define SD_JOURNAL_SUPPRESS_LOCATION
 #include "util/log.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
-#include <systemd/sd-journal.h>
 
+#include "util/log-journal.h"
 #include "util/parse.h"
 #include "util/utf8.h"
 
@@ -20,13 +19,21 @@
 #define LOG_FIELDS_MAX 32    /* fields that log_fields() passes on, besides our own */
 
 enum log_target {
-        LOG_TARGET_PLAIN,    /* a file or a pipe: full time, program and pid */
-        LOG_TARGET_TERMINAL, /* a person: time of day and text */
+        LOG_TARGET_CONSOLE,
         LOG_TARGET_JOURNAL,
+        LOG_TARGET_NULL,
+};
+
+static const char *const target_names[] = {
+        [LOG_TARGET_CONSOLE] = "console",
+        [LOG_TARGET_JOURNAL] = "journal",
+        [LOG_TARGET_NULL] = "null",
 };
 
 static atomic_int max_level = LOG_INFO;
-static enum log_target target = LOG_TARGET_PLAIN;
+static atomic_int target = LOG_TARGET_CONSOLE;
+static enum log_target chosen_target = LOG_TARGET_CONSOLE; /* by log_setup() */
+static bool terminal = false; /* stderr is a person: time of day and text, without program and pid */
 static bool colours = false;
 static const char *program_name = "worker-mesh";
 
@@ -68,15 +75,17 @@ static bool stderr_is_journal(void) {
 }
 
 void log_setup(const char *program) {
-        program_name = program;
+        const char *socket_path = getenv("WORKER_MESH_JOURNAL");
 
-        if (stderr_is_journal())
-                target = LOG_TARGET_JOURNAL;
-        else
-                target = isatty(STDERR_FILENO) ? LOG_TARGET_TERMINAL : LOG_TARGET_PLAIN;
+        program_name = program;
+        log_journal_set_path(socket_path && *socket_path ? socket_path : LOG_JOURNAL_SOCKET);
+        chosen_target = (socket_path && *socket_path) || stderr_is_journal() ? LOG_TARGET_JOURNAL
+                                                                             : LOG_TARGET_CONSOLE;
+        atomic_store(&target, chosen_target);
 
         const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-        colours = target == LOG_TARGET_TERMINAL && !(no_color && *no_color) && term && !streq(term, "dumb");
+        terminal = isatty(STDERR_FILENO);
+        colours = terminal && !(no_color && *no_color) && term && !streq(term, "dumb");
 
         const char *level = getenv("SYSTEMD_LOG_LEVEL");
         int number = level ? log_level_from_text(level) : -EINVAL;
@@ -85,7 +94,44 @@ void log_setup(const char *program) {
 }
 
 bool log_is_journal(void) {
-        return target == LOG_TARGET_JOURNAL;
+        return atomic_load_explicit(&target, memory_order_relaxed) == LOG_TARGET_JOURNAL;
+}
+
+int log_set_target(const char *name) {
+        if (streq(name, "auto")) {
+                atomic_store(&target, chosen_target);
+                return 0;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(target_names); i++)
+                if (streq(name, target_names[i])) {
+                        atomic_store(&target, (int) i);
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+const char *log_target(void) {
+        return target_names[atomic_load(&target)];
+}
+
+const char *log_program_name(void) {
+        return program_name;
+}
+
+int log_queue_fd(void) {
+        return log_journal_queue_fd();
+}
+
+void log_flush(void) {
+        log_journal_flush();
+}
+
+size_t log_queue_size(void) {
+        return log_journal_queue_size();
+}
+
+int log_entry(const struct iovec *fields, size_t n_fields, bool bulk) {
+        return log_journal_send(fields, n_fields, bulk);
 }
 
 static const char *level_colour(int level) {
@@ -106,7 +152,7 @@ static void format_prefix(char *buffer, size_t size, int level) {
         const char *name = level == LOG_INFO ? "" : level_names[level];
         const char *colon = level == LOG_INFO ? "" : ": ";
 
-        if (target != LOG_TARGET_TERMINAL) {
+        if (!terminal) {
                 (void) snprintf(
                         buffer, size, "%s %s[%d]: %s%s", format_time(time_text, sizeof(time_text), now, 3),
                         program_name, (int) getpid(), name, colon);
@@ -154,7 +200,13 @@ static void write_stderr(int level, char *message) {
                 { message, strlen(message) },
                 { (char *) end, strlen(end) },
         };
+        const struct msghdr datagram = { .msg_iov = parts, .msg_iovlen = ELEMENTSOF(parts) };
         ssize_t n;
+
+        /* Where it is a socket, as under a service manager, who reads it may have stopped. */
+        n = sendmsg(STDERR_FILENO, &datagram, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n >= 0 || errno != ENOTSOCK)
+                return;
         do
                 n = writev(STDERR_FILENO, parts, ELEMENTSOF(parts));
         while (n < 0 && errno == EINTR);
@@ -184,37 +236,51 @@ static const char *source_path(const char *file) {
         return strncmp(file, __FILE__, size) == 0 ? file + size : file;
 }
 
+/* Where a message comes from. */
+struct log_origin {
+        const char *message_id, *file, *function; /* any may be NULL */
+        int line;
+};
+
 static int send_journal(
-        int level, int error, const char *file, int line, const char *function, const char *message,
+        int level, int error, const struct log_origin *origin, const char *message,
         const char *const *fields) {
         static const char name[] = "MESSAGE=";
-        struct log_field priority, code_file, code_line, code_function, number, identifier;
+        struct log_field id, priority, code_file, code_line, code_function, number, identifier;
         char text[LOG_MESSAGE_MAX + sizeof(name)];
-        struct iovec parts[LOG_FIELDS_MAX + 7];
-        int n = 0;
+        struct iovec parts[LOG_FIELDS_MAX + 8];
+        size_t n = 0;
 
         (void) snprintf(text, sizeof(text), "%s%s", name, message);
         parts[n++] = (struct iovec){ text, strlen(text) };
+        if (origin->message_id)
+                parts[n++] = format_field(&id, "MESSAGE_ID=%s", origin->message_id);
         parts[n++] = format_field(&priority, "PRIORITY=%d", level);
         parts[n++] = format_field(&identifier, "SYSLOG_IDENTIFIER=%s", program_name);
-        if (file) {
-                parts[n++] = format_field(&code_file, "CODE_FILE=%s", source_path(file));
-                parts[n++] = format_field(&code_line, "CODE_LINE=%d", line);
-                parts[n++] = format_field(&code_function, "CODE_FUNC=%s", function);
+        if (origin->file) {
+                parts[n++] = format_field(&code_file, "CODE_FILE=%s", source_path(origin->file));
+                parts[n++] = format_field(&code_line, "CODE_LINE=%d", origin->line);
+                parts[n++] = format_field(&code_function, "CODE_FUNC=%s", origin->function);
         }
         if (error < 0)
                 parts[n++] = format_field(&number, "ERRNO=%d", -error);
         for (size_t i = 0; fields && fields[i] && i < LOG_FIELDS_MAX; i++)
                 parts[n++] = (struct iovec){ (char *) fields[i], strlen(fields[i]) };
-        return sd_journal_sendv(parts, n);
+        return log_journal_send(parts, n, /* bulk= */ false);
 }
 
-static void dispatch(
-        int level, int error, const char *file, int line, const char *function, char *message,
-        const char *const *fields) {
-        if (target == LOG_TARGET_JOURNAL &&
-            send_journal(level, error, file, line, function, message, fields) >= 0)
+static void
+dispatch(int level, int error, const struct log_origin *origin, char *message, const char *const *fields) {
+        switch ((enum log_target) atomic_load_explicit(&target, memory_order_relaxed)) {
+        case LOG_TARGET_JOURNAL:
+                if (send_journal(level, error, origin, message, fields) >= 0)
+                        return;
+                break;
+        case LOG_TARGET_CONSOLE:
+                break;
+        case LOG_TARGET_NULL:
                 return;
+        }
         write_stderr(level, message);
 }
 
@@ -229,7 +295,11 @@ static void mark_cut(char *message, size_t size) {
 }
 
 int log_internal(
-        int level, int error, const char *file, int line, const char *function, const char *format, ...) {
+        int level, int error, const char *message_id, const char *file, int line, const char *function,
+        const char *format, ...) {
+        const struct log_origin origin = {
+                .message_id = message_id, .file = file, .line = line, .function = function
+        };
         char message[LOG_MESSAGE_MAX];
         int saved = errno;
         va_list arguments;
@@ -245,12 +315,13 @@ int log_internal(
         else if ((size_t) length >= sizeof(message))
                 mark_cut(message, sizeof(message));
 
-        dispatch(level, error, file, line, function, message, /* fields= */ NULL);
+        dispatch(level, error, &origin, message, /* fields= */ NULL);
         errno = saved;
         return error;
 }
 
 int log_fields(int level, int error, const char *message, const char *const *fields) {
+        static const struct log_origin nowhere = { .file = NULL };
         char copy[LOG_MESSAGE_MAX];
         int saved = errno;
 
@@ -261,7 +332,7 @@ int log_fields(int level, int error, const char *message, const char *const *fie
         int length = snprintf(copy, sizeof(copy), "%s", message);
         if ((size_t) length >= sizeof(copy))
                 mark_cut(copy, sizeof(copy));
-        dispatch(level, error, /* file= */ NULL, /* line= */ 0, /* function= */ NULL, copy, fields);
+        dispatch(level, error, &nowhere, copy, fields);
         errno = saved;
         return error;
 }

@@ -6,29 +6,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
+#include "lib/fake-journal.h"
+#include "lib/folder.h"
 #include "lib/tests.h"
 #include "util/log.h"
-
-int sd_journal_sendv(const struct iovec *parts, int count);
-
-/* What the journal was sent last, a field a line. It stands here in place of the one in libsystemd. */
-static char journal[16384];
-static int journal_result;
-
-int sd_journal_sendv(const struct iovec *parts, int count) {
-        char *position = journal;
-
-        for (int i = 0; i < count; i++) {
-                ASSERT_LT(
-                        position - journal + (ptrdiff_t) parts[i].iov_len + 2, (ptrdiff_t) sizeof(journal));
-                position = mempcpy(position, parts[i].iov_base, parts[i].iov_len);
-                *position++ = '\n';
-        }
-        *position = '\0';
-        return journal_result;
-}
 
 /* stderr while a case runs, and the way back. */
 struct capture {
@@ -97,6 +79,7 @@ static void capture_end(struct capture *capture) {
 
 static void clear_environment(void) {
         unsetenv("JOURNAL_STREAM");
+        unsetenv("WORKER_MESH_JOURNAL");
         unsetenv("NO_COLOR");
         unsetenv("SYSTEMD_LOG_LEVEL");
         setenv("TERM", "xterm", 1);
@@ -236,59 +219,258 @@ static void capture_journal(struct capture *capture) {
         log_setup("test");
 }
 
-static bool journal_has(const char *line) {
-        const char *found = strstr(journal, line);
+static struct folder folder;
+static char socket_path[160];
 
-        return found && (found == journal || found[-1] == '\n') && found[strlen(line)] == '\n';
+static void begin_journal(struct fake_journal *journal) {
+        folder_make(&folder);
+        (void) snprintf(socket_path, sizeof(socket_path), "%s/journal", folder.path);
+        fake_journal_open(journal, socket_path);
+        clear_environment();
+        setenv("WORKER_MESH_JOURNAL", socket_path, 1);
+}
+
+static void end_journal(struct fake_journal *journal) {
+        fake_journal_close(journal);
+        unsetenv("WORKER_MESH_JOURNAL");
+        folder_remove(&folder);
 }
 
 static void test_journal(void) {
         static const char *const fields[] = { "JOB_ID=7", "MESSAGE_ID=b", NULL };
+        struct journal_message message;
+        struct fake_journal journal;
         struct capture capture;
 
-        clear_environment();
-        capture_journal(&capture);
-        journal_result = 0;
-        log_error_errno(-ENOENT, "Gone:\n%m");
+        begin_journal(&journal);
+        capture_pipe(&capture);
+        log_setup("test");
+        log_event_errno(LOG_ERR, -ENOENT, "a", "Gone:\n%m");
         bool silent = capture_read(&capture)[0] == '\0';
         capture_end(&capture);
         ASSERT_TRUE(silent);
         ASSERT_TRUE(log_is_journal());
-        ASSERT_NOT_NULL(strstr(journal, "MESSAGE=Gone:\nNo such file or directory\n"));
-        ASSERT_TRUE(journal_has("PRIORITY=3"));
-        ASSERT_TRUE(journal_has("ERRNO=2"));
-        ASSERT_TRUE(journal_has("SYSLOG_IDENTIFIER=test"));
-        ASSERT_TRUE(journal_has("CODE_FUNC=test_journal"));
-        ASSERT_NOT_NULL(strstr(journal, "CODE_FILE=tests/unit/util/test-util-log.c\n"));
+        ASSERT_TRUE(fake_journal_receive(&journal, &message));
+        ASSERT_TRUE(journal_message_has(&message, "MESSAGE", "Gone:\nNo such file or directory"));
+        ASSERT_TRUE(journal_message_has(&message, "MESSAGE_ID", "a"));
+        ASSERT_TRUE(journal_message_has(&message, "PRIORITY", "3"));
+        ASSERT_TRUE(journal_message_has(&message, "ERRNO", "2"));
+        ASSERT_TRUE(journal_message_has(&message, "SYSLOG_IDENTIFIER", "test"));
+        ASSERT_TRUE(journal_message_has(&message, "CODE_FUNC", "test_journal"));
+        ASSERT_TRUE(journal_message_has(&message, "CODE_FILE", "tests/unit/util/test-util-log.c"));
+        journal_message_done(&message);
 
         ASSERT_EQ(log_fields(LOG_INFO, 0, "Job 7 ended.", fields), 0);
-        ASSERT_TRUE(journal_has("MESSAGE=Job 7 ended."));
-        ASSERT_TRUE(journal_has("PRIORITY=6"));
-        ASSERT_TRUE(journal_has("JOB_ID=7"));
-        ASSERT_TRUE(journal_has("MESSAGE_ID=b"));
-        ASSERT_NULL(strstr(journal, "ERRNO="));
+        ASSERT_TRUE(fake_journal_receive(&journal, &message));
+        ASSERT_TRUE(journal_message_has(&message, "MESSAGE", "Job 7 ended."));
+        ASSERT_TRUE(journal_message_has(&message, "PRIORITY", "6"));
+        ASSERT_TRUE(journal_message_has(&message, "JOB_ID", "7"));
+        ASSERT_TRUE(journal_message_has(&message, "MESSAGE_ID", "b"));
+        ASSERT_NULL(journal_message_get(&message, "ERRNO"));
+        journal_message_done(&message);
 
-        journal[0] = '\0';
         ASSERT_EQ(log_fields(LOG_DEBUG, -EIO, "below the level", fields), -EIO);
-        ASSERT_STREQ(journal, "");
+        ASSERT_FALSE(fake_journal_receive(&journal, &message));
+        end_journal(&journal);
 }
 
-static void test_journal_fails(void) {
+/* Any byte in a value, and messages that no datagram can hold. */
+static void test_entries(void) {
+        static const char bytes[] = "MESSAGE=a\nb\0c=\xff\x1b";
+        static char large[600 * 1024];
+        const struct iovec fields[] = { { (char *) bytes, sizeof(bytes) - 1 },
+                                        { (char *) "PRIORITY=6", 10 },
+                                        { (char *) "no field", 8 } };
+        const struct iovec large_field = { large, sizeof(large) };
+        const struct journal_value *value;
+        struct journal_message message;
+        struct fake_journal journal;
+
+        begin_journal(&journal);
+        log_setup("test");
+        ASSERT_EQ(log_entry(fields, ELEMENTSOF(fields), false), 0);
+        ASSERT_TRUE(fake_journal_receive(&journal, &message));
+        ASSERT_EQ(message.n_fields, 2);
+        value = journal_message_get(&message, "MESSAGE");
+        ASSERT_NOT_NULL(value);
+        ASSERT_EQ(value->size, sizeof(bytes) - 1 - strlen("MESSAGE="));
+        ASSERT_EQ(memcmp(value->value, bytes + strlen("MESSAGE="), value->size), 0);
+        journal_message_done(&message);
+
+        memset(large, 'x', sizeof(large));
+        memcpy(large, "MESSAGE=", strlen("MESSAGE="));
+        ASSERT_EQ(log_entry(&large_field, 1, false), 0);
+        ASSERT_TRUE(fake_journal_receive(&journal, &message));
+        ASSERT_TRUE(message.from_file);
+        ASSERT_EQ(journal_message_get(&message, "MESSAGE")->size, sizeof(large) - strlen("MESSAGE="));
+        journal_message_done(&message);
+        end_journal(&journal);
+}
+
+static bool queue_is_ready(void) {
+        return poll(&(struct pollfd){ .fd = log_queue_fd(), .events = POLLIN }, 1, 0) == 1;
+}
+
+/* Receives all that comes, flushing as a loop would; returns how many, all in order. */
+static unsigned receive_all(struct fake_journal *journal, unsigned *ret_left_out) {
+        struct journal_message message;
+        unsigned n = 0, number, last = 0;
+
+        *ret_left_out = 0;
+        for (;;) {
+                while (fake_journal_receive(journal, &message)) {
+                        const struct journal_value *text = journal_message_get(&message, "MESSAGE");
+
+                        ASSERT_NOT_NULL(text);
+                        if (sscanf(text->value, "%u messages were left out", ret_left_out) != 1) {
+                                ASSERT_EQ(sscanf(text->value, "Number %u", &number), 1);
+                                ASSERT_GT(number, last);
+                                last = number;
+                                n++;
+                        }
+                        journal_message_done(&message);
+                }
+                if (!queue_is_ready())
+                        return n;
+                log_flush();
+        }
+}
+
+/* Nobody reads: it goes on at once, and nothing is lost below the limit. */
+static void test_stuck_journal(void) {
+        const unsigned n_messages = 5000;
+        struct fake_journal journal;
+        unsigned n, left_out;
+        usec_t begin;
+
+        begin_journal(&journal);
+        log_setup("test");
+        ASSERT_FALSE(queue_is_ready());
+        begin = now_usec(CLOCK_MONOTONIC);
+        for (unsigned i = 1; i <= n_messages; i++)
+                log_info("Number %u", i);
+        ASSERT_LT(now_usec(CLOCK_MONOTONIC) - begin, 5 * USEC_PER_SEC);
+        ASSERT_GT(log_queue_size(), 0);
+        ASSERT_FALSE(queue_is_ready());
+
+        n = receive_all(&journal, &left_out);
+        ASSERT_EQ(n, n_messages);
+        ASSERT_EQ(left_out, 0);
+        ASSERT_EQ(log_queue_size(), 0);
+        ASSERT_FALSE(queue_is_ready());
+        end_journal(&journal);
+}
+
+/* Beyond the limit: counted and said, and what is merely plenty goes first. */
+static void test_full_queue(void) {
+        static char padding[64 * 1024];
+        const struct iovec bulk[] = { { (char *) "MESSAGE=Number 0", 16 }, { padding, sizeof(padding) } };
+        struct fake_journal journal;
+        unsigned n = 1, left_out, n_received, n_bulk;
+        size_t size;
+
+        begin_journal(&journal);
+        log_setup("test");
+        memset(padding, 'x', sizeof(padding));
+        memcpy(padding, "PADDING=", strlen("PADDING="));
+        for (n_bulk = 0; n_bulk < 1000; n_bulk++) {
+                char text[32];
+                const struct iovec fields[] = {
+                        { text, (size_t) snprintf(text, sizeof(text), "MESSAGE=Number %u", n++) }, bulk[1]
+                };
+
+                ASSERT_EQ(log_entry(fields, ELEMENTSOF(fields), /* bulk= */ true), 0);
+        }
+        size = log_queue_size();
+        ASSERT_GT(size, 3 * 1024 * 1024);
+        ASSERT_LT(size, 4 * 1024 * 1024 + 1);
+        log_info("Number %u", n++);
+        ASSERT_GT(log_queue_size(), size);
+
+        n_received = receive_all(&journal, &left_out);
+        ASSERT_GT(left_out, 0);
+        ASSERT_EQ(n_received + left_out, n - 1);
+        end_journal(&journal);
+}
+
+/* A journal that comes back under the same path. */
+static void test_restarted_journal(void) {
+        struct journal_message message;
+        struct fake_journal journal;
+
+        begin_journal(&journal);
+        log_setup("test");
+        log_info("before");
+        fake_journal_close(&journal);
+        fake_journal_open(&journal, socket_path);
+        log_info("after");
+        ASSERT_TRUE(fake_journal_receive(&journal, &message));
+        ASSERT_TRUE(journal_message_has(&message, "MESSAGE", "after"));
+        journal_message_done(&message);
+        end_journal(&journal);
+}
+
+static void test_no_journal(void) {
+        struct fake_journal journal;
         struct capture capture;
 
-        clear_environment();
-        capture_journal(&capture);
-        journal_result = -ENOBUFS;
+        begin_journal(&journal);
+        end_journal(&journal);
+        setenv("WORKER_MESH_JOURNAL", socket_path, 1);
+        capture_pipe(&capture);
+        log_setup("test");
         log_info("by another way");
         (void) capture_read(&capture);
         capture_end(&capture);
         ASSERT_NOT_NULL(strstr(capture.text, "by another way\n"));
+        unsetenv("WORKER_MESH_JOURNAL");
+}
 
-        /* An inherited variable that speaks of another file. */
+/* $JOURNAL_STREAM names what stderr is, or another file. */
+static void test_journal_stream(void) {
+        struct capture capture;
+        bool is_journal;
+
         clear_environment();
+        capture_journal(&capture);
+        is_journal = log_is_journal();
+        capture_end(&capture);
+        ASSERT_TRUE(is_journal);
+
         setenv("JOURNAL_STREAM", "1:1", 1);
         log_setup("test");
         ASSERT_FALSE(log_is_journal());
+        ASSERT_STREQ(log_target(), "console");
+}
+
+static void test_target(void) {
+        struct journal_message message;
+        struct fake_journal journal;
+        struct capture capture;
+
+        begin_journal(&journal);
+        log_setup("test");
+        ASSERT_STREQ(log_target(), "journal");
+        ASSERT_ERROR(log_set_target("printer"), EINVAL);
+        ASSERT_EQ(log_set_target("null"), 0);
+        log_info("to nobody");
+        ASSERT_FALSE(log_is_journal());
+
+        capture_pipe(&capture);
+        int r = log_set_target("console");
+        log_info("to stderr");
+        (void) capture_read(&capture);
+        capture_end(&capture);
+        ASSERT_EQ(r, 0);
+        ASSERT_NOT_NULL(strstr(capture.text, "to stderr\n"));
+        ASSERT_NULL(strstr(capture.text, "nobody"));
+
+        ASSERT_EQ(log_set_target("auto"), 0);
+        log_info("to the journal");
+        ASSERT_TRUE(fake_journal_receive(&journal, &message));
+        ASSERT_TRUE(journal_message_has(&message, "MESSAGE", "to the journal"));
+        journal_message_done(&message);
+        end_journal(&journal);
 }
 
 static void test_ratelimit(void) {
@@ -314,7 +496,13 @@ int main(void) {
         RUN(test_long_text);
         RUN(test_terminal);
         RUN(test_journal);
-        RUN(test_journal_fails);
+        RUN(test_entries);
+        RUN(test_stuck_journal);
+        RUN(test_full_queue);
+        RUN(test_restarted_journal);
+        RUN(test_no_journal);
+        RUN(test_journal_stream);
+        RUN(test_target);
         RUN(test_ratelimit);
         return 0;
 }
