@@ -128,14 +128,16 @@ int outbox_send(struct outbox *outbox, int fd) {
         return r;
 }
 
-int channel_check_peer(int fd, uid_t *ret_uid) {
+int channel_check_peer(int fd, uid_t allowed, uid_t *ret_uid) {
         struct ucred credentials;
         socklen_t size = sizeof(credentials);
 
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
                 return -errno;
         *ret_uid = credentials.uid;
-        return credentials.uid == 0 || credentials.uid == geteuid() ? 0 : -EPERM;
+        if (credentials.uid == 0 || credentials.uid == geteuid())
+                return 0;
+        return allowed != (uid_t) -1 && credentials.uid == allowed ? 0 : -EPERM;
 }
 
 int channel_connect(const char *path, int *ret_fd) {

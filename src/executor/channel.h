@@ -55,8 +55,9 @@ void outbox_forget_descriptors(struct outbox *outbox, size_t position);
 /* Afterwards empty, unless it is -EAGAIN. */
 int outbox_send(struct outbox *outbox, int fd);
 
-/* The other side is root or our own user. Otherwise -EPERM, with its uid in *ret_uid. */
-int channel_check_peer(int fd, uid_t *ret_uid);
+/* The other side is root, our own user, or the one that is allowed ((uid_t) -1: nobody else). Otherwise
+ * -EPERM, with its uid in *ret_uid. */
+int channel_check_peer(int fd, uid_t allowed, uid_t *ret_uid);
 
 /* -EINVAL: the path is empty or too long. -ENOENT, -ECONNREFUSED: nobody listens. -EAGAIN: its queue is
  * full. */

@@ -189,6 +189,8 @@ static int take_events(
                 if (r < 0)
                         return r;
         }
+        if (events->stopping && client->state == CLIENT_SYNCHRONISED)
+                client->handlers.stopping(client->handlers.userdata);
         for (size_t i = 0; i < events->n_started; i++)
                 client->handlers.started(
                         client->handlers.userdata, &events->started[i].run, events->started[i].started_at);
@@ -240,7 +242,7 @@ static int client_greet(struct executor_client *client) {
         uid_t uid = (uid_t) -1;
         int r;
 
-        r = channel_check_peer(client->fd, &uid);
+        r = channel_check_peer(client->fd, /* allowed= */ (uid_t) -1, &uid);
         if (r < 0)
                 return log_warning_errno(
                         r, "Not talking to user %d on %s: %m", (int) uid, client->socket_path);

@@ -109,6 +109,14 @@ int executor_client_stop(struct executor_client *client, bool kill_jobs) {
         return 0;
 }
 
+int executor_client_let_go(struct executor_client *client) {
+        if (client->state != CLIENT_SYNCHRONISED)
+                return -ENOTCONN;
+        client->stop = EXECUTOR_STOP_WITH_JOBS;
+        client_wants_flush(client);
+        return 0;
+}
+
 /* The parts of a message. Each returns -ENOSPC where the message is full. */
 
 static int add_start(struct outbox *outbox, const struct pending_start *pending) {

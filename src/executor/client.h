@@ -100,6 +100,8 @@ int executor_client_journalled(
 
 /* Asks the executor to end: with its jobs (SIGKILL) or, when it has none left, alone. */
 int executor_client_stop(struct executor_client *client, bool kill_jobs);
+/* Lets an executor that is being stopped go, with the jobs it still has; the next one is looked for. */
+int executor_client_let_go(struct executor_client *client);
 
 /* Output of a run that is not finished. */
 struct executor_output {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Everybody who connects has to be root or our own user, and says hello first; then he is the daemon, and
- * the one before is dropped. What cannot be understood ends the connection with a line in the log, nothing
- * else.
+/* Everybody who connects has to be root, our own user or the daemon's, and says hello first; then he is the
+ * daemon, and the one before is dropped. What cannot be understood ends the connection with a line in the
+ * log, nothing else.
  *
  * Nothing is queued to be sent but one message: what there is to say follows from the lists of the executor,
  * and while the socket is full it waits there. A start that could not be told does not begin, so a daemon
@@ -33,6 +33,7 @@ struct connection {
         sd_event_source *source;
         struct outbox outbox;
         bool synchronised; /* all that was known at the beginning has been told */
+        bool told_to_stop; /* it has been told that we are being stopped */
 };
 
 static struct connection *connection_free(struct connection *connection) {
@@ -323,6 +324,17 @@ static int fill_answers(struct connection *connection) {
         return 0;
 }
 
+static int fill_stopping(struct connection *connection) {
+        int r;
+
+        if (!connection->executor->stopping || connection->told_to_stop)
+                return 0;
+        r = executor_message_add_stopping(&connection->outbox.message);
+        if (r >= 0)
+                connection->told_to_stop = true;
+        return r;
+}
+
 /* A start that is told with the ends of others travels first, as the client reads them in that order anyway.
  */
 static int connection_fill(struct connection *connection, unsigned *ret_n_starts) {
@@ -331,6 +343,8 @@ static int connection_fill(struct connection *connection, unsigned *ret_n_starts
         *ret_n_starts = 0;
         if (!connection->synchronised)
                 r = fill_known(connection);
+        if (r >= 0)
+                r = fill_stopping(connection);
         if (r >= 0)
                 r = fill_starts(connection, ret_n_starts);
         if (r >= 0)
@@ -428,7 +442,7 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t revents, 
                 log_debug_errno(-errno, "Cannot accept a connection, ignoring: %m");
                 return 0;
         }
-        r = channel_check_peer(fd, &uid);
+        r = channel_check_peer(fd, executor->daemon_uid, &uid);
         if (r < 0) {
                 log_warning_errno(r, "Refusing a connection by user %d: %m", (int) uid);
                 return 0;

@@ -4,16 +4,19 @@
  * it. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
 
 #include "executor/executor.h"
 #include "executor/orphans.h"
 #include "util/log.h"
 
 #define REST_USEC (1 * USEC_PER_SEC)
+#define PATIENCE_USEC (30 * USEC_PER_SEC) /* what the service manager is asked for, again and again */
 
 static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
         struct executor *executor = userdata;
@@ -35,6 +38,21 @@ static int on_rest(sd_event_source *source, uint64_t usec, void *userdata) {
         if (map_size(&executor->runs) == 0)
                 (void) malloc_trim(0);
         return 0;
+}
+
+static void ask_for_patience(struct executor *executor) {
+        (void) sd_notifyf(
+                /* unset_environment= */ false,
+                "STOPPING=1\nSTATUS=Draining: %u jobs run\nEXTEND_TIMEOUT_USEC=%" PRIu64, executor->n_active,
+                PATIENCE_USEC);
+}
+
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct executor *executor = userdata;
+
+        ask_for_patience(executor);
+        (void) sd_event_source_set_time_relative(source, PATIENCE_USEC / 3);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static int on_child(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -64,28 +82,28 @@ int executor_life_init(struct executor *executor) {
         r = timer_new(executor, "leave", on_leave, &executor->leave_timer);
         if (r < 0)
                 return r;
+        r = timer_new(executor, "patience", on_patience, &executor->patience_timer);
+        if (r < 0)
+                return r;
         return timer_new(executor, "rest", on_rest, &executor->rest_timer);
 }
 
 void executor_life_done(struct executor *executor) {
         (void) sd_event_source_disable_unref(executor->idle_timer);
         (void) sd_event_source_disable_unref(executor->leave_timer);
+        (void) sd_event_source_disable_unref(executor->patience_timer);
         (void) sd_event_source_disable_unref(executor->rest_timer);
         (void) sd_event_source_disable_unref(executor->child_source);
 }
 
-/* Runs nothing in a leaf of the tree, to see that it can be done. */
-static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
+/* Runs nothing, to see that it can be done. */
+static int try_spawn(struct executor *executor, int cgroup_fd) {
         char *const environment[] = { NULL };
-        struct cgroup_leaf *leaf;
         struct spawned spawned;
         enum spawn_step step;
         siginfo_t info;
         int r;
 
-        r = cgroup_tree_take(tree, &leaf);
-        if (r < 0)
-                return r;
         r = spawner_start(
                 executor->spawner,
                 &(const struct spawn_request){
@@ -96,14 +114,28 @@ static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
                         .stdin_fd = executor->null_fd,
                         .stdout_fd = executor->null_fd,
                         .stderr_fd = executor->null_fd,
-                        .cgroup_fd = leaf->directory_fd,
+                        .cgroup_fd = cgroup_fd,
                 },
                 &spawned);
-        if (r >= 0) {
-                (void) waitid(P_PIDFD, (id_t) spawned.pidfd, &info, WEXITED);
-                (void) close_fd(spawned.pidfd);
-                r = spawned_result(&spawned, &step);
-        }
+        if (r < 0)
+                return r;
+        (void) waitid(P_PIDFD, (id_t) spawned.pidfd, &info, WEXITED);
+        (void) close_fd(spawned.pidfd);
+        return spawned_result(&spawned, &step);
+}
+
+int executor_try_user(struct executor *executor) {
+        return try_spawn(executor, /* cgroup_fd= */ -EBADF);
+}
+
+static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
+        struct cgroup_leaf *leaf;
+        int r;
+
+        r = cgroup_tree_take(tree, &leaf);
+        if (r < 0)
+                return r;
+        r = try_spawn(executor, leaf->directory_fd);
         (void) cgroup_leaf_discard(leaf);
         return r;
 }
@@ -210,7 +242,21 @@ void executor_stop(struct executor *executor, enum executor_stop stop) {
         }
 }
 
+/* The daemon drains, for as long as its configuration says, and then has us end. */
+static bool leave_it_to_the_daemon(struct executor *executor) {
+        if (!executor->managed || !executor->daemon || executor->stopping || executor->leaving)
+                return false;
+        log_info("Asked to stop; leaving it to the daemon to end the jobs.");
+        executor->stopping = true;
+        ask_for_patience(executor);
+        timer_arm(executor->patience_timer, PATIENCE_USEC / 3);
+        executor_wants_flush(executor);
+        return true;
+}
+
 void executor_terminate(struct executor *executor) {
+        if (leave_it_to_the_daemon(executor))
+                return;
         end_all(executor, executor->stopped ? 0 : executor->kill_grace_usec);
         executor->stopped = true;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "executor/connection.h"
+#include "executor/job-user.h"
 #include "executor/orphans.h"
 #include "util/log.h"
 
@@ -49,6 +50,25 @@ static int executor_init_sources(struct executor *executor) {
         return executor_life_init(executor);
 }
 
+static int set_variable(const char *name, const char *value, char **ret) {
+        if (asprintf(ret, "%s=%s", name, value) < 0) {
+                *ret = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+static int executor_init_user(struct executor *executor) {
+        const struct job_user *user = executor->job_user;
+        int r;
+
+        r = set_variable("HOME", user ? user->home : home_folder(), &executor->home);
+        if (r < 0 || !user)
+                return r;
+        r = set_variable("USER", user->name, &executor->user_name);
+        return r < 0 ? r : set_variable("LOGNAME", user->name, &executor->login);
+}
+
 int executor_new(sd_event *event, const struct executor_settings *settings, struct executor **ret) {
         _cleanup_(executor_free_p) struct executor *executor = malloc(sizeof(*executor));
         int r;
@@ -59,6 +79,9 @@ int executor_new(sd_event *event, const struct executor_settings *settings, stru
                 .event = sd_event_ref(event),
                 .instance = settings->instance,
                 .idle_timeout_usec = settings->idle_timeout_usec,
+                .daemon_uid = settings->daemon_uid,
+                .job_user = settings->job_user,
+                .managed = settings->managed,
                 .null_fd = -EBADF,
                 .listen_fd = -EBADF,
         };
@@ -71,16 +94,16 @@ int executor_new(sd_event *event, const struct executor_settings *settings, stru
         list_init(&executor->strangers);
         uuid_to_text(&executor->instance, executor->instance_text);
 
-        if (asprintf(&executor->home, "HOME=%s", home_folder()) < 0) {
-                executor->home = NULL;
-                return -ENOMEM;
-        }
+        r = executor_init_user(executor);
+        if (r < 0)
+                return r;
         executor->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (executor->null_fd < 0)
                 return -errno;
         r = spawner_new(&executor->spawner);
         if (r < 0)
                 return r;
+        spawner_set_user(executor->spawner, executor->job_user);
         r = executor_init_sources(executor);
         if (r < 0)
                 return r;
@@ -111,6 +134,8 @@ struct executor *executor_free(struct executor *executor) {
         (void) sd_event_source_disable_unref(executor->flush_source);
         (void) close_fd(executor->null_fd);
         free(executor->home);
+        free(executor->user_name);
+        free(executor->login);
         (void) sd_event_unref(executor->event);
         free(executor);
         return NULL;
@@ -287,6 +312,9 @@ void executor_disconnected(struct executor *executor) {
                 executor_withdraw(executor, CONTAINER_OF(announced->root.prev, struct run, by_state));
         executor_requests_drop(executor);
         executor_check_life(executor);
+        /* It was to say how we stop. */
+        if (executor->stopping && !executor->leaving && !executor->closing)
+                executor_terminate(executor);
 }
 
 struct run *executor_next_start(struct executor *executor) {

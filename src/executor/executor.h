@@ -22,6 +22,7 @@
 
 struct connection;
 struct executor;
+struct job_user;
 struct run_environment;
 
 #define RUNS_MAX 65536u /* waiting, running and kept together */
@@ -125,16 +126,23 @@ struct executor_settings {
         const char *cgroup_path; /* where our subtree is to be, NULL: none */
         usec_t idle_timeout_usec;
         struct uuid instance;
+        uid_t daemon_uid;                /* may connect besides root and ourselves; -1: nobody */
+        const struct job_user *job_user; /* borrowed; NULL: jobs run as ourselves */
+        bool managed;                    /* a service manager stops us: the daemon says how */
 };
 
 struct executor {
         sd_event *event;
         struct uuid instance;
         char instance_text[UUID_TEXT_SIZE];
+        uid_t daemon_uid;
+        const struct job_user *job_user;
+        bool managed;
         struct spawner *spawner;
         struct cgroup_tree *cgroups; /* NULL: process groups */
         int null_fd;
-        char *home; /* "HOME=/root" */
+        char *home;              /* "HOME=/root" */
+        char *user_name, *login; /* "USER=…", "LOGNAME=…"; NULL where jobs run as ourselves */
         uint64_t n_spawned;
 
         char node_id[sizeof("NODE_ID=") + NODE_ID_MAX]; /* "NODE_ID=node-1" */
@@ -161,9 +169,11 @@ struct executor {
 
         usec_t idle_timeout_usec;
         sd_event_source *idle_timer;
-        bool leaving; /* nothing new; it ends when there is nothing left */
-        bool closing; /* it is being freed; nothing is decided any more */
-        bool stopped; /* the jobs have been told to end */
+        bool leaving;                    /* nothing new; it ends when there is nothing left */
+        bool closing;                    /* it is being freed; nothing is decided any more */
+        bool stopping;                   /* the service manager stops us, and the daemon decides how */
+        bool stopped;                    /* the jobs have been told to end */
+        sd_event_source *patience_timer; /* while stopping: asks the service manager for more time */
         sd_event_source *leave_timer;
         sd_event_source *child_source; /* without cgroups: children that were adopted */
         sd_event_source *rest_timer;   /* gives memory back a while after the last run */
@@ -211,8 +221,12 @@ int executor_contain(struct executor *executor, const struct executor_settings *
 /* Ends the program, or starts to count towards it, when there is nothing left to do. */
 void executor_check_life(struct executor *executor);
 void executor_stop(struct executor *executor, enum executor_stop stop);
-/* SIGTERM to the jobs, after the grace SIGKILL; called once more: SIGKILL at once. */
+/* Where a service manager stops us and a daemon is there, that decides, and the manager is asked for
+ * patience meanwhile. Otherwise: SIGTERM to the jobs, after the grace SIGKILL; called once more: SIGKILL at
+ * once. */
 void executor_terminate(struct executor *executor);
+/* Runs nothing as the user of jobs, to see that it can be done. */
+int executor_try_user(struct executor *executor);
 
 /* requests.c: wishes to read what a run prints */
 int executor_request_output(struct executor *executor, const struct executor_read_request *read);

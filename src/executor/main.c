@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@
 #include "executor/claim.h"
 #include "executor/connection.h"
 #include "executor/executor.h"
+#include "executor/job-user.h"
 #include "util/log.h"
 #include "util/random.h"
 
@@ -26,6 +28,7 @@
 
 struct arguments {
         const char *socket_path;
+        const char *daemon_user, *job_user;
         bool cgroups;
         usec_t idle_timeout_usec;
 };
@@ -42,6 +45,10 @@ static void help(void) {
              "                       or always in a process group (no)\n"
              "  --idle-timeout TIME  Leave after so long without a daemon and without a\n"
              "                       job: \"60s\", \"5min\", \"infinity\" (default: 60s)\n"
+             "  --job-user NAME      Run jobs as this user, without any capability; takes\n"
+             "                       CAP_SETUID and CAP_SETGID (default: as ourselves)\n"
+             "  --daemon-user NAME   Take commands from this user, besides root and\n"
+             "                       ourselves\n"
              "  -h, --help           Show this help\n"
              "  --version            Show the version");
 }
@@ -51,7 +58,14 @@ static int usage_error(const char *option, const char *value, const char *allowe
         return -EINVAL;
 }
 
-enum { OPTION_SOCKET = 256, OPTION_CGROUP, OPTION_IDLE_TIMEOUT, OPTION_VERSION };
+enum {
+        OPTION_SOCKET = 256,
+        OPTION_CGROUP,
+        OPTION_IDLE_TIMEOUT,
+        OPTION_JOB_USER,
+        OPTION_DAEMON_USER,
+        OPTION_VERSION,
+};
 
 static int parse_option(int option, struct arguments *arguments) {
         switch (option) {
@@ -69,6 +83,12 @@ static int parse_option(int option, struct arguments *arguments) {
                 if (parse_span(optarg, &arguments->idle_timeout_usec) < 0)
                         return usage_error("--idle-timeout", optarg, "a time such as 60s, 5min or infinity");
                 return 0;
+        case OPTION_JOB_USER:
+                arguments->job_user = optarg;
+                return 0;
+        case OPTION_DAEMON_USER:
+                arguments->daemon_user = optarg;
+                return 0;
         default:
                 /* getopt has said what is wrong. */
                 return -EINVAL;
@@ -82,6 +102,8 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret) {
                 { "cgroup", required_argument, NULL, OPTION_CGROUP },
                 { "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
                 { "help", no_argument, NULL, 'h' },
+                { "job-user", required_argument, NULL, OPTION_JOB_USER },
+                { "daemon-user", required_argument, NULL, OPTION_DAEMON_USER },
                 { "version", no_argument, NULL, OPTION_VERSION },
                 {},
         };
@@ -128,10 +150,12 @@ static int stdout_close(void) {
         return dup2(STDIN_FILENO, STDOUT_FILENO) < 0 ? -errno : 0;
 }
 
-/* The socket that the service manager passes, and its path. 0: none. */
+/* The socket that the service manager passes, and the path beside which lock and state file lie: its own, or
+ * one in the folder that the service manager made for us. 0: none. */
 static int inherited_socket(int *ret_fd, char path[static SOCKET_PATH_MAX + 1]) {
         struct sockaddr_un address = {};
         socklen_t size = sizeof(address);
+        const char *folder;
         int n = sd_listen_fds(/* unset_environment= */ true), fd = SD_LISTEN_FDS_START, r;
 
         if (n <= 0)
@@ -145,7 +169,11 @@ static int inherited_socket(int *ret_fd, char path[static SOCKET_PATH_MAX + 1]) 
                 return -errno;
         if (address.sun_path[0] != '/')
                 return -EADDRNOTAVAIL;
-        (void) snprintf(path, SOCKET_PATH_MAX + 1, "%.*s", (int) SOCKET_PATH_MAX, address.sun_path);
+        folder = getenv("RUNTIME_DIRECTORY");
+        n = folder ? snprintf(path, SOCKET_PATH_MAX + 1, "%s/executor", folder)
+                   : snprintf(path, SOCKET_PATH_MAX + 1, "%.*s", (int) SOCKET_PATH_MAX, address.sun_path);
+        if (n > (int) SOCKET_PATH_MAX)
+                return -ENAMETOOLONG;
         *ret_fd = fd;
         return 1;
 }
@@ -183,12 +211,35 @@ static int choose_cgroup(const struct arguments *arguments, const struct uuid *i
         return 0;
 }
 
+/* Who the daemon is and as whom jobs run; *ret_job_user stays NULL where that is ourselves. */
 static int
-prepare(const struct arguments *arguments, sd_event *event, struct claim *claim, struct executor **ret) {
-        struct executor_settings settings = {
-                .cgroups = arguments->cgroups,
-                .idle_timeout_usec = arguments->idle_timeout_usec,
-        };
+find_users(const struct arguments *arguments, uid_t *ret_daemon_uid, struct job_user **ret_job_user) {
+        int r;
+
+        *ret_daemon_uid = (uid_t) -1;
+        if (arguments->daemon_user) {
+                const struct passwd *entry = getpwnam(arguments->daemon_user);
+
+                if (!entry) {
+                        log_error("There is no user %s (--daemon-user).", arguments->daemon_user);
+                        return -ESRCH;
+                }
+                *ret_daemon_uid = entry->pw_uid;
+        }
+        if (!arguments->job_user)
+                return 0;
+        r = job_user_new(arguments->job_user, ret_job_user);
+        if (r == -ESRCH)
+                return log_error_errno(r, "There is no user %s (--job-user).", arguments->job_user);
+        if (r == -EPERM)
+                return log_error_errno(r, "Jobs cannot run as root (--job-user=%s).", arguments->job_user);
+        return r < 0 ? log_error_errno(r, "Cannot look up user %s: %m", arguments->job_user) : 0;
+}
+
+static int
+prepare(const struct arguments *arguments, sd_event *event, struct claim *claim,
+        struct executor_settings *chosen, struct executor **ret) {
+        struct executor_settings settings = *chosen;
         _cleanup_(executor_free_p) struct executor *executor = NULL;
         _cleanup_free_ char *cgroup_path = NULL;
         int r;
@@ -209,6 +260,11 @@ prepare(const struct arguments *arguments, sd_event *event, struct claim *claim,
         r = executor_new(event, &settings, &executor);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up: %m");
+        if (settings.job_user) {
+                r = executor_try_user(executor);
+                if (r < 0)
+                        return log_error_errno(r, "Cannot run jobs as user %s: %m", arguments->job_user);
+        }
         if (sd_event_add_signal(event, NULL, SIGTERM, on_signal, executor) < 0 ||
             sd_event_add_signal(event, NULL, SIGINT, on_signal, executor) < 0)
                 return log_oom();
@@ -217,10 +273,20 @@ prepare(const struct arguments *arguments, sd_event *event, struct claim *claim,
 }
 
 static int serve(const struct arguments *arguments, sd_event *event, struct claim *claim, int inherited_fd) {
+        _cleanup_(job_user_free_p) struct job_user *job_user = NULL;
         _cleanup_(executor_free_p) struct executor *executor = NULL;
+        struct executor_settings settings = {
+                .cgroups = arguments->cgroups,
+                .idle_timeout_usec = arguments->idle_timeout_usec,
+                .managed = inherited_fd >= 0,
+        };
         int listen_fd = inherited_fd, r;
 
-        r = prepare(arguments, event, claim, &executor);
+        r = find_users(arguments, &settings.daemon_uid, &job_user);
+        if (r < 0)
+                return r;
+        settings.job_user = job_user;
+        r = prepare(arguments, event, claim, &settings, &executor);
         if (r < 0)
                 return r;
         if (listen_fd < 0) {
@@ -233,7 +299,7 @@ static int serve(const struct arguments *arguments, sd_event *event, struct clai
                 r = stdout_close();
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the socket: %m");
-        (void) sd_notify(/* unset_environment= */ true, "READY=1");
+        (void) sd_notify(/* unset_environment= */ false, "READY=1");
         r = sd_event_loop(event);
         (void) sd_notify(/* unset_environment= */ false, "STOPPING=1");
         return r < 0 ? log_error_errno(r, "The loop failed: %m") : 0;

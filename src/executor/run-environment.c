@@ -11,7 +11,7 @@
 
 #define PATH_ENTRY "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define LANG_ENTRY "LANG=C.UTF-8"
-#define BASE_MAX 7u
+#define BASE_MAX 9u
 
 struct run_environment {
         char job_id[sizeof("JOB_ID=") + UUID_TEXT_SIZE];
@@ -61,7 +61,10 @@ static void fill_fixed(const struct run *run, struct run_environment *environmen
 
 int run_environment_new(const struct run *run, struct run_environment **ret) {
         const struct run_command *command = run->command;
-        char *const base[] = { (char *) PATH_ENTRY, run->executor->home, (char *) LANG_ENTRY };
+        char *const base[] = {
+                (char *) PATH_ENTRY,      (char *) LANG_ENTRY,  run->executor->home,
+                run->executor->user_name, run->executor->login,
+        };
         struct run_environment *environment;
         size_t n_fixed;
 
@@ -76,7 +79,7 @@ int run_environment_new(const struct run *run, struct run_environment **ret) {
                 if (!is_in(environment->entries, n_fixed, command->env[i]))
                         environment->entries[environment->n_entries++] = command->env[i];
         for (size_t i = 0; i < ELEMENTSOF(base); i++)
-                if (!is_in(command->env, command->n_env, base[i]))
+                if (base[i] && !is_in(command->env, command->n_env, base[i]))
                         environment->entries[environment->n_entries++] = base[i];
         environment->entries[environment->n_entries] = NULL;
         *ret = environment;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "executor/channel.h"
@@ -143,6 +144,9 @@ static int stream_open(struct run *run, struct run_stream *stream) {
         stream->fd = fds[0];
         stream->write_fd = fds[1];
         stream->output.limit = run->executor->output_max;
+        /* Another user must be able to open it by its name, /dev/stdout, as well. */
+        if (run->executor->job_user && fchmod(stream->write_fd, 0666) < 0)
+                return -errno;
         /* Only our end; what the job writes to must block. */
         return fcntl(stream->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "executor/job-user.h"
 #include "util/list.h"
 
 #define SHELL "/bin/sh"
@@ -39,6 +41,7 @@
 struct spawner {
         struct rlimit descriptors; /* for what is started */
         bool limit_raised;
+        const struct job_user *user; /* NULL: our own */
         struct list places;
         uint64_t n_started;
 };
@@ -53,6 +56,7 @@ struct spawn_place {
         pid_t parent;
         bool limit_raised;
         struct rlimit descriptors;
+        const struct job_user *user;
         struct spawn_request request;
 };
 
@@ -62,6 +66,7 @@ const char *spawn_step_to_text(enum spawn_step step) {
                 [SPAWN_SESSION] = "cannot begin a session",
                 [SPAWN_STDIO] = "cannot set up its input and output",
                 [SPAWN_LIMITS] = "cannot restore its limits",
+                [SPAWN_USER] = "cannot become the user of jobs",
                 [SPAWN_CHDIR] = "cannot change to folder",
                 [SPAWN_EXEC] = ("cannot run " SHELL),
         };
@@ -120,6 +125,10 @@ int spawner_new(struct spawner **ret) {
         return 0;
 }
 
+void spawner_set_user(struct spawner *spawner, const struct job_user *user) {
+        spawner->user = user;
+}
+
 static bool place_is_occupied(const struct spawn_place *place) {
         return __atomic_load_n(&place->occupied, __ATOMIC_ACQUIRE) != 0;
 }
@@ -173,6 +182,18 @@ CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, l
         return result;
 }
 
+CHILD_CODE static inline long kernel_call5(long number, long a, long b, long c, long d, long e) {
+        register long d_register __asm__("r10") = d;
+        register long e_register __asm__("r8") = e;
+        long result;
+
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(d_register), "r"(e_register)
+                         : "rcx", "r11", "memory");
+        return result;
+}
+
 static long clone_onto_stack(struct clone_args *arguments, void (*function)(void *), void *argument) {
         register void (*function_register)(void *) __asm__("r12") = function;
         register void *argument_register __asm__("r13") = argument;
@@ -207,6 +228,22 @@ CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, l
         return a_register;
 }
 
+CHILD_CODE static inline long kernel_call5(long number, long a, long b, long c, long d, long e) {
+        register long number_register __asm__("x8") = number;
+        register long a_register __asm__("x0") = a;
+        register long b_register __asm__("x1") = b;
+        register long c_register __asm__("x2") = c;
+        register long d_register __asm__("x3") = d;
+        register long e_register __asm__("x4") = e;
+
+        __asm__ volatile("svc #0"
+                         : "+r"(a_register)
+                         : "r"(number_register), "r"(b_register), "r"(c_register), "r"(d_register),
+                           "r"(e_register)
+                         : "memory");
+        return a_register;
+}
+
 static long clone_onto_stack(struct clone_args *arguments, void (*function)(void *), void *argument) {
         register long number __asm__("x8") = SYS_clone3;
         register long first __asm__("x0") = (long) arguments;
@@ -229,6 +266,12 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
 #else
 CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
         long result = syscall(number, a, b, c, d);
+
+        return result < 0 ? -errno : result;
+}
+
+CHILD_CODE static inline long kernel_call5(long number, long a, long b, long c, long d, long e) {
+        long result = syscall(number, a, b, c, d, e);
 
         return result < 0 ? -errno : result;
 }
@@ -259,6 +302,41 @@ CHILD_CODE static inline long child_duplicate(int from, int to) {
         return kernel_call(SYS_dup3, from, to, 0, 0);
 }
 
+/* Between two users that are not root, setresuid() clears no capability set: it is done here, and what is
+ * left is read back. */
+CHILD_CODE static inline long child_drop_capabilities(void) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {}, left[_LINUX_CAPABILITY_U32S_3];
+        long result;
+
+        result = kernel_call5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        if (result >= 0)
+                result = kernel_call(SYS_capset, (long) &header, (long) none, 0, 0);
+        if (result >= 0)
+                result = kernel_call(SYS_capget, (long) &header, (long) left, 0, 0);
+        if (result < 0)
+                return result;
+        for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+                if (left[i].effective != 0 || left[i].permitted != 0 || left[i].inheritable != 0)
+                        return -EPERM;
+        return 0;
+}
+
+/* The library's functions would change all threads, and those of us; these change the caller alone. */
+CHILD_CODE static inline long child_become(const struct job_user *user) {
+        long result = 0;
+
+        for (size_t i = 0; i < user->n_capabilities && result >= 0; i++)
+                result = kernel_call5(SYS_prctl, PR_CAPBSET_DROP, user->capabilities[i], 0, 0, 0);
+        if (result >= 0)
+                result = kernel_call(SYS_setgroups, (long) user->n_groups, (long) user->groups, 0, 0);
+        if (result >= 0)
+                result = kernel_call(SYS_setresgid, user->gid, user->gid, user->gid, 0);
+        if (result >= 0)
+                result = kernel_call(SYS_setresuid, user->uid, user->uid, user->uid, 0);
+        return result >= 0 ? child_drop_capabilities() : result;
+}
+
 CHILD_CODE static inline long child_chdir(const struct spawn_request *request) {
         long result;
 
@@ -276,6 +354,13 @@ CHILD_CODE static void child_main(void *userdata) {
 
         /* The job must not outlive the executor; should that have died meanwhile, the signal never comes. */
         child_check(place, SPAWN_SESSION, kernel_call(SYS_setsid, 0, 0, 0, 0));
+        if (place->limit_raised)
+                child_check(
+                        place, SPAWN_LIMITS,
+                        kernel_call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &place->descriptors, 0));
+        /* Before the signal is asked for, which a change of the user would clear. */
+        if (place->user)
+                child_check(place, SPAWN_USER, child_become(place->user));
         child_check(place, SPAWN_SESSION, kernel_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0));
         if (kernel_call(SYS_getppid, 0, 0, 0, 0) != place->parent)
                 child_exit();
@@ -284,10 +369,6 @@ CHILD_CODE static void child_main(void *userdata) {
         child_check(place, SPAWN_STDIO, child_duplicate(request->stdout_fd, STDOUT_FILENO));
         child_check(place, SPAWN_STDIO, child_duplicate(request->stderr_fd, STDERR_FILENO));
         child_check(place, SPAWN_STDIO, kernel_call(SYS_close_range, STDERR_FILENO + 1, ~0U, 0, 0));
-        if (place->limit_raised)
-                child_check(
-                        place, SPAWN_LIMITS,
-                        kernel_call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &place->descriptors, 0));
         child_check(place, SPAWN_CHDIR, child_chdir(request));
         /* What was sent since is delivered here. */
         (void) kernel_call(SYS_rt_sigprocmask, SIG_SETMASK, (long) no_signals, 0, KERNEL_SIGSET_SIZE);
@@ -316,6 +397,7 @@ int spawner_start(struct spawner *spawner, const struct spawn_request *request, 
         place->parent = getpid();
         place->limit_raised = spawner->limit_raised;
         place->descriptors = spawner->descriptors;
+        place->user = spawner->user;
         place->request = *request;
         __atomic_store_n(&place->occupied, 1, __ATOMIC_RELEASE);
 

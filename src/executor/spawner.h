@@ -11,6 +11,7 @@
 
 #include "util/macros.h"
 
+struct job_user;
 struct spawner;
 struct spawn_place;
 
@@ -19,6 +20,10 @@ struct spawn_place;
 int spawner_new(struct spawner **ret);
 struct spawner *spawner_free(struct spawner *spawner); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct spawner *, spawner_free)
+
+/* What is started becomes this user, without any capability, and fails where it cannot. Borrowed; NULL:
+ * stays who we are. */
+void spawner_set_user(struct spawner *spawner, const struct job_user *user);
 
 struct spawn_request {
         const char *command;
@@ -35,6 +40,7 @@ enum spawn_step {
         SPAWN_SESSION,
         SPAWN_STDIO,
         SPAWN_LIMITS,
+        SPAWN_USER,
         SPAWN_CHDIR,
         SPAWN_EXEC,
         _SPAWN_STEP_MAX,

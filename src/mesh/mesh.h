@@ -152,6 +152,8 @@ void mesh_timer_due(struct mesh *mesh);
 /* Nothing new from now on; running jobs go on, what the executor has not started comes back into the queue.
  * mesh_is_idle() tells when nothing runs and all is durable. */
 void mesh_drain(struct mesh *mesh);
+/* Undoes it. */
+void mesh_resume(struct mesh *mesh);
 bool mesh_is_idle(const struct mesh *mesh);
 /* Ends what still runs: FAILED, since the node stops. */
 void mesh_kill_all(struct mesh *mesh);

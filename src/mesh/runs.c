@@ -260,6 +260,17 @@ void mesh_drain(struct mesh *mesh) {
         mesh_arm(mesh);
 }
 
+void mesh_resume(struct mesh *mesh) {
+        if (!mesh->draining)
+                return;
+        mesh->draining = false;
+        if (mesh->working)
+                heartbeat_send(mesh);
+        mesh->ops.status_changed(mesh->userdata);
+        jobs_schedule(mesh);
+        mesh_arm(mesh);
+}
+
 void mesh_kill_all(struct mesh *mesh) {
         struct mesh_job *job;
 

@@ -36,11 +36,15 @@ struct node {
         sd_event_source *stop_timer;
         sd_event_source *status_timer;
         usec_t status_told_usec;
-        bool managed;      /* a service manager wants to be told */
-        bool status_waits; /* for its timer */
-        bool quiet;        /* nothing runs or waits */
-        bool stopping, said_goodbye;
-        char status_text[96];
+        bool managed;           /* a service manager wants to be told */
+        bool status_waits;      /* for its timer */
+        bool quiet;             /* nothing runs or waits */
+        bool stopping;          /* the daemon is to end */
+        bool leaving;           /* and only answers whom it has to */
+        bool executor_stopping; /* the service manager stops the executor, which waits until we have drained
+                                 */
+        bool executor_let_go;   /* it has been told that we have */
+        char status_text[256];
 };
 
 /* What only tells about the node comes after everything that moves it. */
@@ -60,6 +64,8 @@ void status_print_start(const struct node *node);
 
 /* stop.c */
 void stop_check(struct node *node);
+void stop_executor_stops(struct node *node);
+void stop_executor_is_back(struct node *node);
 
 /* sockets.c */
 struct inherited_sockets {

@@ -34,8 +34,9 @@ static void tell_service_manager(struct node *node, const struct mesh_state *sta
         usec_t now = now_usec(CLOCK_BOOTTIME), next = usec_add(node->status_told_usec, STATUS_INTERVAL_USEC);
 
         (void) snprintf(
-                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued", state->n_peers,
-                state->n_peers == 1 ? "" : "s", state->running, state->queued);
+                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued%s%s", state->n_peers,
+                state->n_peers == 1 ? "" : "s", state->running, state->queued,
+                state->status_reason ? "; " : "", state->status_reason ? state->status_reason : "");
         if (!node->managed || strcmp(text, node->status_text) == 0)
                 return;
         if (now < next) {
@@ -114,7 +115,7 @@ int status_new(struct node *node) {
 void status_touch(struct node *node) {
         struct mesh_state state;
 
-        if (!node->stopping) {
+        if (!node->stopping && !node->executor_stopping) {
                 mesh_get_state(node->mesh, &state);
                 if (is_quiet(&state) == node->quiet && (!node->managed || node->status_waits))
                         return;

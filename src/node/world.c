@@ -211,13 +211,14 @@ static int on_executor_synchronised(
         log_debug("Executor connected; it has %zu runs.", n_runs);
         mesh_executor_synchronised(node->mesh, instance, known, n_runs);
         ops_executor_synchronised(node->ops);
+        stop_executor_is_back(node);
         return 0;
 }
 
 static void on_executor_disconnected(void *userdata) {
         struct node *node = userdata;
 
-        if (!node->stopping)
+        if (!node->stopping && !node->executor_let_go)
                 log_warning("The executor is gone; connecting again.");
         mesh_executor_lost(node->mesh);
         stop_check(node);
@@ -236,11 +237,16 @@ static void on_run_exited(void *userdata, struct job_result *result) {
         mesh_run_ended(node->mesh, result);
 }
 
+static void on_executor_stopping(void *userdata) {
+        stop_executor_stops(userdata);
+}
+
 const struct executor_handlers world_executor_handlers = {
         .synchronised = on_executor_synchronised,
         .disconnected = on_executor_disconnected,
         .started = on_run_started,
         .exited = on_run_exited,
+        .stopping = on_executor_stopping,
 };
 
 static void
