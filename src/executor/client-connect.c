@@ -78,6 +78,7 @@ static int take_known(struct executor_client *client, const struct executor_even
                         .started = events->known[i].started_at > 0,
                         .started_at = events->known[i].started_at,
                         .ended = events->known[i].ended,
+                        .journalled = { events->known[i].journalled[0], events->known[i].journalled[1] },
                 };
         return 0;
 }

@@ -8,8 +8,9 @@
 #include "util/list.h"
 #include "wire/executor-message.h"
 
-#define STARTS_MAX 16384u /* that have not been sent; beyond: -ENOBUFS */
-#define NOTES_MAX 131072u /* kills or releases that have not been sent */
+#define STARTS_MAX 16384u                 /* that have not been sent; beyond: -ENOBUFS */
+#define NOTES_MAX 131072u                 /* kills or releases that have not been sent */
+#define JOURNALLED_MAX EXECUTOR_READS_MAX /* runs whose offsets have not been sent */
 
 enum client_state {
         CLIENT_AWAY,     /* no connection; the retry timer runs */
@@ -50,6 +51,8 @@ struct executor_client {
         struct list starts; /* struct pending_start */
         size_t n_starts;
         struct run_queue kills, withdrawals, releases;
+        struct executor_journalled journalled[JOURNALLED_MAX]; /* the last word on each run */
+        size_t n_journalled;
         bool slots_changed;
         enum executor_stop stop; /* to be said */
         bool stopping;           /* it was asked for */

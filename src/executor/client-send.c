@@ -90,6 +90,23 @@ int executor_client_release(struct executor_client *client, const struct run_id 
         return client_note(client, &client->releases, run);
 }
 
+int executor_client_journalled(
+        struct executor_client *client, const struct run_id *run, const uint64_t offsets[static 2]) {
+        size_t i = 0;
+
+        if (client->state != CLIENT_SYNCHRONISED)
+                return -ENOTCONN;
+        while (i < client->n_journalled && !run_id_equal(&client->journalled[i].run, run))
+                i++;
+        if (i >= JOURNALLED_MAX)
+                return -ENOBUFS;
+        client->n_journalled = MAX(client->n_journalled, i + 1);
+        client->journalled[i] =
+                (struct executor_journalled){ .run = *run, .offsets = { offsets[0], offsets[1] } };
+        client_wants_flush(client);
+        return 0;
+}
+
 int executor_client_set_slots(struct executor_client *client, unsigned slots) {
         if (slots > EXECUTOR_SLOTS_MAX)
                 return -EINVAL;
@@ -229,6 +246,18 @@ static int fill_settings(struct executor_client *client) {
         return r;
 }
 
+static int fill_journalled(struct executor_client *client) {
+        while (client->n_journalled > 0) {
+                int r = executor_message_add_journalled(
+                        &client->outbox.message, &client->journalled[client->n_journalled - 1]);
+
+                if (r < 0)
+                        return r;
+                client->n_journalled--;
+        }
+        return 0;
+}
+
 static int fill_stop(struct executor_client *client) {
         int r;
 
@@ -255,6 +284,8 @@ static int client_fill(struct executor_client *client) {
                 r = fill_runs(client, &client->releases, executor_message_add_acknowledgement);
         if (r >= 0)
                 r = client_reads_fill(client);
+        if (r >= 0)
+                r = fill_journalled(client);
         if (r >= 0)
                 r = fill_stop(client);
         return r == -ENOSPC ? 0 : r;
@@ -316,6 +347,7 @@ void client_send_drop(struct executor_client *client) {
         run_queue_drop(&client->kills);
         run_queue_drop(&client->withdrawals);
         run_queue_drop(&client->releases);
+        client->n_journalled = 0;
         client->stop = EXECUTOR_STOP_NOT;
 }
 

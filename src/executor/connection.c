@@ -149,6 +149,8 @@ static int apply_commands(
         }
         for (size_t i = 0; i < commands->n_withdrawn; i++)
                 executor_take_back(executor, &commands->withdrawn[i]);
+        for (size_t i = 0; i < commands->n_journalled; i++)
+                executor_note_journalled(executor, &commands->journalled[i]);
         for (size_t i = 0; i < commands->n_acknowledged; i++)
                 executor_acknowledge(executor, &commands->acknowledged[i]);
         for (size_t i = 0; i < commands->n_reads; i++) {
@@ -213,6 +215,7 @@ static int fill_known(struct connection *connection) {
                         .run = run->id,
                         .started_at = run->started_at,
                         .ended = run->state == RUN_ENDED,
+                        .journalled = { run->journalled[0], run->journalled[1] },
                 };
 
                 r = executor_message_add_known(&connection->outbox.message, &known);

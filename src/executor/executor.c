@@ -273,6 +273,13 @@ void executor_take_back(struct executor *executor, const struct run_id *id) {
                 run_end_by(run, RUN_ENDING_KILL, executor->kill_grace_usec);
 }
 
+void executor_note_journalled(struct executor *executor, const struct executor_journalled *journalled) {
+        struct run *run = executor_find(executor, &journalled->run);
+
+        if (run)
+                memcpy(run->journalled, journalled->offsets, sizeof(run->journalled));
+}
+
 void executor_acknowledge(struct executor *executor, const struct run_id *id) {
         struct run *run = executor_find(executor, id);
 

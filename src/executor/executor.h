@@ -107,6 +107,7 @@ struct run {
         usec_t started_boottime;
 
         struct run_end end;
+        uint64_t journalled[2]; /* of the outputs; for the next daemon, it means nothing to us */
 };
 
 /* A wish to read what a run prints. */
@@ -195,6 +196,7 @@ int executor_kill(struct executor *executor, const struct run_id *id);
 /* Ends a run that waits, and no other. */
 void executor_take_back(struct executor *executor, const struct run_id *id);
 void executor_acknowledge(struct executor *executor, const struct run_id *id);
+void executor_note_journalled(struct executor *executor, const struct executor_journalled *journalled);
 
 /* What the daemon is to be told. */
 void executor_connected(struct executor *executor);

@@ -112,6 +112,37 @@ static void test_ends_are_kept_until_released(void) {
         ASSERT_EQ(fixture.n_known, 0);
 }
 
+/* What was said last of each run is told to the next daemon, while it runs and when it has ended. */
+static void test_journalled_offsets_are_kept(void) {
+        _cleanup_fixture_ struct fixture fixture;
+        _cleanup_(job_result_unref_p) struct job_result *result = NULL;
+        struct run_id runs[2];
+
+        begin(&fixture, 2);
+        fixture.hold_releases = true;
+        runs[0] = fixture_start(&fixture, "sleep 1000");
+        runs[1] = fixture_start(&fixture, "echo 12345; sleep 0.1");
+        fixture_wait(&fixture, fixture.n_started == 2);
+        for (uint64_t i = 1; i <= 1000; i++) {
+                ASSERT_OK(executor_client_journalled(
+                        fixture.client, &runs[0], (const uint64_t[]){ i, UINT64_C(1) << 40 }));
+                ASSERT_OK(executor_client_journalled(fixture.client, &runs[1], (const uint64_t[]){ 6, 0 }));
+        }
+        /* One that is not there. */
+        ASSERT_OK(executor_client_journalled(
+                fixture.client, &(const struct run_id){ .job.bytes = { 1 } }, (const uint64_t[]){ 7, 7 }));
+        result = fixture_result(&fixture, &runs[1]);
+        fixture_disconnect(&fixture);
+
+        fixture_connect(&fixture);
+        ASSERT_EQ(fixture.n_known, 2);
+        ASSERT_EQ(find_known(&fixture, &runs[0])->journalled[0], 1000);
+        ASSERT_EQ(find_known(&fixture, &runs[0])->journalled[1], UINT64_C(1) << 40);
+        ASSERT_TRUE(find_known(&fixture, &runs[1])->ended);
+        ASSERT_EQ(find_known(&fixture, &runs[1])->journalled[0], 6);
+        ASSERT_EQ(find_known(&fixture, &runs[1])->journalled[1], 0);
+}
+
 /* A start that cannot be told does not begin: a run that nobody heard of never ran. */
 static void test_nothing_starts_without_a_daemon(void) {
         _cleanup_fixture_ struct fixture fixture;
@@ -214,6 +245,7 @@ static void test_away(void) {
         fixture_wait(&fixture, fixture.n_disconnected == 1);
         ASSERT_ERROR(executor_client_kill(fixture.client, &run), ENOTCONN);
         ASSERT_ERROR(executor_client_release(fixture.client, &run), ENOTCONN);
+        ASSERT_ERROR(executor_client_journalled(fixture.client, &run, (const uint64_t[2]){}), ENOTCONN);
         ASSERT_ERROR(executor_client_read(fixture.client, &run, 1, 0, true, NULL, NULL, &read), ENOTCONN);
         ASSERT_ERROR(executor_client_stop(fixture.client, true), ENOTCONN);
 }
@@ -396,6 +428,7 @@ int main(int argc, char *argv[]) {
         process_groups = process_groups_asked_for(argc, argv);
         RUN(test_daemon_is_killed);
         RUN(test_ends_are_kept_until_released);
+        RUN(test_journalled_offsets_are_kept);
         RUN(test_nothing_starts_without_a_daemon);
         RUN(test_many_are_known);
         RUN(test_executor_is_killed);
