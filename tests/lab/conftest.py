@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import os
+
+import hosts
+import pytest
+
+SKIPPED = 77
+BUILD = os.environ.get("MESON_BUILD_ROOT")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the hosts said belongs to a failure."""
+    report = (yield).get_result()
+    lab = item.funcargs.get("lab") if hasattr(item, "funcargs") else None
+    if report.failed and lab:
+        for host in lab.hosts.values():
+            text = host.run("journalctl --no-pager --boot=all -n 150", check=False).stdout if host.is_up() else "(off)"
+            report.sections.append((f"journal of {host}", text[-20000:]))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A file of which nothing could run counts as skipped."""
+    stats = session.config.pluginmanager.get_plugin("terminalreporter").stats
+    if stats.get("skipped") and not any(stats.get(kind) for kind in ("passed", "failed", "error")):
+        session.exitstatus = SKIPPED
+
+
+@pytest.fixture(scope="session")
+def can_have_hosts():
+    reason = hosts.why_unavailable(os.environ.get("LAB_ROOT", "/"))
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def bare_lab(can_have_hosts):
+    """Without Worker Mesh."""
+    with hosts.Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def lab(can_have_hosts):
+    """Whose hosts have what the build installs."""
+    if not BUILD:
+        pytest.exit("set MESON_BUILD_ROOT, or run: meson test -C build --suite lab", 2)
+    with hosts.Lab(build=BUILD) as lab:
+        yield lab
