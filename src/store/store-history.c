@@ -10,6 +10,7 @@ enum statement {
         STATEMENT_OLDEST,
         STATEMENT_TIMES,
         STATEMENT_DELETE,
+        STATEMENT_DELETE_LIMITS,
         STATEMENT_NEWEST,
         STATEMENT_PAGE_COUNT,
         STATEMENT_FREE_COUNT,
@@ -22,6 +23,7 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_OLDEST] = "SELECT seq FROM jobs WHERE status = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
         [STATEMENT_TIMES] = "SELECT created_at, finished_at FROM jobs WHERE seq = ?",
         [STATEMENT_DELETE] = "DELETE FROM jobs WHERE seq = ?",
+        [STATEMENT_DELETE_LIMITS] = "DELETE FROM job_limits WHERE seq = ?",
         [STATEMENT_NEWEST] = "SELECT coalesce(max(seq), 0) FROM jobs",
         [STATEMENT_PAGE_COUNT] = "PRAGMA page_count",
         [STATEMENT_FREE_COUNT] = "PRAGMA freelist_count",
@@ -188,11 +190,19 @@ static int job_age(struct store_history *history, uint64_t sequence, usec_t cuto
         return column_time(statement, 0) < cutoff ? AGE_FINISHED_LATE : AGE_YOUNG;
 }
 
-static int delete_job(struct store_history *history, uint64_t sequence) {
-        struct binder binder = { .statement = history->statements[STATEMENT_DELETE] };
+static int delete_row(struct store_history *history, enum statement statement, uint64_t sequence) {
+        struct binder binder = { .statement = history->statements[statement] };
 
         bind_u64(&binder, sequence);
         return binder_run(&binder);
+}
+
+/* Returns the number of jobs that are gone by it. */
+static int delete_job(struct store_history *history, uint64_t sequence) {
+        int r;
+
+        r = delete_row(history, STATEMENT_DELETE_LIMITS, sequence);
+        return r < 0 ? r : delete_row(history, STATEMENT_DELETE, sequence);
 }
 
 /* Inside a transaction. Adds to *n_deleted. 1: the slice is used up. 0: the rest may stay. */

@@ -20,8 +20,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         /* Answered from the index alone. */
         [STATEMENT_NEWEST_OF_STATUS] =
                 "SELECT seq FROM jobs WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
-        [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM jobs WHERE seq = ?2",
-        [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM jobs WHERE job_id = ?2",
+        [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE seq = ?2",
+        [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE job_id = ?2",
         [STATEMENT_COUNT_FINISHED] =
                 ("SELECT count(*) FROM jobs"
                  " WHERE status IN ('JOB_COMPLETED', 'JOB_FAILED', 'JOB_TIMEOUT', 'JOB_CANCELLED')"),

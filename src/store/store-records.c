@@ -7,6 +7,7 @@
 #include "store/store-runs.h"
 #include "store/store-schema.h"
 #include "util/log.h"
+#include "wire/job-limits.h"
 
 /* A job that has ended is never changed again, whatever is still said about it. */
 #define WHERE_UNFINISHED " WHERE job_id = ? AND finished_at IS NULL"
@@ -16,10 +17,12 @@ enum statement {
         STATEMENT_COMMIT,
         STATEMENT_ROLLBACK,
         STATEMENT_ACCEPT,
+        STATEMENT_LIMITS,
         STATEMENT_ASSIGN,
         STATEMENT_START,
         STATEMENT_REQUEUE,
         STATEMENT_FINISH,
+        STATEMENT_OOM,
         STATEMENT_CANCEL,
         STATEMENT_PEER,
         STATEMENT_PEER_GONE,
@@ -38,6 +41,9 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                 "submitter_uid,"
                 " digest, cwd, command, env, stdin_size, stdin)"
                 " VALUES (?, ?, 'JOB_PENDING', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [STATEMENT_LIMITS] =
+                "INSERT INTO job_limits (seq, memory_max, cpu_weight, cpu_quota, tasks_max, best_effort)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
         [STATEMENT_ASSIGN] =
                 "UPDATE jobs SET epoch = ?, attempt = ?, executor_node_id = ?, executor_instance = ?,"
                 " updated_at = ?" WHERE_UNFINISHED,
@@ -51,6 +57,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                              " duration_usec = ?, error_message = ?, stdout_total = ?, stdout_truncated = ?,"
                              " stdout_size = ?, stdout = ?, stderr_total = ?, stderr_truncated = ?,"
                              " stderr_size = ?, stderr = ?" WHERE_UNFINISHED,
+        [STATEMENT_OOM] = "INSERT INTO job_limits (seq, oom_killed) SELECT seq, 1 FROM jobs WHERE job_id = ?"
+                          " ON CONFLICT (seq) DO UPDATE SET oom_killed = 1",
         [STATEMENT_CANCEL] = "UPDATE jobs SET cancel_requested = 1, updated_at = ?" WHERE_UNFINISHED,
         [STATEMENT_PEER] =
                 "INSERT INTO worker_nodes (node_id, address, status, last_heartbeat, metadata, version,"
@@ -87,7 +95,12 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
                 if (r < 0)
                         return r;
         }
-        r = sqlite_query_u64(db, "SELECT coalesce(max(seq), 0) FROM jobs", &records->last_sequence);
+        /* No job gets the number of one that a foreign hand took away and left the limits of. */
+        r = sqlite_query_u64(
+                db,
+                "SELECT max(coalesce((SELECT max(seq) FROM jobs), 0),"
+                " coalesce((SELECT max(seq) FROM job_limits), 0))",
+                &records->last_sequence);
         if (r < 0)
                 return r;
 
@@ -139,6 +152,25 @@ static usec_t record_time(const struct record *record) {
         return record->at_usec > 0 ? record->at_usec : now_usec(CLOCK_REALTIME);
 }
 
+/* Of the job that was accepted last. */
+static int write_limits(struct store_records *records, const struct job_limits *limits) {
+        struct binder binder = { .statement = records->statements[STATEMENT_LIMITS] };
+
+        if (job_limits_kinds(limits) == 0)
+                return 0;
+        bind_u64(&binder, records->last_sequence);
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                uint64_t value = job_limits_get(limits, field);
+
+                if (value > 0)
+                        bind_u64(&binder, value);
+                else
+                        bind_null(&binder);
+        }
+        bind_i64(&binder, limits->best_effort);
+        return binder_run(&binder);
+}
+
 static int write_accepted(struct store_records *records, const struct record *record) {
         struct binder binder = { .statement = records->statements[STATEMENT_ACCEPT] };
         const struct job_spec *spec = record->spec;
@@ -183,9 +215,10 @@ static int write_accepted(struct store_records *records, const struct record *re
         }
 
         r = binder_run(&binder);
-        if (r > 0)
-                records->last_sequence++;
-        return r;
+        if (r <= 0)
+                return r;
+        records->last_sequence++;
+        return write_limits(records, &spec->limits);
 }
 
 static void bind_job(struct binder *binder, const struct record *record, char id[static UUID_TEXT_SIZE]) {
@@ -254,12 +287,21 @@ static void bind_exit(struct binder *binder, const struct job_result *result) {
                 bind_null(binder);
 }
 
+static int write_oom(struct store_records *records, const struct record *record) {
+        struct binder binder = { .statement = records->statements[STATEMENT_OOM] };
+        char id[UUID_TEXT_SIZE];
+
+        bind_job(&binder, record, id);
+        return binder_run(&binder);
+}
+
 static int write_finished(struct store_records *records, const struct record *record) {
         struct binder binder = { .statement = records->statements[STATEMENT_FINISH] };
         const struct job_result *result = record->result;
         char id[UUID_TEXT_SIZE], started_at[TIME_TEXT_MAX], finished_at[TIME_TEXT_MAX],
                 updated_at[TIME_TEXT_MAX];
         usec_t now = record_time(record);
+        int n;
 
         if (!job_status_is_final(record->status))
                 return -EINVAL;
@@ -284,7 +326,14 @@ static int write_finished(struct store_records *records, const struct record *re
                 bind_no_output(&binder);
         }
         bind_job(&binder, record, id);
-        return binder_run(&binder);
+        n = binder_run(&binder);
+        if (n > 0 && result && result->oom_killed) {
+                int r = write_oom(records, record);
+
+                if (r < 0)
+                        return r;
+        }
+        return n;
 }
 
 static int write_cancel(struct store_records *records, const struct record *record) {

@@ -6,6 +6,7 @@
 #include "store/store-json.h"
 #include "util/strv.h"
 #include "util/utf8.h"
+#include "wire/job-limits.h"
 
 #define ERROR_MESSAGE_MAX (64u * 1024) /* bytes; what is written is one line */
 
@@ -208,7 +209,28 @@ static uid_t read_uid(struct row *row) {
         return (uid_t) read_number(row, ROW_SUBMITTER_UID, UINT32_MAX - 1);
 }
 
+/* NULL in all of these is a job without limits. */
+static struct job_limits read_limits(struct row *row) {
+        static const enum row_column limit_columns[_LIMIT_FIELD_MAX] = {
+                [LIMIT_MEMORY_MAX] = ROW_MEMORY_MAX,
+                [LIMIT_CPU_WEIGHT] = ROW_CPU_WEIGHT,
+                [LIMIT_CPU_QUOTA] = ROW_CPU_QUOTA,
+                [LIMIT_TASKS_MAX] = ROW_TASKS_MAX,
+        };
+        struct job_limits limits = { .best_effort = read_number(row, ROW_BEST_EFFORT, 1) == 1 };
+
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                uint64_t value = read_number(row, limit_columns[field], limit_field_high(field));
+
+                if (!is_null(row, limit_columns[field]) && value < limit_field_low(field))
+                        row_fail(row, limit_columns[field], -EBADMSG);
+                job_limits_set(&limits, field, value);
+        }
+        return limits;
+}
+
 static void read_end(struct row *row, struct stored_job *job) {
+        job->oom_killed = read_number(row, ROW_OOM_KILLED, 1) == 1;
         job->duration_usec = read_number(row, ROW_DURATION, INT64_MAX);
         job->has_exit_code = !is_null(row, ROW_EXIT_CODE);
         job->exit_code = (int) read_number(row, ROW_EXIT_CODE, INT_MAX);
@@ -258,6 +280,7 @@ int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char *
                 .finished_at = read_time(&row, ROW_FINISHED_AT),
                 .updated_at = read_time(&row, ROW_UPDATED_AT),
                 .cancel_requested = read_number(&row, ROW_CANCEL_REQUESTED, 1) == 1,
+                .limits = read_limits(&row),
                 .submitter_uid = read_uid(&row),
                 .submitter = read_copy(&row, ROW_SUBMITTER, SUBMITTER_MAX),
                 .stdin_size = read_number(&row, ROW_STDIN_SIZE, STDIN_MAX),
@@ -326,6 +349,7 @@ static int read_spec(struct row *row, struct job_spec **ret) {
         r = job_spec_new(&request, &spec);
         if (r < 0)
                 return r;
+        spec->limits = read_limits(row);
 
         spec->id = read_uuid(row, ROW_JOB_ID);
         spec->created_at = read_time(row, ROW_CREATED_AT);

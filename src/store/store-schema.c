@@ -71,8 +71,23 @@ static const char schema_1[] = "CREATE TABLE jobs ("
                                ") STRICT;"
                                "PRAGMA application_id = " MACRO_TEXT(APPLICATION_ID) ";";
 
+/* Limits of jobs have a table of their own, with rows for those jobs only that have any or that the kernel
+ * ended for want of memory. A new column of jobs would stand behind the outputs, and reading it would walk
+ * through all of their pages; putting it before them would copy the whole table, a minute for a history of
+ * some gigabytes, in which the node does not start. This costs one look into a small tree for each job that
+ * is read. Rows go together with their jobs; triggers would see to it, but our connections have none. */
+static const char schema_2[] = "CREATE TABLE job_limits ("
+                               "  seq INTEGER PRIMARY KEY,"
+                               "  memory_max INTEGER,"
+                               "  cpu_weight INTEGER,"
+                               "  cpu_quota INTEGER,"
+                               "  tasks_max INTEGER,"
+                               "  best_effort INTEGER NOT NULL DEFAULT 0,"
+                               "  oom_killed INTEGER NOT NULL DEFAULT 0"
+                               ") STRICT;";
+
 /* migrations[n] leads from version n to n + 1. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1 };
+static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2 };
 
 /* Files of SQLite beside the main one. */
 static const char *const companions[] = { "-shm", "-wal" };

@@ -90,10 +90,12 @@ static int collect_one(
         return r < 0 ? r : jobs_add(jobs, &job);
 }
 
+#define ROW_OF(tables) "SELECT " ROW_COLUMNS ", stdin FROM " tables " WHERE seq = ?2"
+
 /* Reads the jobs whose numbers the query yields, as far as the file can be read; what was found until then
- * stays in jobs. after: parameter ?1 of the query; becomes the last number. */
+ * stays in jobs. after: parameter ?1 of the query; becomes the last number. row_query: ROW_OF(). */
 static int
-collect(sqlite3 *db, const char *query, int64_t *after, struct unfinished_jobs *jobs,
+collect(sqlite3 *db, const char *query, const char *row_query, int64_t *after, struct unfinished_jobs *jobs,
         struct damaged_rows *damaged) {
         _cleanup_(sqlite_finalize_p) sqlite3_stmt *sequences = NULL, *row = NULL;
         struct binder binder;
@@ -102,7 +104,7 @@ collect(sqlite3 *db, const char *query, int64_t *after, struct unfinished_jobs *
         r = sqlite_prepare(db, query, &sequences);
         if (r < 0)
                 return r;
-        r = sqlite_prepare(db, "SELECT " ROW_COLUMNS ", stdin FROM jobs WHERE seq = ?2", &row);
+        r = sqlite_prepare(db, row_query, &row);
         if (r < 0)
                 return r;
 
@@ -200,11 +202,23 @@ static int append_reversed(struct unfinished_jobs *jobs, struct unfinished_jobs 
         return 0;
 }
 
+/* It may be damaged before it was brought to the present version. */
+static const char *row_query_of(sqlite3 *db) {
+        uint64_t n_tables;
+
+        return sqlite_query_u64(
+                       db, "SELECT count(*) FROM sqlite_schema WHERE name = 'job_limits'", &n_tables) >= 0 &&
+                               n_tables == 0
+                       ? ROW_OF(ROW_TABLES_1)
+                       : ROW_OF(ROW_TABLES);
+}
+
 /* The unfinished jobs of a damaged file: from both ends up to the damage, without the help of any index. */
 static int salvage(const char *path, struct unfinished_jobs *jobs) {
         _cleanup_(unfinished_jobs_done) struct unfinished_jobs tail = {};
         _cleanup_(damaged_rows_done) struct damaged_rows damaged = {}; /* stay in the old file */
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        const char *row_query;
         int64_t last = 0;
         int r;
 
@@ -215,15 +229,16 @@ static int salvage(const char *path, struct unfinished_jobs *jobs) {
         (void) sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
         (void) sqlite_execute(db, "PRAGMA writable_schema = ON");
 
+        row_query = row_query_of(db);
         r = collect(
                 db, "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq",
-                &last, jobs, &damaged);
+                row_query, &last, jobs, &damaged);
         if (r >= 0 || r == -ENOMEM)
                 return r;
         r = collect(
                 db,
                 "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq DESC",
-                &last, &tail, &damaged);
+                row_query, &last, &tail, &damaged);
         return r == -ENOMEM ? r : append_reversed(jobs, &tail);
 }
 
@@ -289,7 +304,7 @@ static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs
         r = store_schema_open(path, &db);
         if (r < 0)
                 return r;
-        r = collect(db, UNFINISHED_SEQUENCES, &last, jobs, &damaged);
+        r = collect(db, UNFINISHED_SEQUENCES, ROW_OF(ROW_TABLES), &last, jobs, &damaged);
         if (r >= 0)
                 r = end_damaged(db, path, &damaged);
         if (r < 0)

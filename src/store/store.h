@@ -98,6 +98,8 @@ struct stored_job {
         int exit_code;
         int signal; /* 0: none */
         bool cancel_requested;
+        struct job_limits limits;
+        bool oom_killed;
         bool has_digest;
         uint8_t digest[SHA256_SIZE];
         uid_t submitter_uid;

@@ -6,6 +6,7 @@
 
 #include "lib/tests.h"
 #include "store/store-row.h"
+#include "wire/job-limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -46,6 +47,12 @@ static const char *const columns[][2] = {
         { "stderr", "'err'" },
         { "stdout", "'out'" },
         { "stdin", "'in'" },
+        { "memory_max", "1048576" },
+        { "cpu_weight", "100" },
+        { "cpu_quota", "50" },
+        { "tasks_max", "10" },
+        { "best_effort", "0" },
+        { "oom_killed", "0" },
 };
 
 enum value_type {
@@ -162,6 +169,8 @@ static void check_job(sqlite3_stmt *statement) {
         ASSERT_TRUE(job.status > JOB_UNKNOWN && job.status < _JOB_STATUS_MAX);
         ASSERT_EQ(job_status_is_final(job.status), job.finished_at > 0);
         ASSERT_LE(job.timeout_usec, TIMEOUT_MAX_SEC * USEC_PER_SEC);
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
+                ASSERT_LE(job_limits_get(&job.limits, field), limit_field_high(field));
         ASSERT_GT(stored_job_size(&job), sizeof(job));
         stored_job_done(&job);
 }

@@ -152,6 +152,8 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 
         faulty->real = (sqlite3_file *) (faulty + 1);
         faulty->base.pMethods = NULL;
+        if (fails(FAULTY_OPEN))
+                return SQLITE_CANTOPEN;
         code = real_vfs->xOpen(real_vfs, name, faulty->real, flags, ret_flags);
         if (code == SQLITE_OK)
                 faulty->base.pMethods = &file_methods;

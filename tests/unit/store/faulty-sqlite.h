@@ -11,6 +11,7 @@ enum faulty_what {
         FAULTY_WRITE, /* writing, and growing the shared memory: the disk is full */
         FAULTY_SYNC,  /* fsync() fails */
         FAULTY_READ,
+        FAULTY_OPEN, /* of a file */
         FAULTY_MEMORY,
         _FAULTY_MAX,
 };

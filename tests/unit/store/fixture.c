@@ -136,6 +136,13 @@ struct job_spec *spec_make_rich(uint64_t n) {
                         .n_env = ELEMENTSOF(env),
                         .has_timeout = true,
                         .timeout_seconds = 17,
+                        .limits = {
+                                .has_memory_max = true, .memory_max = INT64_C(3) << 30,
+                                .has_cpu_weight = true, .cpu_weight = 50,
+                                .has_cpu_quota = true, .cpu_quota = 150,
+                                .has_tasks_max = true, .tasks_max = 64,
+                                .best_effort = true,
+                        },
                 },
                 n);
         spec->has_digest = true;

@@ -293,8 +293,74 @@ static void test_migration(void) {
         ASSERT_OK(fixture_open(&f));
         fixture_close(&f);
         ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
-        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 1);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 2);
         ASSERT_EQ(sql_number(&f, "PRAGMA application_id"), 0x574d7368);
+}
+
+/* As the first version left it. */
+static void make_version_1(const struct fixture *f) {
+        sql(f, "DROP TABLE job_limits; PRAGMA user_version = 1");
+}
+
+static void test_version_1(void) {
+        _cleanup_fixture_ struct fixture f;
+        struct job_spec *spec;
+
+        make_database(&f, 30);
+        make_version_1(&f);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(job_limits_kinds(&f.unfinished[0].spec->limits), 0);
+        ask_list(&f, 100, UINT64_MAX, 0);
+        ASSERT_EQ(f.answer.n_jobs, 40);
+
+        spec = spec_make(100);
+        spec->limits.tasks_max = 5;
+        ASSERT_OK(write_and_wait(&f, batch_accept(spec)));
+        ask_job(&f, 100, false);
+        ASSERT_EQ(f.answer.jobs->limits.tasks_max, 5);
+        fixture_close(&f);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 2);
+}
+
+/* Damaged before it could be brought to this version: its jobs have no limits, and are not lost. */
+static void test_damaged_version_1(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 10);
+        make_version_1(&f);
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM jobs"), 11);
+}
+
+static void test_limits_survive_damage(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 10);
+        sql(&f, "INSERT INTO job_limits (seq, memory_max, best_effort) VALUES (12, 2097152, 1)");
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(f.unfinished[1].spec->limits.memory_max, 2097152);
+        ASSERT_TRUE(f.unfinished[1].spec->limits.best_effort);
+        ASSERT_EQ(sql_number(&f, "SELECT memory_max FROM job_limits JOIN jobs USING (seq)"), 2097152);
+}
+
+/* A foreign hand took a job away and left its limits: the next job does not get them. */
+static void test_orphaned_limits(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "INSERT INTO job_limits (seq, memory_max) VALUES (13, 2097152); DELETE FROM jobs WHERE seq "
+                "= 13");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_OK(write_and_wait(&f, batch_accept(spec_make(50))));
+        ask_job(&f, 50, false);
+        ASSERT_EQ(f.answer.jobs->sequence, 14);
+        ASSERT_EQ(job_limits_kinds(&f.answer.jobs->limits), 0);
 }
 
 static void test_foreign_tables(void) {
@@ -348,6 +414,10 @@ int main(void) {
         RUN(test_unreadable_jobs_cannot_end);
         RUN(test_newer_version);
         RUN(test_migration);
+        RUN(test_version_1);
+        RUN(test_damaged_version_1);
+        RUN(test_limits_survive_damage);
+        RUN(test_orphaned_limits);
         RUN(test_foreign_tables);
         RUN(test_missing_column);
         RUN(test_triggers_are_ignored);

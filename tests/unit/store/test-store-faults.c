@@ -122,6 +122,10 @@ static void test_reads(void) {
         walk(FAULTY_READ, 1);
 }
 
+static void test_opens(void) {
+        walk(FAULTY_OPEN, 1);
+}
+
 static void test_memory(void) {
         walk(FAULTY_MEMORY, 1);
         walk(FAULTY_MEMORY, 20);
@@ -230,6 +234,7 @@ int main(void) {
         RUN(test_writes);
         RUN(test_syncs);
         RUN(test_reads);
+        RUN(test_opens);
         RUN(test_memory);
         RUN(test_recovery);
         RUN(test_own_allocations_of_open);

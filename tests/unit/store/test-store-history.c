@@ -142,6 +142,23 @@ static void test_by_bytes(void) {
         ASSERT_EQ(count(&d, "PRAGMA page_count"), pages_before);
 }
 
+static void test_limits_go_with_their_jobs(void) {
+        _cleanup_(database_done) struct database d;
+        struct history_limits limits = no_limits;
+
+        limits.max_jobs = 10;
+        database_open(&d, &limits);
+        insert_jobs(&d, 1, 40, "2026-01-01T00:00:00.000000Z", 10);
+        execute(&d, "INSERT INTO job_limits (seq, tasks_max) SELECT seq, 5 FROM jobs WHERE seq % 2 = 0");
+        store_history_set_count(d.history, 30);
+        prune_all(&d);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs"), 20);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM job_limits WHERE seq NOT IN (SELECT seq FROM jobs)"), 0);
+        ASSERT_EQ(
+                count(&d, "SELECT count(*) FROM job_limits"),
+                count(&d, "SELECT count(*) FROM jobs WHERE seq % 2 = 0"));
+}
+
 static void test_newest_stays(void) {
         _cleanup_(database_done) struct database d;
         struct history_limits limits = no_limits;
@@ -189,6 +206,7 @@ int main(void) {
         RUN(test_by_number);
         RUN(test_by_age);
         RUN(test_by_bytes);
+        RUN(test_limits_go_with_their_jobs);
         RUN(test_newest_stays);
         RUN(test_in_the_store);
         return 0;

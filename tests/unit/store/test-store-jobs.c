@@ -9,6 +9,14 @@
 
 static const struct uuid executor = { { 1, 2, 3, 4, 5, 6, 0x40, 8, 0x80, 10, 11, 12, 13, 14, 15, 16 } };
 
+static void check_rich_limits(const struct job_limits *limits) {
+        ASSERT_EQ(limits->memory_max, UINT64_C(3) << 30);
+        ASSERT_EQ(limits->cpu_weight, 50);
+        ASSERT_EQ(limits->cpu_quota, 150);
+        ASSERT_EQ(limits->tasks_max, 64);
+        ASSERT_TRUE(limits->best_effort);
+}
+
 static void check_rich_request(const struct stored_job *job, const struct job_spec *spec) {
         ASSERT_TRUE(uuid_equal(&job->id, &spec->id));
         ASSERT_STREQ(job->command, spec->command);
@@ -25,6 +33,7 @@ static void check_rich_request(const struct stored_job *job, const struct job_sp
         ASSERT_EQ(job->submitter_uid, 1000);
         ASSERT_STREQ(job->submitter, "uid:1000");
         ASSERT_EQ(job->stdin_size, STDIN_MAX);
+        check_rich_limits(&job->limits);
 }
 
 static void test_life_of_a_rich_job(void) {
@@ -72,6 +81,7 @@ static void test_life_of_a_rich_job(void) {
         result->stdout_output.total = UINT64_C(10) << 30;
         result->stdout_output.truncated = true;
         result->error_message = strdup("exit status 3");
+        result->oom_killed = true;
         ASSERT_OK(write_and_wait(&f, batch_finish(job_spec_ref(spec), job_result_ref(result))));
         ask_job(&f, 1, true);
         job = f.answer.jobs;
@@ -83,6 +93,7 @@ static void test_life_of_a_rich_job(void) {
         ASSERT_EQ(job->started_at, result->started_at);
         ASSERT_EQ(job->finished_at, result->finished_at);
         ASSERT_EQ(job->duration_usec, 1500);
+        ASSERT_TRUE(job->oom_killed);
         ASSERT_STREQ(job->error_message, "exit status 3");
         ASSERT_EQ(job->stdout_size, sizeof(output));
         ASSERT_EQ(memcmp(job->stdout_data, output, sizeof(output)), 0);
@@ -93,6 +104,43 @@ static void test_life_of_a_rich_job(void) {
 
         job_result_unref(result);
         job_spec_unref(spec);
+}
+
+/* Only jobs that have something to say there have a row there. */
+static void test_limits_and_oom_have_rows_of_their_own(void) {
+        _cleanup_fixture_ struct fixture f;
+        struct job_spec *plain = spec_make(1), *killed = spec_make(2), *weighted = spec_make(3);
+        struct run_id run = { .job = killed->id, .epoch = 1, .attempt = 1 };
+        struct job_result *result = result_make(&run, 137, "", 0);
+
+        fixture_init(&f);
+        ASSERT_OK(fixture_open(&f));
+        weighted->limits.cpu_weight = 7;
+        ASSERT_OK(write_and_wait(&f, batch_accept(job_spec_ref(plain))));
+        ASSERT_OK(write_and_wait(&f, batch_accept(job_spec_ref(killed))));
+        ASSERT_OK(write_and_wait(&f, batch_accept(weighted)));
+        ASSERT_EQ(sql_number(&f, "SELECT group_concat(seq) FROM job_limits"), 3);
+        ASSERT_EQ(sql_number(&f, "SELECT cpu_weight FROM job_limits WHERE memory_max IS NULL"), 7);
+
+        result->oom_killed = true;
+        ASSERT_OK(write_and_wait(&f, batch_finish(killed, job_result_ref(result))));
+        ASSERT_EQ(sql_number(&f, "SELECT oom_killed FROM job_limits WHERE seq = 2"), 1);
+        ask_list(&f, 10, UINT64_MAX, 0);
+        ASSERT_EQ(f.answer.n_jobs, 3);
+        ASSERT_EQ(f.answer.jobs[0].limits.cpu_weight, 7);
+        ASSERT_FALSE(f.answer.jobs[0].oom_killed);
+        ASSERT_TRUE(f.answer.jobs[1].oom_killed);
+        ASSERT_EQ(job_limits_kinds(&f.answer.jobs[1].limits), 0);
+        ASSERT_FALSE(f.answer.jobs[2].oom_killed);
+        job_result_unref(result);
+
+        /* What is told of a job that has ended already is not believed here either. */
+        run.job = plain->id;
+        ASSERT_OK(write_and_wait(&f, batch_finish(job_spec_ref(plain), result_make(&run, 0, "", 0))));
+        result = result_make(&run, 1, "", 0);
+        result->oom_killed = true;
+        ASSERT_OK(write_and_wait(&f, batch_finish(plain, result)));
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM job_limits"), 2);
 }
 
 static void test_an_end_is_final(void) {
@@ -355,6 +403,7 @@ static void test_peers(void) {
 
 int main(void) {
         RUN(test_life_of_a_rich_job);
+        RUN(test_limits_and_oom_have_rows_of_their_own);
         RUN(test_an_end_is_final);
         RUN(test_ends_without_an_exit_status);
         RUN(test_what_a_person_sees);
