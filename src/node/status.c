@@ -125,15 +125,22 @@ void status_touch(struct node *node) {
 
 void status_print_start(const struct node *node) {
         const char *address = rest_address(node->rest);
+        const char *scheme = address[0] == '/' ? "unix:" : "http://";
 
+        if (log_is_journal()) {
+                log_info(
+                        "Node %s is ready: REST on %s%s, discovery on UDP port %u, %u slots.",
+                        node->identity.node_id, scheme, address, node->config->discovery_port,
+                        node->config->slots);
+                return;
+        }
         printf("Worker Mesh %s\n"
                "  node id         %s\n"
                "  REST API        %s%s\n"
                "  discovery port  %u (node port %u)\n"
                "  database        %s\n"
                "  slots           %u\n",
-               VERSION, node->identity.node_id, address[0] == '/' ? "unix:" : "http://", address,
-               node->config->discovery_port, discovery_node_port(node->discovery), store_path(node->store),
-               node->config->slots);
+               VERSION, node->identity.node_id, scheme, address, node->config->discovery_port,
+               discovery_node_port(node->discovery), store_path(node->store), node->config->slots);
         fflush(stdout);
 }

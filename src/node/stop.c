@@ -85,7 +85,10 @@ static int on_drain_over(sd_event_source *source, uint64_t usec, void *userdata)
 
         mesh_get_state(node->mesh, &state);
         if (state.running > 0)
-                log_warning("%u jobs still run after DrainTimeout=; killing them.", state.running);
+                log_warning(
+                        "%u %s after DrainTimeout=; killing %s.", state.running,
+                        state.running == 1 ? "job still runs" : "jobs still run",
+                        state.running == 1 ? "it" : "them");
         mesh_kill_all(node->mesh);
         set_stop_timer(node, usec_add(node->config->kill_grace_usec, STOP_MARGIN_USEC), on_kill_over);
         return 0;
@@ -98,8 +101,10 @@ static void drain(struct node *node, const char *how_to_hurry) {
         mesh_get_state(node->mesh, &state);
         if (state.running > 0)
                 log_notice(
-                        "Stopping: %u jobs still run; waiting up to %s for them.%s", state.running,
-                        format_span(span, sizeof(span), node->config->drain_timeout_usec), how_to_hurry);
+                        "Stopping: %u %s; waiting up to %s for %s.%s", state.running,
+                        state.running == 1 ? "job still runs" : "jobs still run",
+                        format_span(span, sizeof(span), node->config->drain_timeout_usec),
+                        state.running == 1 ? "it" : "them", how_to_hurry);
         set_stop_timer(node, node->config->drain_timeout_usec, on_drain_over);
         mesh_drain(node->mesh);
         status_touch(node);

@@ -130,5 +130,9 @@ struct rest *rest_free(struct rest *rest) {
 }
 
 const char *rest_address(const struct rest *rest) {
+        /* Sockets are inherited in any order; a person tries the port first. */
+        for (size_t i = 0; i < rest->n_doors; i++)
+                if (door_address(rest->doors[i])[0] != '/')
+                        return door_address(rest->doors[i]);
         return rest->n_doors > 0 ? door_address(rest->doors[0]) : NULL;
 }
