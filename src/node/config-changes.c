@@ -31,9 +31,12 @@ static bool setting_differs(const struct setting *setting, const struct config *
                 return *(const uint64_t *) x != *(const uint64_t *) y;
         case SETTING_PATH:
                 return !streq_ptr(*(char *const *) x, *(char *const *) y);
+        case SETTING_BOOLEAN:
+                return *(const bool *) x != *(const bool *) y;
         case SETTING_NAMES:
                 return names_differ(*(char *const *const *) x, *(char *const *const *) y);
         case SETTING_LEVEL:
+        case SETTING_CHOICE:
                 return *(const int *) x != *(const int *) y;
         }
         return false;

@@ -24,6 +24,7 @@ enum setting_id {
         SETTING_API_PORT,
         SETTING_API_SOCKET,
         SETTING_CONNECTIONS_MAX,
+        SETTING_BUS,
         SETTING_DISCOVERY_PORT,
         SETTING_NODE_PORT,
         SETTING_INTERFACES,
@@ -41,6 +42,7 @@ enum setting_id {
         SETTING_HISTORY_MAX_AGE,
         SETTING_HISTORY_MAX_JOBS,
         SETTING_HISTORY_MAX_USE,
+        SETTING_JOURNAL_OUTPUT,
         SETTING_LOG_LEVEL,
         _SETTING_MAX,
 };
@@ -54,6 +56,8 @@ enum setting_type {
         SETTING_PATH,     /* char *, absolute */
         SETTING_NAMES,    /* char **, network interfaces */
         SETTING_LEVEL,    /* int, of syslog(3) */
+        SETTING_BOOLEAN,  /* bool */
+        SETTING_CHOICE,   /* int, which of the choices */
 };
 
 enum setting_group {
@@ -76,8 +80,9 @@ struct setting {
         size_t offset;      /* in struct config */
         uint64_t low, high; /* numbers: both are allowed; paths: high is the longest, 0 for PATH_MAX - 1 */
         const char *value;  /* the default, as a person would write it; NULL: see config-defaults.c */
-        const char *shown;  /* the default in --help, where that is another text */
-        bool reloads;       /* takes effect while the node runs */
+        const char *const *choices; /* the words of a SETTING_CHOICE, in order, and NULL */
+        const char *shown;          /* the default in --help, where that is another text */
+        bool reloads;               /* takes effect while the node runs */
 };
 
 /* Where a value comes from; a higher one wins. */

@@ -6,7 +6,16 @@
 #include <limits.h>
 #include <sys/un.h>
 
+#include "api/dbus/dbus.h"
 #include "node/config-internal.h"
+
+static const char *const bus_choices[] = {
+        [DBUS_BUS_AUTO] = "auto",
+        [DBUS_BUS_SYSTEM] = "system",
+        [DBUS_BUS_SESSION] = "session",
+        [DBUS_BUS_NONE] = "none",
+        [_DBUS_BUS_MAX] = NULL,
+};
 
 /* clang-format off */
 const struct setting settings[_SETTING_MAX] = {
@@ -24,6 +33,11 @@ const struct setting settings[_SETTING_MAX] = {
                 "ConnectionsMax", "CONNECTIONS_MAX", "connections-max", "N", "clients on each of the two",
                 GROUP_CLIENTS, SETTING_UNSIGNED, offsetof(struct config, connections_max),
                 .low = 1, .high = 65536, .value = "2048",
+        },
+        [SETTING_BUS] = {
+                "Bus", "BUS", "bus", "BUS", "D-Bus: auto, system, session or none",
+                GROUP_CLIENTS, SETTING_CHOICE, offsetof(struct config, bus),
+                .choices = bus_choices, .value = "auto",
         },
         [SETTING_DISCOVERY_PORT] = {
                 "DiscoveryPort", "DISCOVERY_PORT", "discovery-port", "PORT", "UDP, the same on all nodes",
@@ -109,6 +123,11 @@ const struct setting settings[_SETTING_MAX] = {
                 "HistoryMaxUse", "HISTORY_MAX_USE", "history-max-use", "SIZE", "let them take so much of the disk",
                 GROUP_STATE, SETTING_SIZE, offsetof(struct config, history_max_bytes),
                 .low = 1024 * 1024, .high = UINT64_MAX, .value = "4G", .reloads = true,
+        },
+        [SETTING_JOURNAL_OUTPUT] = {
+                "JournalOutput", "JOURNAL_OUTPUT", "journal-output", "YESNO", "what jobs print, in the journal",
+                GROUP_STATE, SETTING_BOOLEAN, offsetof(struct config, journal_output),
+                .value = "yes", .reloads = true,
         },
         [SETTING_LOG_LEVEL] = {
                 "LogLevel", "LOG_LEVEL", "log-level", "LEVEL", "debug, info, notice, warning, error",

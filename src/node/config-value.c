@@ -118,8 +118,18 @@ static int parse_names(const char *text, char ***ret) {
         return 0;
 }
 
+static int parse_choice(const struct setting *setting, const char *text, uint64_t *ret) {
+        for (uint64_t i = 0; setting->choices[i]; i++)
+                if (streq(text, setting->choices[i])) {
+                        *ret = i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 static int parse_number(const struct setting *setting, const char *text, uint64_t *ret) {
         int r = -EINVAL, level;
+        bool flag = false;
 
         switch (setting->type) {
         case SETTING_PORT:
@@ -137,6 +147,12 @@ static int parse_number(const struct setting *setting, const char *text, uint64_
                 level = log_level_from_text(text);
                 *ret = (uint64_t) MAX(level, 0);
                 return level < 0 ? level : 0;
+        case SETTING_BOOLEAN:
+                r = parse_boolean(text, &flag);
+                *ret = flag;
+                return r;
+        case SETTING_CHOICE:
+                return parse_choice(setting, text, ret);
         case SETTING_PATH:
         case SETTING_NAMES:
                 break;
@@ -198,7 +214,11 @@ int setting_store(
                 *(uint64_t *) field = value->number;
                 break;
         case SETTING_LEVEL:
+        case SETTING_CHOICE:
                 *(int *) field = (int) value->number;
+                break;
+        case SETTING_BOOLEAN:
+                *(bool *) field = value->number != 0;
                 break;
         case SETTING_PATH:
                 free(*(char **) field);
@@ -223,6 +243,14 @@ static char *format_size(char *buffer, size_t size, uint64_t bytes) {
                 bytes /= 1024;
         (void) snprintf(buffer, size, "%" PRIu64 "%.1s", bytes, unit > 0 ? &units[unit - 1] : "");
         return buffer;
+}
+
+static void describe_choice(const struct setting *setting, char *buffer, size_t size) {
+        int used = snprintf(buffer, size, "one of");
+
+        for (size_t i = 0; setting->choices[i] && used > 0 && (size_t) used < size; i++)
+                used += snprintf(
+                        buffer + used, size - (size_t) used, "%s %s", i > 0 ? "," : "", setting->choices[i]);
 }
 
 char *setting_describe(const struct setting *setting, char *buffer, size_t size) {
@@ -265,6 +293,12 @@ char *setting_describe(const struct setting *setting, char *buffer, size_t size)
                 (void) snprintf(
                         buffer, size,
                         "one of debug, info, notice, warning, error, crit, alert, emerg, or 7 to 0");
+                break;
+        case SETTING_BOOLEAN:
+                (void) snprintf(buffer, size, "yes or no");
+                break;
+        case SETTING_CHOICE:
+                describe_choice(setting, buffer, size);
                 break;
         }
         return buffer;

@@ -45,6 +45,8 @@ struct config {
         char *executor_socket; /* ExecutorSocket=, EXECUTOR_SOCKET: where an executor listens that the
                                 * service manager starts and stops; none: the node starts its own */
         char *config_path;     /* --config: this file instead of the search path, without drop-ins */
+        int bus;               /* Bus=, BUS, --bus: auto; enum dbus_bus */
+        bool journal_output;   /* JournalOutput=, JOURNAL_OUTPUT: yes: also what jobs print, line by line */
         int log_level;         /* LogLevel=, LOG_LEVEL, --log-level: info */
 };
 

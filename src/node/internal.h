@@ -3,12 +3,14 @@
 
 /* What the files that compose the node share. */
 
+#include "api/dbus/dbus.h"
 #include "api/ops.h"
 #include "api/rest/rest.h"
 #include "executor/client.h"
 #include "mesh/mesh.h"
 #include "net/discovery.h"
 #include "node/identity.h"
+#include "node/journal.h"
 #include "node/node.h"
 #include "store/store.h"
 #include "util/log.h"
@@ -28,8 +30,12 @@ struct node {
         struct mesh *mesh;
         struct ops *ops;
         struct rest *rest;
-        struct ratelimit strangers; /* of what is logged about peers that have not proven to be there */
+        struct dbus *dbus;
+        struct journal *journal;
+        struct ratelimit strangers;  /* of what is logged about peers that have not proven to be there */
+        struct ratelimit executors;  /* of its executor's going away without being told */
 
+        sd_event_source *log_source; /* what the journal did not take at once */
         sd_event_source *mesh_timer;
         sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
         sd_event_source *trim_timer;

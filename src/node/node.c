@@ -218,6 +218,19 @@ static int make_rest(struct node *node, struct inherited_sockets *sockets) {
         return 0;
 }
 
+static int make_dbus(struct node *node) {
+        struct dbus_config config = {
+                .bus = (enum dbus_bus) node->config->bus,
+                .node_id = node->identity.node_id,
+        };
+        int r;
+
+        r = dbus_new(&config, node->event, node->ops, &node->dbus);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the D-Bus interface: %m");
+        return 0;
+}
+
 /* The executor is launched before the store brings threads: it is forked. */
 static int build(struct node *node, struct inherited_sockets *sockets) {
         struct executor_config executor;
@@ -246,7 +259,10 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
         r = make_store(node);
         if (r < 0)
                 return r;
-        return make_executor(node);
+        r = make_executor(node);
+        if (r < 0)
+                return r;
+        return make_dbus(node);
 }
 
 int node_new(const struct config *config, sd_event *event, struct node **ret) {
@@ -287,6 +303,7 @@ struct node *node_free(struct node *node) {
                 return NULL;
 
         rest_free(node->rest);
+        dbus_free(node->dbus);
         ops_free(node->ops);
         discovery_free(node->discovery);
         executor_client_free(node->executor);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The manager object: the node itself, and the way to jobs and peers. */
+
+#include "api/dbus/internal.h"
+
+static int get_text(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+        const char *text = NULL;
+
+        ops_get_status(dbus->ops, &status);
+        if (streq(property, "NodeId"))
+                text = status.node_id;
+        else if (streq(property, "Version"))
+                text = status.version;
+        else if (streq(property, "Address"))
+                text = status.address;
+        else if (streq(property, "Status"))
+                text = node_status_to_text(status.status);
+        else if (streq(property, "StatusReason"))
+                text = status.status_reason;
+        return sd_bus_message_append(reply, "s", text ? text : "");
+}
+
+static int get_count(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+        unsigned number = 0;
+
+        ops_get_status(dbus->ops, &status);
+        if (streq(property, "Slots"))
+                number = status.slots;
+        else if (streq(property, "RunningJobs"))
+                number = status.running;
+        else if (streq(property, "QueuedJobs"))
+                number = status.queued;
+        else if (streq(property, "PeerCount"))
+                number = status.peer_count;
+        return sd_bus_message_append(reply, "u", number);
+}
+
+static int get_executor_connected(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+
+        ops_get_status(dbus->ops, &status);
+        return sd_bus_message_append(reply, "b", status.executor_connected);
+}
+
+static int get_started_at(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+
+        ops_get_status(dbus->ops, &status);
+        return sd_bus_message_append(reply, "t", status.started_at);
+}
+
+static int get_metadata(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+        int r;
+
+        ops_get_status(dbus->ops, &status);
+        r = sd_bus_message_open_container(reply, 'a', "{ss}");
+        for (size_t i = 0; r >= 0 && i < status.n_metadata; i++)
+                r = sd_bus_message_append(reply, "{ss}", status.metadata[i].key, status.metadata[i].value);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static void run_subscribe(struct bus_request *request) {
+        int r;
+
+        r = bus_subscribe(request->sender, &request->fault);
+        if (r == -EUSERS)
+                bus_request_fail(request, &request->fault);
+        else if (r < 0)
+                bus_request_fail_errno(request, r);
+        else {
+                (void) sd_bus_reply_method_return(request->message, NULL);
+                bus_request_free(request);
+        }
+}
+
+static int call_subscribe(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        struct bus_request *request = bus_request_new(userdata, message);
+
+        return request ? bus_request_begin(request, ACCESS_READ_STATE, NULL, run_subscribe) : 1;
+}
+
+static void run_unsubscribe(struct bus_request *request) {
+        struct bus_fault fault;
+
+        if (bus_unsubscribe(request->sender)) {
+                (void) sd_bus_reply_method_return(request->message, NULL);
+                bus_request_free(request);
+                return;
+        }
+        bus_fault_set(&fault, ERROR_PREFIX "NotSubscribed", "this client is not subscribed");
+        bus_request_fail(request, &fault);
+}
+
+static int call_unsubscribe(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        struct bus_request *request = bus_request_new(userdata, message);
+
+        return request ? bus_request_begin(request, ACCESS_READ_STATE, NULL, run_unsubscribe) : 1;
+}
+
+/* Who may is found out by the methods themselves, which do not wait for it: UNPRIVILEGED keeps sd-bus from
+ * asking the bus and waiting. */
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("NodeId", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Version", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Address", "s", get_text, 0, 0),
+        SD_BUS_PROPERTY("Metadata", "a{ss}", get_metadata, 0, 0),
+        SD_BUS_PROPERTY("StartedAt", "t", get_started_at, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Status", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("StatusReason", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Slots", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RunningJobs", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("QueuedJobs", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PeerCount", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "ExecutorConnected", "b", get_executor_connected, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+
+        SD_BUS_METHOD_WITH_ARGS(
+                "SubmitJob", SD_BUS_ARGS("s", command, "a{sv}", options),
+                SD_BUS_RESULT("s", job_id, "o", job), manager_submit_job, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "SubmitJobs", SD_BUS_ARGS("a(sa{sv})", jobs, "a{sv}", options), SD_BUS_RESULT("a(so)", jobs),
+                manager_submit_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "GetJob", SD_BUS_ARGS("s", job_id), SD_BUS_RESULT("o", job), manager_get_job,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "ListJobs", SD_BUS_ARGS("a{sv}", options),
+                SD_BUS_RESULT("a(oa{sv})", jobs, "t", next_cursor), manager_list_jobs,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "CancelJob", SD_BUS_ARGS("s", job_id), SD_BUS_RESULT("b", ended), manager_cancel_job,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "ListPeers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soss)", peers), manager_list_peers,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Subscribe", NULL, NULL, call_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Unsubscribe", NULL, NULL, call_unsubscribe, SD_BUS_VTABLE_UNPRIVILEGED),
+
+        SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("s", job_id, "o", job), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("JobRemoved", SD_BUS_ARGS("s", job_id, "o", job, "s", result), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("JobSignalsLost", SD_BUS_ARGS("t", count), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("PeerAdded", SD_BUS_ARGS("s", node_id, "o", peer), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("PeerRemoved", SD_BUS_ARGS("s", node_id, "o", peer), 0),
+        SD_BUS_VTABLE_END,
+};
+
+int manager_register(struct dbus *dbus) {
+        return sd_bus_add_object_vtable(
+                dbus->bus, NULL, MANAGER_PATH, MANAGER_INTERFACE, manager_vtable, dbus);
+}
