@@ -121,6 +121,8 @@ void problem_set_errno(struct problem *problem, int error);
 void ops_tell_new(struct ops *ops, const struct job_spec *spec);
 void ops_tell_started(struct ops *ops, const struct uuid *id);
 void ops_tell_finished(struct ops *ops, const struct uuid *id, enum job_status status);
+void ops_tell_cancel(struct ops *ops, const struct uuid *id, const struct caller *caller);
+void ops_tell_refused(struct ops *ops, const struct caller *caller, const struct problem *why);
 
 /* ops-submit.c, ops-jobs.c, ops-output.c */
 void submit_call_done(struct ops_call *call);

@@ -125,8 +125,12 @@ static void on_job_to_cancel(void *userdata, const struct store_answer *found) {
                         "worker-mesh may cancel it");
         else if (mesh_cancel(call->ops->mesh, &call->id) != MESH_CANCEL_STARTED)
                 query_job(call, on_job); /* it ended in this moment */
-        else if (wait_for_end(call, OPS_CANCEL_WAIT_USEC) < 0)
-                problem_set_errno(&call->problem, -ENOMEM);
+        else {
+                if (!found->jobs[0].cancel_requested)
+                        ops_tell_cancel(call->ops, &call->id, &call->caller);
+                if (wait_for_end(call, OPS_CANCEL_WAIT_USEC) < 0)
+                        problem_set_errno(&call->problem, -ENOMEM);
+        }
 
         if (call->problem.code != PROBLEM_NONE)
                 call_later(call, answer_problem);

@@ -47,39 +47,13 @@ static const char *stream_name(const struct ops_call *call) {
         return call->output.stream == 1 ? "stdout" : "stderr";
 }
 
-/* The line that stands in a kept text for what is missing between head and tail. */
-#define GAP_FORMAT "\n[… %" PRIu64 " bytes left out …]\n"
-#define GAP_TEXT_MAX 64
-
-/* How long that line is in a text of kept bytes from a stream of total: the number in it depends on its
- * length. */
-static uint64_t gap_size(uint64_t kept, uint64_t total) {
-        char text[GAP_TEXT_MAX];
-        uint64_t size = 0;
-
-        for (unsigned i = 0; i < 3; i++) {
-                uint64_t missing = total + size > kept ? total + size - kept : 0;
-
-                size = (uint64_t) snprintf(text, sizeof(text), GAP_FORMAT, missing);
-        }
-        return MIN(size, kept);
-}
-
-/* Where in the kept text the stream goes on at offset; the line, where that was not kept. */
+/* Where in the kept text the stream goes on at offset. */
 static uint64_t offset_in_kept(const struct ops_call *call, const struct stored_job *job, uint64_t kept) {
         bool truncated = call->output.stream == 1 ? job->stdout_truncated : job->stderr_truncated;
         uint64_t total = call->output.stream == 1 ? job->stdout_total : job->stderr_total;
-        uint64_t head, tail, left;
 
-        if (!truncated)
-                return call->output.offset;
-
-        head = (kept - gap_size(kept, total)) / 2;
-        tail = kept - gap_size(kept, total) - head;
-        left = total > call->output.offset ? total - call->output.offset : 0;
-        if (call->output.offset <= head)
-                return call->output.offset;
-        return left <= tail ? kept - left : head;
+        return truncated ? job_output_position(kept, total, truncated, call->output.offset)
+                         : call->output.offset;
 }
 
 /* For the store it has not ended. A job that the mind does not know ended after the store was asked; one
@@ -198,7 +172,7 @@ static void executor_refused(struct ops_call *call, int error) {
 /* The reader was slower than the job, and the executor kept only head and tail: says so in the stream. */
 static void
 deliver_after_gap(struct ops_call *call, uint64_t gap, const char *data, size_t size, bool ended) {
-        _cleanup_free_ char *text = malloc(GAP_TEXT_MAX + size);
+        _cleanup_free_ char *text = malloc(JOB_OUTPUT_GAP_MAX + size);
         int n;
 
         if (!text) {
@@ -206,7 +180,7 @@ deliver_after_gap(struct ops_call *call, uint64_t gap, const char *data, size_t 
                 fail(call);
                 return;
         }
-        n = snprintf(text, GAP_TEXT_MAX, GAP_FORMAT, gap);
+        n = snprintf(text, JOB_OUTPUT_GAP_MAX, JOB_OUTPUT_GAP_FORMAT, gap);
         if (size > 0)
                 memcpy(text + n, data, size);
         deliver(call, text, (size_t) n + size, ended);

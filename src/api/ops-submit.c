@@ -34,6 +34,8 @@ static void answer(struct ops_call *call, bool repeated) {
         ops_submitted_t handler = call->submit.handler;
         void *userdata = call->userdata;
 
+        if (call->problem.code != PROBLEM_NONE)
+                ops_tell_refused(call->ops, &call->caller, &call->problem);
         if (!call->dead)
                 handler(userdata, &submitted);
         call_free(call);

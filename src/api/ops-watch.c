@@ -35,6 +35,14 @@ void ops_tell_finished(struct ops *ops, const struct uuid *id, enum job_status s
         TELL(ops, job_finished, id, status);
 }
 
+void ops_tell_cancel(struct ops *ops, const struct uuid *id, const struct caller *caller) {
+        TELL(ops, job_cancel, id, caller);
+}
+
+void ops_tell_refused(struct ops *ops, const struct caller *caller, const struct problem *why) {
+        TELL(ops, submission_refused, caller, why);
+}
+
 void ops_status_changed(struct ops *ops) {
         TELL(ops, status_changed);
 }

@@ -19,8 +19,10 @@
 #include "util/macros.h"
 #include "wire/message.h"
 
+struct caller;
 struct mesh_peer;
 struct ops;
+struct problem;
 struct mesh;
 struct executor_client;
 
@@ -58,6 +60,9 @@ struct ops_watcher {
         void (*job_finished)(void *userdata, const struct uuid *id, enum job_status status);
         void (*status_changed)(void *userdata);
         void (*peer_changed)(void *userdata, const char *node_id, bool gone);
+        /* Who asked for the end of an unfinished job, and may. */
+        void (*job_cancel)(void *userdata, const struct uuid *id, const struct caller *caller);
+        void (*submission_refused)(void *userdata, const struct caller *caller, const struct problem *why);
         void *userdata;
 };
 /* The watcher belongs to the caller and stays until it is removed. */

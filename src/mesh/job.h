@@ -119,6 +119,13 @@ struct job_output {
         bool truncated;
 };
 
+/* That line; and how long it is in a kept text of a stream of total bytes. */
+#define JOB_OUTPUT_GAP_FORMAT "\n[… %" PRIu64 " bytes left out …]\n"
+#define JOB_OUTPUT_GAP_MAX 64
+uint64_t job_output_gap(uint64_t kept, uint64_t total, bool truncated);
+/* Where in the kept text the stream goes on at offset; where that was not kept: at the line. */
+uint64_t job_output_position(uint64_t kept, uint64_t total, bool truncated, uint64_t offset);
+
 struct job_result {
         unsigned n_references; /* as in job_spec */
         struct run_id run;

@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "mesh/internal.h"
+#include "util/message-ids.h"
 
 usec_t mesh_now(const struct mesh *mesh) {
         return mesh->ops.now(mesh->userdata);
@@ -168,9 +169,11 @@ void mesh_store_health(struct mesh *mesh, int error, const char *reason) {
 
         mesh->store_failing = failing;
         if (failing)
-                mesh->ops.notice(mesh->userdata, LOG_ERR, mesh->store_reason);
+                mesh->ops.notice(mesh->userdata, LOG_ERR, MESSAGE_DATABASE_FAILING, mesh->store_reason);
         else {
-                mesh->ops.notice(mesh->userdata, LOG_NOTICE, "the database can be written again");
+                mesh->ops.notice(
+                        mesh->userdata, LOG_NOTICE, MESSAGE_DATABASE_RECOVERED,
+                        "the database can be written again");
                 jobs_retry_unsaved(mesh);
                 jobs_schedule(mesh);
         }

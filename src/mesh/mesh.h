@@ -87,8 +87,8 @@ struct mesh_ops {
         void (*peer_changed)(void *userdata, const struct mesh_peer *peer, bool gone);
         /* The node's own incarnation is now this one: to be remembered for the next start. */
         void (*incarnation_raised)(void *userdata, uint64_t incarnation);
-        /* Something that a person must act on; priority as in syslog(3). */
-        void (*notice)(void *userdata, int priority, const char *text);
+        /* Something that a person must act on; priority as in syslog(3), id of util/message-ids.h. */
+        void (*notice)(void *userdata, int priority, const char *message_id, const char *text);
 };
 
 int mesh_new(

@@ -7,6 +7,7 @@
 #include <syslog.h>
 
 #include "mesh/internal.h"
+#include "util/message-ids.h"
 
 static void report(struct mesh *mesh, bool elder) {
         struct rival *rival = &mesh->rival;
@@ -16,7 +17,7 @@ static void report(struct mesh *mesh, bool elder) {
         rival->reported = true;
         rival->elder = elder;
         mesh->ops.notice(
-                mesh->userdata, elder ? LOG_ERR : LOG_WARNING,
+                mesh->userdata, elder ? LOG_ERR : LOG_WARNING, MESSAGE_DUPLICATE_NODE,
                 elder ? "another node with this node's id is running, and was there before: this one takes "
                         "no "
                         "work; give it a state directory of its own"
@@ -44,7 +45,9 @@ static bool is_asked(const struct mesh *mesh) {
 
 static void gone(struct mesh *mesh) {
         mesh->rival = (struct rival){ 0 };
-        mesh->ops.notice(mesh->userdata, LOG_NOTICE, "the other node with this node's id is gone");
+        mesh->ops.notice(
+                mesh->userdata, LOG_NOTICE, MESSAGE_DUPLICATE_NODE_GONE,
+                "the other node with this node's id is gone");
         mesh->ops.status_changed(mesh->userdata);
         jobs_schedule(mesh);
 }

@@ -32,8 +32,8 @@ struct node {
         struct rest *rest;
         struct dbus *dbus;
         struct journal *journal;
-        struct ratelimit strangers;  /* of what is logged about peers that have not proven to be there */
-        struct ratelimit executors;  /* of its executor's going away without being told */
+        struct ratelimit strangers; /* of what is logged about peers that have not proven to be there */
+        struct ratelimit executors; /* of its executor's going away without being told */
 
         sd_event_source *log_source; /* what the journal did not take at once */
         sd_event_source *mesh_timer;
@@ -52,6 +52,9 @@ struct node {
         bool executor_let_go;   /* it has been told that we have */
         char status_text[256];
 };
+
+/* An executor that goes away more than twice in this time has something that a person should look at. */
+#define EXECUTOR_GONE_USEC (10 * USEC_PER_MINUTE)
 
 /* What only tells about the node comes after everything that moves it. */
 #define PRIORITY_STATUS (SD_EVENT_PRIORITY_IDLE - 10)

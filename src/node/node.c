@@ -10,7 +10,9 @@
 #include "node/internal.h"
 #include "node/state-lock.h"
 #include "util/file.h"
+#include "util/log-loop.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/random.h"
 
 static int lock_state(struct node *node) {
@@ -231,6 +233,18 @@ static int make_dbus(struct node *node) {
         return 0;
 }
 
+static int make_journal(struct node *node) {
+        int r;
+
+        r = log_watch(node->event, &node->log_source);
+        if (r < 0)
+                return log_error_errno(r, "Failed to watch the journal's socket: %m");
+        r = journal_new(node->identity.node_id, node->config->journal_output, node->event, &node->journal);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make what writes to the journal: %m");
+        return 0;
+}
+
 /* The executor is launched before the store brings threads: it is forked. */
 static int build(struct node *node, struct inherited_sockets *sockets) {
         struct executor_config executor;
@@ -240,6 +254,9 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
         if (r < 0)
                 return r;
         r = make_mesh(node);
+        if (r < 0)
+                return r;
+        r = make_journal(node);
         if (r < 0)
                 return r;
         r = make_ops(node);
@@ -278,6 +295,7 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
         node->event = sd_event_ref(event);
         node->state_fd = node->lock_fd = -EBADF;
         node->strangers = (struct ratelimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 100 };
+        node->executors = (struct ratelimit){ .interval_usec = EXECUTOR_GONE_USEC, .burst = 2 };
 
         r = inherited_sockets_take(&sockets);
         if (r < 0)
@@ -292,6 +310,7 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
         if (r < 0)
                 return r;
         ops_connect(node->ops, node->mesh, node->store, node->executor);
+        journal_connect(node->journal, node->mesh, node->store, node->executor, node->ops);
 
         *ret = TAKE_PTR(node);
         return 0;
@@ -304,6 +323,7 @@ struct node *node_free(struct node *node) {
 
         rest_free(node->rest);
         dbus_free(node->dbus);
+        journal_free(node->journal);
         ops_free(node->ops);
         discovery_free(node->discovery);
         executor_client_free(node->executor);
@@ -314,6 +334,7 @@ struct node *node_free(struct node *node) {
             identity_raise_incarnation(node->state_fd, &node->identity, node->incarnation - 1) < 0)
                 log_warning("Failed to write the raised start counter, ignoring: peers will tell it again.");
 
+        sd_event_source_disable_unref(node->log_source);
         sd_event_source_disable_unref(node->mesh_timer);
         sd_event_source_disable_unref(node->status_source);
         sd_event_source_disable_unref(node->status_timer);

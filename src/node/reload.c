@@ -4,6 +4,7 @@
 
 #include "node/internal.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 static void say_what_waits(const struct config *old, const struct config *new) {
         _cleanup_free_ char *keys = NULL;
@@ -13,12 +14,15 @@ static void say_what_waits(const struct config *old, const struct config *new) {
         if (r < 0)
                 (void) log_oom();
         else if (keys)
-                log_warning("Changed, and to take effect at the next start: %s.", keys);
+                log_event(
+                        LOG_WARNING, MESSAGE_CONFIG_NEEDS_RESTART,
+                        "Changed, and to take effect at the next start: %s.", keys);
 }
 
 void node_reload(struct node *node, const struct config *old, const struct config *config) {
         node->config = config;
         log_set_max_level(config->log_level);
+        journal_set_output(node->journal, config->journal_output);
         mesh_set_slots(node->mesh, config->slots);
         (void) executor_client_set_slots(node->executor, config->slots);
         mesh_set_intervals(node->mesh, config->heartbeat_interval_usec, config->peer_timeout_usec);

@@ -5,6 +5,7 @@
 
 #include "node/internal.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/random.h"
 
 static usec_t world_now(void *userdata) {
@@ -83,7 +84,7 @@ static void world_accepted(void *userdata, void *tag, int error) {
 static void world_job_finished(void *userdata, const struct job_spec *spec, enum job_status status) {
         struct node *node = userdata;
 
-        if (log_max_level() >= LOG_DEBUG) {
+        if (log_max_level() >= LOG_DEBUG && !log_is_journal()) {
                 char id[UUID_TEXT_SIZE];
 
                 log_debug("Job %s: %s.", uuid_to_text(&spec->id, id), job_status_to_text(status));
@@ -141,8 +142,8 @@ static void world_incarnation_raised(void *userdata, uint64_t incarnation) {
                 incarnation);
 }
 
-static void world_notice(void *userdata, int priority, const char *text) {
-        (void) log_full_errno(priority, 0, "%s.", text);
+static void world_notice(void *userdata, int priority, const char *message_id, const char *text) {
+        log_event(priority, message_id, "%s.", text);
 }
 
 const struct mesh_ops world_mesh_ops = {
@@ -168,6 +169,7 @@ const struct mesh_ops world_mesh_ops = {
 static void on_written(void *userdata, struct record_batch *batch, int error) {
         struct node *node = userdata;
 
+        journal_written(node->journal, batch, error);
         mesh_written(node->mesh, batch, error);
 }
 
@@ -186,6 +188,7 @@ int world_restore_job(void *userdata, struct store_unfinished *job) {
         struct node *node = userdata;
         int r;
 
+        journal_restored(node->journal, job);
         r = mesh_restore(
                 node->mesh, job->spec, job->status, &job->run, job->in_executor, &job->executor,
                 job->started_at, job->cancel_requested);
@@ -209,17 +212,33 @@ static int on_executor_synchronised(
                         .started_at = runs[i].started_at,
                 };
         log_debug("Executor connected; it has %zu runs.", n_runs);
+        journal_synchronised(node->journal, runs, n_runs);
         mesh_executor_synchronised(node->mesh, instance, known, n_runs);
         ops_executor_synchronised(node->ops);
         stop_executor_is_back(node);
         return 0;
 }
 
+static void tell_executor_gone(struct node *node) {
+        char span[SPAN_TEXT_MAX];
+
+        if (ratelimit_below(&node->executors, now_usec(CLOCK_BOOTTIME))) {
+                node->executors.suppressed = 0;
+                log_warning("The executor is gone; connecting again.");
+                return;
+        }
+        log_event(
+                LOG_ERR, MESSAGE_EXECUTOR_GONE,
+                "The executor is gone, for the %u. time within %s; connecting again.",
+                node->executors.used + node->executors.suppressed,
+                format_span(span, sizeof(span), EXECUTOR_GONE_USEC));
+}
+
 static void on_executor_disconnected(void *userdata) {
         struct node *node = userdata;
 
         if (!node->stopping && !node->executor_let_go)
-                log_warning("The executor is gone; connecting again.");
+                tell_executor_gone(node);
         mesh_executor_lost(node->mesh);
         stop_check(node);
 }
@@ -234,6 +253,7 @@ static void on_run_started(void *userdata, const struct run_id *run, usec_t star
 static void on_run_exited(void *userdata, struct job_result *result) {
         struct node *node = userdata;
 
+        journal_exited(node->journal, result);
         mesh_run_ended(node->mesh, result);
 }
 

@@ -218,7 +218,7 @@ static void on_incarnation_raised(void *userdata, uint64_t incarnation) {
         node->disk.incarnation = incarnation;
 }
 
-static void on_notice(void *userdata, int priority, const char *text) {
+static void on_notice(void *userdata, int priority, const char *message_id, const char *text) {
         struct world_node *node = userdata;
 
         node->n_notices++;
