@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "executor/leaf-limits.h"
 #include "util/file.h"
 #include "util/parse.h"
 
@@ -17,6 +18,8 @@
 #define CGROUP_FILE_MAX (64u * 1024)
 #define PROCESSES_MAX (1024u * 1024) /* bytes of cgroup.procs */
 #define DEPTH_MAX 16u                /* of groups that a job made below its leaf */
+#define SEARCH_MAX 16u               /* leaves to look at for one with the right limits */
+#define LEFT_SHARE 16u               /* of a job's memory, the part that may be taken already */
 #define CLEAR_POLL_USEC (2 * USEC_PER_MSEC)
 
 struct cgroup_tree {
@@ -26,6 +29,7 @@ struct cgroup_tree {
         struct list free;
         unsigned n_free;
         unsigned n_made;
+        unsigned enforceable;
 };
 
 /* One line of /proc/self/mountinfo: root (4th field) and mount point (5th) where the file system is cgroup2.
@@ -91,21 +95,16 @@ int cgroup_tree_path(const char *name, char **ret_path) {
         return -ENOENT;
 }
 
-int cgroup_tree_new(const char *path, struct cgroup_tree **ret) {
+int cgroup_tree_adopt(const char *path, struct cgroup_tree **ret) {
         _cleanup_(cgroup_tree_free_p) struct cgroup_tree *tree = calloc(1, sizeof(*tree));
 
         if (!tree)
                 return -ENOMEM;
         tree->fd = tree->parent_processes_fd = -EBADF;
         list_init(&tree->free);
-        if (mkdir(path, 0755) < 0)
-                return -errno;
-        /* Only what was made here is removed by cgroup_tree_free(). */
         tree->path = strdup(path);
-        if (!tree->path) {
-                (void) rmdir(path);
+        if (!tree->path)
                 return -ENOMEM;
-        }
         tree->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (tree->fd < 0)
                 return -errno;
@@ -118,6 +117,21 @@ int cgroup_tree_new(const char *path, struct cgroup_tree **ret) {
                 return -errno;
         *ret = TAKE_PTR(tree);
         return 0;
+}
+
+int cgroup_tree_new(const char *path, struct cgroup_tree **ret) {
+        int r;
+
+        if (mkdir(path, 0755) < 0)
+                return -errno;
+        r = cgroup_tree_adopt(path, ret);
+        if (r < 0)
+                (void) rmdir(path);
+        return r;
+}
+
+void cgroup_tree_set_enforceable(struct cgroup_tree *tree, unsigned kinds) {
+        tree->enforceable = kinds;
 }
 
 static void leaf_name(unsigned number, char buffer[static 32]) {
@@ -137,6 +151,7 @@ static int leaf_new(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
                 .directory_fd = -EBADF,
                 .events_fd = -EBADF,
                 .processes_fd = -EBADF,
+                .memory_events_fd = -EBADF,
         };
         leaf_name(leaf->number, name);
         r = mkdirat(tree->fd, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
@@ -148,6 +163,11 @@ static int leaf_new(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
                 leaf->events_fd = openat(leaf->directory_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
                 r = leaf->events_fd < 0 ? -errno : 0;
         }
+        if (r == 0 && (tree->enforceable & LIMIT_MEMORY)) {
+                leaf->memory_events_fd = openat(leaf->directory_fd, "memory.events", O_RDONLY | O_CLOEXEC);
+                r = leaf->memory_events_fd < 0 ? -errno : 0;
+                (void) cgroup_leaf_take_oom(leaf);
+        }
         if (r < 0) {
                 (void) cgroup_leaf_discard(leaf);
                 return r;
@@ -157,13 +177,53 @@ static int leaf_new(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
         return 0;
 }
 
-int cgroup_tree_take(struct cgroup_tree *tree, struct cgroup_leaf **ret) {
+static struct cgroup_leaf *leaf_unlink(struct cgroup_leaf *leaf) {
+        list_remove(&leaf->link);
+        leaf->tree->n_free--;
+        return leaf;
+}
+
+/* Among the leaves with limits, which come last: one with the very same ones; else one that can be changed.
+ * Memory may be charged to a leaf whose job has ended (files in memory, caches): only one that had the same
+ * limit was checked for that, and lowering the limit of another would make the kernel search and us wait. */
+static struct cgroup_leaf *take_limited(struct cgroup_tree *tree, const struct job_limits *limits) {
+        struct list_link *link = tree->free.root.prev;
+
+        for (unsigned i = 0; i < SEARCH_MAX && link != &tree->free.root; i++, link = link->prev) {
+                struct cgroup_leaf *leaf = CONTAINER_OF(link, struct cgroup_leaf, link);
+
+                if (job_limits_equal(&leaf->limits, limits))
+                        return leaf_unlink(leaf);
+        }
+        if (limits->memory_max > 0 || list_is_empty(&tree->free))
+                return NULL;
+        return leaf_unlink(CONTAINER_OF(tree->free.root.prev, struct cgroup_leaf, link));
+}
+
+/* Those without limits come first. */
+static struct cgroup_leaf *take_unlimited(struct cgroup_tree *tree) {
         struct cgroup_leaf *leaf = LIST_FIRST(&tree->free, struct cgroup_leaf, link);
 
+        return leaf ? leaf_unlink(leaf) : NULL;
+}
+
+int cgroup_tree_take(struct cgroup_tree *tree, const struct job_limits *limits, struct cgroup_leaf **ret) {
+        struct cgroup_leaf *leaf =
+                job_limits_kinds(limits) == 0 ? take_unlimited(tree) : take_limited(tree, limits);
+        int r = 0;
+
         if (!leaf)
-                return leaf_new(tree, ret);
-        list_remove(&leaf->link);
-        tree->n_free--;
+                r = leaf_new(tree, &leaf);
+        if (r < 0)
+                return r;
+        if (!job_limits_equal(&leaf->limits, limits)) {
+                r = leaf_limits_write(leaf->directory_fd, &leaf->limits, limits);
+                if (r < 0) {
+                        (void) cgroup_leaf_discard(leaf);
+                        return r;
+                }
+                leaf->limits = *limits;
+        }
         *ret = leaf;
         return 0;
 }
@@ -215,6 +275,7 @@ struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf) {
         (void) close_fd(leaf->directory_fd);
         (void) close_fd(leaf->events_fd);
         (void) close_fd(leaf->processes_fd);
+        (void) close_fd(leaf->memory_events_fd);
         leaf_name(leaf->number, name);
         (void) unlinkat(leaf->tree->fd, name, AT_REMOVEDIR);
         free(leaf);
@@ -265,20 +326,40 @@ static bool leaf_is_as_made(const struct cgroup_leaf *leaf) {
                fstat(leaf->directory_fd, &status) == 0 && status.st_nlink <= 2;
 }
 
+/* What is left of a job, files in memory for the most part, is taken from what the next one may have. */
+static bool leaf_memory_is_free(const struct cgroup_leaf *leaf) {
+        uint64_t memory;
+
+        return leaf->limits.memory_max == 0 || (leaf_memory_read(leaf->directory_fd, &memory) >= 0 &&
+                                                memory <= leaf->limits.memory_max / LEFT_SHARE);
+}
+
 void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep) {
         struct cgroup_tree *tree = leaf->tree;
 
-        if (tree->n_free >= keep || !leaf_is_as_made(leaf)) {
+        if (tree->n_free >= keep || !leaf_is_as_made(leaf) || !leaf_memory_is_free(leaf)) {
                 (void) cgroup_leaf_discard(leaf);
                 return;
         }
-        /* The last one first: it is still in the processor's cache. */
-        list_prepend(&tree->free, &leaf->link);
+        /* The last one first: it is still in the processor's cache. Those with limits are behind those
+         * without, and the last one last. */
+        if (job_limits_kinds(&leaf->limits) == 0)
+                list_prepend(&tree->free, &leaf->link);
+        else
+                list_append(&tree->free, &leaf->link);
         tree->n_free++;
 }
 
 int cgroup_leaf_is_populated(const struct cgroup_leaf *leaf) {
         return events_are_populated(leaf->events_fd);
+}
+
+bool cgroup_leaf_take_oom(struct cgroup_leaf *leaf) {
+        uint64_t before = leaf->oom_kills;
+
+        if (leaf->memory_events_fd < 0 || leaf_oom_kills_read(leaf->memory_events_fd, &leaf->oom_kills) < 0)
+                return false;
+        return leaf->oom_kills > before;
 }
 
 static int write_text(int directory_fd, const char *name, const char *text) {

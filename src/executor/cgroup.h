@@ -11,6 +11,7 @@
 #include "util/list.h"
 #include "util/macros.h"
 #include "util/time.h"
+#include "wire/types.h"
 
 struct cgroup_tree;
 
@@ -22,6 +23,9 @@ struct cgroup_leaf {
         int directory_fd;
         int events_fd;
         int processes_fd;
+        int memory_events_fd;     /* -EBADF: no memory controller */
+        uint64_t oom_kills;       /* that were counted there before */
+        struct job_limits limits; /* that are in force */
 };
 
 /* Where a subtree of this name would be: below the cgroup that the process is in. -ENOENT: no unified
@@ -30,12 +34,16 @@ int cgroup_tree_path(const char *name, char **ret_path);
 
 /* Creates it. A negative errno where that is not possible or a process cannot be started in it. */
 int cgroup_tree_new(const char *path, struct cgroup_tree **ret);
+/* A folder that is there; goes when it is freed. */
+int cgroup_tree_adopt(const char *path, struct cgroup_tree **ret);
+/* Bits of enum limit_kind: the controllers that its leaves have. */
+void cgroup_tree_set_enforceable(struct cgroup_tree *tree, unsigned kinds);
 /* Removes what is empty; returns NULL; accepts NULL. */
 struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree);
 DEFINE_CLEANUP(struct cgroup_tree *, cgroup_tree_free)
 
-/* A free leaf, or a new one. */
-int cgroup_tree_take(struct cgroup_tree *tree, struct cgroup_leaf **ret);
+/* A free leaf, or a new one, with these limits in force, all of them enforceable. */
+int cgroup_tree_take(struct cgroup_tree *tree, const struct job_limits *limits, struct cgroup_leaf **ret);
 /* Back into the pool, if that has fewer than keep and nothing speaks against it; the leaf must be empty. */
 void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep);
 /* For one that is broken: removes what there is of it. */
@@ -43,6 +51,8 @@ struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf);
 
 /* 1: processes are in it or below it. 0: none. */
 int cgroup_leaf_is_populated(const struct cgroup_leaf *leaf);
+/* Whether the kernel has ended processes of the leaf for want of memory, since it was made or asked last. */
+bool cgroup_leaf_take_oom(struct cgroup_leaf *leaf);
 /* Sends a signal to each process; those that begin meanwhile may be missed. */
 int cgroup_leaf_signal(const struct cgroup_leaf *leaf, int signal);
 /* SIGKILL to all, those that begin meanwhile included. The leaf is not used for another job: Linux (seen

@@ -9,6 +9,7 @@
 
 #include "executor/client-internal.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/time.h"
 #include "wire/executor-codec.h"
 
@@ -160,6 +161,7 @@ static int take_end(
         result->started_at = ended->started_at;
         result->finished_at = ended->finished_at;
         result->duration_usec = ended->duration_usec;
+        result->oom_killed = ended->oom_killed;
         if (ended->error_message) {
                 result->error_message = strdup(ended->error_message);
                 if (!result->error_message)
@@ -178,8 +180,11 @@ static int take_events(
 
         int r;
 
-        if (events->has_welcome)
+        if (events->has_welcome) {
                 client->instance = events->welcome.instance;
+                client->support = events->welcome.support;
+                client->support_known = true;
+        }
         r = take_known(client, events);
         if (r < 0)
                 return r;
@@ -309,7 +314,9 @@ static void client_start_program(struct executor_client *client) {
         if (r >= 0)
                 r = client_watch_child(client, pid);
         if (r < 0 && !client->start_failed) {
-                log_error_errno(r, "Cannot start %s, trying on: %m", client->program);
+                log_event_errno(
+                        LOG_ERR, r, MESSAGE_EXECUTOR_FAILED, "Cannot start %s, trying on: %m",
+                        client->program);
                 client->start_failed = true;
         }
 }
@@ -333,7 +340,8 @@ static void client_give_up_greeting(struct executor_client *client) {
         if (!client->silent) {
                 char span[SPAN_TEXT_MAX];
 
-                log_warning(
+                log_event(
+                        LOG_WARNING, MESSAGE_EXECUTOR_SILENT,
                         "The executor on %s takes connections and says nothing for %s (stopped?); trying "
                         "on.",
                         client->socket_path, format_span(span, sizeof(span), GREETING_TIMEOUT_USEC));

@@ -30,6 +30,7 @@ struct executor_client {
         unsigned slots;
         size_t output_max;
         usec_t kill_grace_usec;
+        struct job_limits default_limits; /* for what a job does not ask for, where it can be enforced */
         struct executor_handlers handlers;
 
         sd_event *event;
@@ -46,6 +47,8 @@ struct executor_client {
         struct executor_known_run *known; /* while greeting */
         size_t n_known, n_known_allocated;
         struct uuid instance;
+        bool support_known;
+        struct limit_support support;
 
         struct outbox outbox;
         struct list starts; /* struct pending_start */

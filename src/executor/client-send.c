@@ -134,9 +134,22 @@ int executor_client_let_go(struct executor_client *client) {
         return 0;
 }
 
+/* A default is no reason to refuse a job that did not ask for it. */
+static struct job_limits limits_of(const struct executor_client *client, const struct job_spec *spec) {
+        struct job_limits limits = spec->limits,
+                          defaults = job_limits_reduced(
+                                  &client->default_limits, limit_support_kinds(&client->support));
+
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
+                if (job_limits_get(&limits, field) == 0)
+                        job_limits_set(&limits, field, job_limits_get(&defaults, field));
+        return limits;
+}
+
 /* The parts of a message. Each returns -ENOSPC where the message is full. */
 
-static int add_start(struct outbox *outbox, const struct pending_start *pending) {
+static int add_start(struct executor_client *client, const struct pending_start *pending) {
+        struct outbox *outbox = &client->outbox;
         const struct job_spec *spec = pending->spec;
         size_t n_descriptors = outbox->n_descriptors;
         struct executor_start start = {
@@ -150,6 +163,7 @@ static int add_start(struct outbox *outbox, const struct pending_start *pending)
                 },
                 .body_descriptor = EXECUTOR_NO_DESCRIPTOR,
                 .stdin_descriptor = EXECUTOR_NO_DESCRIPTOR,
+                .limits = limits_of(client, spec),
         };
         int fd, r;
 
@@ -208,7 +222,7 @@ static int fill_starts(struct executor_client *client) {
         while ((start = LIST_FIRST(&client->starts, struct pending_start, link))) {
                 struct run_id run = start->run;
 
-                r = add_start(&client->outbox, start);
+                r = add_start(client, start);
                 if (r == -ENOSPC)
                         return r;
                 pending_start_free(client, start);

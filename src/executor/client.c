@@ -22,6 +22,7 @@ int executor_client_new(
                 .slots = config->slots,
                 .output_max = config->output_max,
                 .kill_grace_usec = config->kill_grace_usec,
+                .default_limits = config->default_limits,
                 .handlers = *handlers,
                 .event = sd_event_ref(event),
                 .fd = -EBADF,
@@ -62,4 +63,18 @@ struct executor_client *executor_client_free(struct executor_client *client) {
 
 bool executor_client_is_synchronised(const struct executor_client *client) {
         return client->state == CLIENT_SYNCHRONISED;
+}
+
+bool executor_client_enforceable(const struct executor_client *client, unsigned *ret) {
+        if (client->support_known)
+                *ret = limit_support_kinds(&client->support);
+        return client->support_known;
+}
+
+const struct limit_support *executor_client_support(const struct executor_client *client) {
+        return client->support_known ? &client->support : NULL;
+}
+
+void executor_client_set_default_limits(struct executor_client *client, const struct job_limits *limits) {
+        client->default_limits = *limits;
 }

@@ -11,6 +11,7 @@
 
 #include "mesh/job.h"
 #include "util/macros.h"
+#include "wire/job-limits.h"
 #include "wire/types.h"
 
 struct executor_client;
@@ -92,6 +93,11 @@ int executor_client_release(struct executor_client *client, const struct run_id 
 /* Bits of enum limit_kind that the executor can enforce. False: it was never connected, so it is not known.
  */
 bool executor_client_enforceable(const struct executor_client *client, unsigned *ret);
+/* The same with the reasons; NULL: it was never connected. As long as the client, and changed by a
+ * reconnect. */
+const struct limit_support *executor_client_support(const struct executor_client *client);
+/* For what jobs do not ask for, from the next start on. One that cannot be enforced is left out. */
+void executor_client_set_default_limits(struct executor_client *client, const struct job_limits *limits);
 
 /* So much of both outputs is in the journal: kept by the executor as long as the run, for the next daemon.
  * Losing it costs lines that are written twice. */

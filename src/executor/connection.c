@@ -62,6 +62,8 @@ static void connection_greet(struct connection *connection, const struct executo
         const struct executor_welcome welcome = {
                 .protocol = EXECUTOR_PROTOCOL,
                 .instance = executor->instance,
+                .enforceable = limit_support_kinds(&executor->support),
+                .support = executor->support,
         };
 
         if (executor->daemon) {
@@ -273,6 +275,7 @@ static int fill_end(struct connection *connection, const struct run *run) {
                 .stderr_stream = stream_of(&end->outputs.streams[1]),
                 .output_descriptor = EXECUTOR_NO_DESCRIPTOR,
                 .error_message = end->error_message,
+                .oom_killed = end->oom_killed,
         };
         int r;
 

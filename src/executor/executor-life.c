@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 
+#include "executor/controllers.h"
 #include "executor/executor.h"
 #include "executor/orphans.h"
 #include "util/log.h"
@@ -132,7 +133,7 @@ static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
         struct cgroup_leaf *leaf;
         int r;
 
-        r = cgroup_tree_take(tree, &leaf);
+        r = cgroup_tree_take(tree, &(const struct job_limits){}, &leaf);
         if (r < 0)
                 return r;
         r = try_spawn(executor, leaf->directory_fd);
@@ -140,18 +141,52 @@ static int try_leaf(struct executor *executor, struct cgroup_tree *tree) {
         return r;
 }
 
+/* Which limits can be enforced on the leaves of a tree. */
+static int find_support(const char *tree_path, struct limit_support *ret) {
+        _cleanup_free_ char *own_path = strndup(tree_path, (size_t) (strrchr(tree_path, '/') - tree_path));
+
+        if (!own_path)
+                return -ENOMEM;
+        controllers_enable(
+                &(const struct controllers_place){
+                        .own_path = own_path,
+                        .tree_path = tree_path,
+                        .delegated = cgroup_is_delegated(own_path),
+                        .v1_list = "/proc/self/cgroup",
+                },
+                ret);
+        return 0;
+}
+
 static int contain_by_cgroups(struct executor *executor, const char *path) {
         _cleanup_(cgroup_tree_free_p) struct cgroup_tree *tree = NULL;
+        struct limit_support support;
         int r;
 
         r = cgroup_tree_new(path, &tree);
         if (r < 0)
                 return r;
+        r = find_support(path, &support);
+        if (r < 0)
+                return r;
+        cgroup_tree_set_enforceable(tree, limit_support_kinds(&support));
         r = try_leaf(executor, tree);
         if (r < 0)
                 return r;
         executor->cgroups = TAKE_PTR(tree);
+        executor->support = support;
         return 0;
+}
+
+static void say_limits(const struct limit_support *support) {
+        char text[SUPPORT_TEXT_MAX];
+
+        if (limit_support_kinds(support) == LIMITS_ALL)
+                log_debug("Every limit of a job can be enforced.");
+        else
+                log_notice(
+                        "Limits of jobs that cannot be enforced here: %s.",
+                        limit_support_describe(support, text));
 }
 
 int executor_contain(struct executor *executor, const struct executor_settings *settings) {
@@ -161,9 +196,12 @@ int executor_contain(struct executor *executor, const struct executor_settings *
                 r = contain_by_cgroups(executor, settings->cgroup_path);
                 if (r >= 0) {
                         log_info("Jobs run in cgroups below %s.", settings->cgroup_path);
+                        say_limits(&executor->support);
                         return 0;
                 }
         }
+        for (size_t i = 0; i < LIMIT_KINDS; i++)
+                executor->support.obstacles[i] = OBSTACLE_PROCESS_GROUPS;
         if (settings->cgroups)
                 log_notice_errno(
                         r, "Jobs run in process groups, since there can be no cgroup of our own (%m): a "
@@ -171,6 +209,7 @@ int executor_contain(struct executor *executor, const struct executor_settings *
                            "that leaves its session and clears its environment may outlive its job.");
         else
                 log_info("Jobs run in process groups, as was asked for.");
+        say_limits(&executor->support);
 
         r = orphans_become_subreaper();
         if (r < 0)

@@ -229,6 +229,7 @@ int executor_start(
 
         _cleanup_close_ int fd = stdin_fd;
         struct run *run = executor_find(executor, &start->run);
+        enum limit_field field;
         int r;
 
         if (run) {
@@ -241,6 +242,13 @@ int executor_start(
         if (map_size(&executor->runs) >= RUNS_MAX)
                 return executor_refuse(
                         executor, &start->run, RUN_NOT_STARTED, "the executor holds too many runs");
+        if (job_limits_refused(&start->limits, &executor->support, &field)) {
+                char reason[REFUSAL_TEXT_MAX];
+
+                return executor_refuse(
+                        executor, &start->run, RUN_NOT_STARTED,
+                        limit_refusal_describe(field, &executor->support, reason));
+        }
 
         r = run_new(executor, &start->run, &run);
         if (r < 0)
@@ -252,6 +260,7 @@ int executor_start(
         }
         run->stdin_fd = TAKE_FD(fd);
         run->timeout_usec = start->timeout_usec;
+        run->limits = job_limits_reduced(&start->limits, limit_support_kinds(&executor->support));
         executor_check_life(executor);
         executor_wants_flush(executor);
         return 0;

@@ -70,6 +70,7 @@ struct run_end {
         usec_t finished_at;
         usec_t duration_usec;
         char *error_message;
+        bool oom_killed;
         struct kept_outputs outputs;
 };
 
@@ -86,6 +87,7 @@ struct run {
         struct run_environment *environment;
         int stdin_fd; /* negative: /dev/null */
         usec_t timeout_usec;
+        struct job_limits limits; /* those that are enforced */
 
         bool has_run;    /* there was a process */
         uint64_t serial; /* of what was spawned; part of the marker */
@@ -124,7 +126,7 @@ struct output_request {
 
 struct executor_settings {
         bool cgroups;
-        const char *cgroup_path; /* where our subtree is to be, NULL: none */
+        const char *cgroup_path; /* where our subtree is to be, below our own cgroup; NULL: none */
         usec_t idle_timeout_usec;
         struct uuid instance;
         uid_t daemon_uid;                /* may connect besides root and ourselves; -1: nobody */
@@ -141,6 +143,7 @@ struct executor {
         bool managed;
         struct spawner *spawner;
         struct cgroup_tree *cgroups; /* NULL: process groups */
+        struct limit_support support;
         int null_fd;
         char *home;              /* "HOME=/root" */
         char *user_name, *login; /* "USER=…", "LOGNAME=…"; NULL where jobs run as ourselves */

@@ -90,6 +90,7 @@ static void run_finish_exited(struct run *run) {
                 run_finish(run, RUN_NOT_STARTED, run_start_failure(run));
                 return;
         }
+        run->end.oom_killed = run->leaf && cgroup_leaf_take_oom(run->leaf);
         outcome = run_outcome_of(run, &run->end.exit_code, &run->end.signal);
         run_finish(run, outcome, NULL);
 }

@@ -2,6 +2,7 @@
 
 /* How a run ended, and the one line that says so to a person. */
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -92,15 +93,36 @@ static char *signal_message(int number) {
         return r < 0 ? NULL : text;
 }
 
+/* Takes how, what would have been said else. Where the job had no limit it was one above, or the machine. */
+static char *oom_message(const struct run *run, char *how) {
+        _cleanup_free_ char *text = how;
+        char *message;
+        int r;
+
+        if (run->wait_code != CLD_EXITED && run->wait_status == SIGKILL)
+                r = run->limits.memory_max > 0
+                            ? asprintf(
+                                      &message, "killed: out of memory (memory_max is %" PRIu64 " bytes)",
+                                      run->limits.memory_max)
+                            : asprintf(&message, "killed: out of memory (the machine's, not the job's own)");
+        else
+                r = asprintf(&message, "%s; a part of it was killed: out of memory", text);
+        return r < 0 ? NULL : message;
+}
+
+static char *end_message(const struct run *run, char *how) {
+        return run->end.oom_killed && how ? oom_message(run, how) : how;
+}
+
 char *
 run_error_message(const struct run *run, enum run_outcome outcome, const struct kept_outputs *outputs) {
         char span[SPAN_TEXT_MAX], *text;
 
         switch (outcome) {
         case RUN_EXITED:
-                return exit_message(run, outputs);
+                return end_message(run, exit_message(run, outputs));
         case RUN_SIGNALLED:
-                return signal_message(run->wait_status);
+                return end_message(run, signal_message(run->wait_status));
         case RUN_TIMED_OUT:
                 format_span(span, sizeof(span), run->timeout_usec);
                 return asprintf(&text, "timed out after %s", span) < 0 ? NULL : text;

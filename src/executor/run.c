@@ -226,9 +226,10 @@ static int run_prepare(struct run *run) {
         r = sd_event_add_time(
                 executor->event, &run->timer, CLOCK_BOOTTIME,
                 usec_add(run->started_boottime, WATCH_AFTER_USEC), TIMER_ACCURACY_USEC, on_timer, run);
-        if (r < 0)
+        if (r < 0 || !executor->cgroups)
                 return r;
-        return executor->cgroups ? cgroup_tree_take(executor->cgroups, &run->leaf) : 0;
+        run->start_step = SPAWN_CGROUP;
+        return cgroup_tree_take(executor->cgroups, &run->limits, &run->leaf);
 }
 
 static int run_spawn(struct run *run) {
@@ -255,7 +256,7 @@ static int run_spawn(struct run *run) {
                 /* Somebody has removed our group, or made it one that takes no process: once more, in a new
                  * one. */
                 run->leaf = cgroup_leaf_discard(run->leaf);
-                r = cgroup_tree_take(executor->cgroups, &run->leaf);
+                r = cgroup_tree_take(executor->cgroups, &run->limits, &run->leaf);
                 if (r < 0)
                         return r;
                 request.cgroup_fd = run->leaf->directory_fd;

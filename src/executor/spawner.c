@@ -65,6 +65,7 @@ const char *spawn_step_to_text(enum spawn_step step) {
                 [SPAWN_CLONE] = "cannot create a process",
                 [SPAWN_SESSION] = "cannot begin a session",
                 [SPAWN_STDIO] = "cannot set up its input and output",
+                [SPAWN_CGROUP] = "cannot set up its cgroup",
                 [SPAWN_LIMITS] = "cannot restore its limits",
                 [SPAWN_USER] = "cannot become the user of jobs",
                 [SPAWN_CHDIR] = "cannot change to folder",

@@ -39,6 +39,7 @@ enum spawn_step {
         SPAWN_CLONE,
         SPAWN_SESSION,
         SPAWN_STDIO,
+        SPAWN_CGROUP, /* by whoever asks for the process */
         SPAWN_LIMITS,
         SPAWN_USER,
         SPAWN_CHDIR,

@@ -71,6 +71,11 @@ enum limit_kind {
         LIMITS_ALL = LIMIT_MEMORY | LIMIT_CPU | LIMIT_TASKS,
 };
 
+static inline bool job_limits_equal(const struct job_limits *a, const struct job_limits *b) {
+        return a->memory_max == b->memory_max && a->cpu_weight == b->cpu_weight &&
+               a->cpu_quota == b->cpu_quota && a->tasks_max == b->tasks_max;
+}
+
 /* The kinds that are asked for. */
 static inline unsigned job_limits_kinds(const struct job_limits *limits) {
         return (limits->memory_max > 0 ? LIMIT_MEMORY : 0u) |
