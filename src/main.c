@@ -8,6 +8,7 @@
 #include "node/config.h"
 #include "node/node.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 struct program {
         int argc;
@@ -44,7 +45,9 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
                 config_done(&old);
                 log_info("Configuration reloaded.");
         } else
-                log_error("The configuration is wrong; going on with the old one.");
+                log_event(
+                        LOG_ERR, MESSAGE_CONFIG_WRONG,
+                        "The configuration is wrong; going on with the old one.");
         (void) sd_notify(/* unset_environment= */ false, "READY=1");
         return 0;
 }

@@ -15,6 +15,7 @@
 #include "executor/executor.h"
 #include "executor/orphans.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 #define REST_USEC (1 * USEC_PER_SEC)
 #define PATIENCE_USEC (30 * USEC_PER_SEC) /* what the service manager is asked for, again and again */
@@ -184,7 +185,8 @@ static void say_limits(const struct limit_support *support) {
         if (limit_support_kinds(support) == LIMITS_ALL)
                 log_debug("Every limit of a job can be enforced.");
         else
-                log_notice(
+                log_event(
+                        LOG_NOTICE, MESSAGE_LIMITS_UNAVAILABLE,
                         "Limits of jobs that cannot be enforced here: %s.",
                         limit_support_describe(support, text));
 }

@@ -8,6 +8,7 @@
 
 #include "util/file.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/parse.h"
 #include "util/random.h"
 
@@ -167,7 +168,8 @@ static void
 log_outcome(enum identity_outcome outcome, const struct identity *old, const struct identity *fresh) {
         switch (outcome) {
         case IDENTITY_CLONED:
-                log_notice(
+                log_event(
+                        LOG_NOTICE, MESSAGE_IDENTITY_COPIED,
                         "The state directory comes from another machine: %s becomes %s, the jobs of the old "
                         "name stay as history.",
                         old->node_id, fresh->node_id);

@@ -28,8 +28,9 @@ struct ops;
 struct store;
 struct store_unfinished;
 
-#define JOURNAL_STARTED_AFTER_USEC USEC_PER_SEC /* a job that runs so long has a line about its start, too \
-                                                 */
+#define JOURNAL_STARTED_AFTER_USEC                                                               \
+        USEC_PER_SEC                  /* a job that runs so long has a line about its start, too \
+                                       */
 #define JOURNAL_FOLLOWED_MAX 48u      /* jobs followed at once: each takes two of EXECUTOR_READS_MAX */
 #define JOURNAL_LINE_MAX (16u * 1024) /* bytes; longer lines are split */
 #define JOURNAL_COMMAND_MAX 1024u     /* bytes of COMMAND= */

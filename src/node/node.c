@@ -4,6 +4,7 @@
  */
 
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -21,8 +22,8 @@ static int lock_state(struct node *node) {
 
         node->lock_fd = state_lock(node->state_fd, &holder);
         if (node->lock_fd == -EBUSY)
-                return log_error_errno(
-                        -EBUSY,
+                return log_event_errno(
+                        LOG_ERR, -EBUSY, MESSAGE_STATE_IN_USE,
                         "Another worker-mesh (pid %d) uses the state directory %s; choose another one "
                         "with --state-dir, or another --api-port.",
                         (int) holder, path);
@@ -160,6 +161,12 @@ static int make_ops(struct node *node) {
         r = ops_new(&config, node->event, &node->ops);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the operations: %m");
+        /* From a terminal nobody expects a group. */
+        if (log_is_journal() && !getgrnam(config.group))
+                log_event(
+                        LOG_WARNING, MESSAGE_GROUP_MISSING,
+                        "There is no group %s: only root and the user of this node may use it.",
+                        config.group);
         return 0;
 }
 
@@ -177,8 +184,8 @@ static int make_store(struct node *node) {
         handlers.userdata = node;
         r = store_open(&config, node->event, &handlers, world_restore_job, node, &node->store);
         if (r == -EPROTONOSUPPORT)
-                return log_error_errno(
-                        r,
+                return log_event_errno(
+                        LOG_ERR, r, MESSAGE_DATABASE_NEWER,
                         "The database worker_%s.db in %s was made by a newer version of worker-mesh; run "
                         "that one, or "
                         "choose another state directory with --state-dir.",

@@ -9,6 +9,7 @@
 #include "store/store-schema.h"
 #include "store/store-thread.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 struct store_check {
         char *path;
@@ -30,7 +31,9 @@ static int check_file(struct store_check *check) {
         if (r == 0)
                 return -ENODATA;
         if (r == -EUCLEAN)
-                return log_error_errno(r, "The job database %s is damaged.", check->path);
+                return log_event_errno(
+                        LOG_ERR, r, MESSAGE_DATABASE_DAMAGED, "The job database %s is damaged.",
+                        check->path);
         if (r == -ECANCELED)
                 return r;
         if (r < 0)
@@ -41,7 +44,9 @@ static int check_file(struct store_check *check) {
         if (!text)
                 return -ENOMEM;
         if (!streq(text, "ok"))
-                return log_error_errno(-EUCLEAN, "The job database %s is damaged: %s", check->path, text);
+                return log_event_errno(
+                        LOG_ERR, -EUCLEAN, MESSAGE_DATABASE_DAMAGED, "The job database %s is damaged: %s",
+                        check->path, text);
         return 1;
 }
 

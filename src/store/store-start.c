@@ -7,6 +7,7 @@
 #include "store/store-row.h"
 #include "store/store-schema.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 /* Both halves come in order from the index, and are merged without sorting. */
 #define UNFINISHED_SEQUENCES                                             \
@@ -332,7 +333,8 @@ static int open_anew(const char *path, const char *node_id, sqlite3 **ret_db, st
                         "The job database %s was damaged and set aside as %s; making a new one failed: %m",
                         path, aside);
 
-        log_error(
+        log_event(
+                LOG_ERR, MESSAGE_DATABASE_DAMAGED,
                 "The job database %s is damaged. It was set aside as %s, and a new one was made with the "
                 "%zu "
                 "unfinished jobs that could be read; the history is in the old file only.",

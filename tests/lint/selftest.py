@@ -20,7 +20,9 @@ GOOD = {
     "src/api/rest/rest.h": LICENCE + '#include "api/ops.h"\n',
     "src/api/rest/http.c": LICENCE + "#include <microhttpd.h>\n",
     "src/store/store.h": LICENCE + '#include "mesh/record.h"\n',
-    "src/store/store.c": LICENCE + "#include <sqlite3.h>\n",
+    "src/store/store.c": LICENCE + "#include <sqlite3.h>\n\nconst char *id = MESSAGE_GOOD;\n",
+    "src/util/message-ids.h": LICENCE + f'\n#define MESSAGE_GOOD "{32 * "c"}"\n',
+    "src/node/worker-mesh.catalog": f"# Texts\n\n-- {32 * 'c'}\nSubject: Good\n",
     "src/executor/client.h": LICENCE,
     "src/mesh/record.h": LICENCE + '#include "util/list.h"\n',
     "src/mesh/mesh.h": LICENCE + "#include <netinet/in.h>\n",
@@ -54,6 +56,13 @@ BAD = [
     ("format", "src/util/list.h", LICENCE + "int  list_length( void );\n", "clang-format"),
     ("size", "src/util/list.c", body(101), "long_one() has 101 lines"),
     ("size", "src/util/list.c", LICENCE + "\n" * 700, "701 lines"),
+    ("catalog", "src/util/message-ids.h", '#define MESSAGE_A "00"\n', "MESSAGE_A is not 32"),
+    ("catalog", "src/util/message-ids.h", f'#define MESSAGE_A "{32 * "a"}"\n', "MESSAGE_A is used nowhere"),
+    ("catalog", "src/util/message-ids.h", f'#define MESSAGE_A "{32 * "a"}"\n', "no entry for MESSAGE_A"),
+    ("catalog", "src/main.c", "log_event(LOG_ERR, MESSAGE_A,\n \"text\");\n", "MESSAGE_A is used and not defined"),
+    ("catalog", "src/node/worker-mesh.catalog", f"\n-- {32 * 'b'}\nSubject: B\n", "is no event of"),
+    ("catalog", "src/node/worker-mesh.catalog", "\n-- b\nSubject: @FIELD@\n", "has the field FIELD"),
+    ("catalog", "src/node/worker-mesh.catalog", "# Texts\n\n-- b\n\nB\n", "does not begin with its id"),
     ("words", "src/util/list.c", LICENCE + "/* TO" "DO: later */\n", "finish it"),
     ("words", "script", "#!/bin/bash\ncd /wor" "k/main\n", "a path of one machine"),
     ("words", "src/util/list.c", "int list_length(void);\n", "begins without"),
@@ -99,7 +108,7 @@ def try_sample(check, path, content, expected):
 
 
 def main():
-    samples = [(check, None, None, None) for check in ("includes", "format", "size", "words", "scripts")]
+    samples = [(check, None, None, None) for check in ("includes", "format", "size", "words", "scripts", "catalog")]
     problems = [problem for sample in samples + BAD for problem in [try_sample(*sample)] if problem]
     print(f"{len(samples) + len(BAD)} samples, {len(problems)} problems")
     files.finish(problems)
