@@ -54,7 +54,7 @@ int job_path_to_id(const char *path, struct uuid *ret) {
         }
 
 DEFINE_GETTER(text, char *const, "s", *value ? *value : "")
-DEFINE_GETTER(boolean, bool, "b", *value)
+DEFINE_GETTER(boolean, bool, "b", (int) *value)
 DEFINE_GETTER(uint32, uint32_t, "u", *value)
 DEFINE_GETTER(uint64, uint64_t, "t", *value)
 DEFINE_GETTER(signal, int, "i", *value)
@@ -123,6 +123,17 @@ const sd_bus_vtable job_vtable[] = {
                 "ExecutorNodeId", "s", get_text, MEMBER(executor_node_id),
                 SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("CancelRequested", "b", get_boolean, MEMBER(cancel_requested), 0),
+        SD_BUS_PROPERTY(
+                "MemoryMax", "t", get_uint64, MEMBER(limits.memory_max), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "CpuWeight", "u", get_uint32, MEMBER(limits.cpu_weight), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("CpuQuota", "u", get_uint32, MEMBER(limits.cpu_quota), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("TasksMax", "u", get_uint32, MEMBER(limits.tasks_max), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "BestEffort", "b", get_boolean, MEMBER(limits.best_effort), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "OomKilled", "b", get_boolean, MEMBER(oom_killed),
+                SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Command", "s", get_text, MEMBER(command), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Cwd", "s", get_text, MEMBER(cwd), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("EnvNames", "as", get_env_names, MEMBER(env), SD_BUS_VTABLE_PROPERTY_CONST),

@@ -63,9 +63,13 @@ struct bus_request *bus_request_new(struct dbus *dbus, sd_bus_message *message) 
         struct bus_sender *sender;
         size_t size = 0;
 
-        if (!name || weigh(message, &size) < 0 || sd_bus_message_rewind(message, true) < 0 ||
-            bus_sender_get(dbus, name, &sender) < 0) {
-                (void) sd_bus_reply_method_errnof(message, ENOMEM, "out of memory");
+        int r = name ? weigh(message, &size) : -EINVAL;
+        if (r >= 0)
+                r = sd_bus_message_rewind(message, true);
+        if (r >= 0)
+                r = bus_sender_get(dbus, name, &sender);
+        if (r < 0) {
+                (void) sd_bus_reply_method_errno(message, r, NULL);
                 return NULL;
         }
         refusal = too_much(dbus, sender, size);

@@ -58,9 +58,10 @@ static int tell_properties(struct dbus *dbus, const char *path, const struct job
                         "Attempt", "ExecutorNodeId");
         return sd_bus_emit_signal(
                 dbus->bus, path, PROPERTIES_INTERFACE, "PropertiesChanged", "sa{sv}as", JOB_INTERFACE, 1,
-                "Status", "s", job_status_to_text(event->status), 14, "ExitCode", "Signal", "StartedAt",
-                "FinishedAt", "DurationUSec", "Attempt", "ExecutorNodeId", "ErrorMessage", "Stdout",
-                "Stderr", "StdoutTotalBytes", "StderrTotalBytes", "StdoutTruncated", "StderrTruncated");
+                "Status", "s", job_status_to_text(event->status), 15, "OomKilled", "ExitCode", "Signal",
+                "StartedAt", "FinishedAt", "DurationUSec", "Attempt", "ExecutorNodeId", "ErrorMessage",
+                "Stdout", "Stderr", "StdoutTotalBytes", "StderrTotalBytes", "StdoutTruncated",
+                "StderrTruncated");
 }
 
 static void tell_event(struct dbus *dbus, const struct job_event *event) {
