@@ -19,6 +19,7 @@ struct ops {
         uid_t *members; /* of the group, as of the start */
         size_t n_members;
         usec_t started_at;
+        struct job_limits default_limits, limit_ceilings;
         struct sha256 *hash;
 
         struct list calls;
@@ -116,6 +117,11 @@ int call_set_timer(struct ops_call *call, usec_t after_usec, sd_event_time_handl
 void problem_set(struct problem *problem, enum problem_code code, const char *format, ...) _printf_(3, 4);
 /* For a negative errno of the store or the system. */
 void problem_set_errno(struct problem *problem, int error);
+
+/* ops-limits.c */
+/* False: refused, with the problem set. */
+bool limits_are_allowed(const struct ops *ops, const struct job_request *request, struct problem *problem);
+void ops_fill_limits(const struct ops *ops, struct ops_status *status);
 
 /* ops-watch.c */
 void ops_tell_new(struct ops *ops, const struct job_spec *spec);

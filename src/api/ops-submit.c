@@ -305,10 +305,11 @@ static void check(struct ops_call *call, const struct job_request *requests, siz
                 return;
         }
         for (size_t i = 0; i < n; i++) {
-                if (job_request_check(&requests[i], &found) >= 0)
+                if (job_request_check(&requests[i], &found) < 0) {
+                        problem_set(problem, PROBLEM_INVALID, "%s", found.detail);
+                        problem->field = found.field;
+                } else if (limits_are_allowed(call->ops, &requests[i], problem))
                         continue;
-                problem_set(problem, PROBLEM_INVALID, "%s", found.detail);
-                problem->field = found.field;
                 problem->index = i;
                 problem->has_index = n > 1;
                 return;

@@ -380,6 +380,7 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .started_at = ops->started_at,
                 .executor_connected = state.executor_connected,
         };
+        ops_fill_limits(ops, ret);
 }
 
 struct peer_search {

@@ -25,6 +25,7 @@ struct ops;
 struct problem;
 struct mesh;
 struct executor_client;
+struct limit_support;
 
 struct ops_config {
         const char *node_id, *version, *address;
@@ -40,6 +41,9 @@ int ops_new(const struct ops_config *config, sd_event *event, struct ops **ret);
 void ops_connect(struct ops *ops, struct mesh *mesh, struct store *store, struct executor_client *executor);
 struct ops *ops_free(struct ops *ops); /* returns NULL; accepts NULL. No call may be under way. */
 DEFINE_CLEANUP(struct ops *, ops_free)
+
+/* What jobs get that ask for nothing, and the most that they may ask for; 0: none. May be said again. */
+void ops_set_limits(struct ops *ops, const struct job_limits *defaults, const struct job_limits *ceilings);
 
 /* What the mind tells of; see struct mesh_ops. */
 void ops_accepted(struct ops *ops, void *tag, int error);
@@ -213,6 +217,8 @@ struct ops_status {
         unsigned slots, running, queued, peer_count;
         usec_t started_at; /* CLOCK_REALTIME */
         bool executor_connected;
+        const struct limit_support *limit_support; /* which limits can be enforced; NULL: not known yet */
+        struct job_limits default_limits, limit_ceilings; /* 0: none */
         const struct metadata_entry *metadata;
         size_t n_metadata;
 };

@@ -13,8 +13,7 @@
 
 #define VALUE_MAX 64u
 #define EVENTS_MAX 512u
-#define CPU_WEIGHT_DEFAULT 100u /* the kernel's */
-#define CPU_PERIOD_USEC 100000u /* likewise */
+#define CPU_PERIOD_USEC 100000u /* the kernel's */
 #define CPU_USEC_PER_PERCENT (CPU_PERIOD_USEC / 100)
 
 static int write_value(int directory_fd, const char *name, const char *format, ...) _printf_(3, 4);
@@ -73,7 +72,7 @@ int leaf_limits_write(int directory_fd, const struct job_limits *old, const stru
         if (r >= 0 && old->cpu_weight != new->cpu_weight)
                 r = write_value(
                         directory_fd, "cpu.weight", "%u",
-                        new->cpu_weight > 0 ? new->cpu_weight : CPU_WEIGHT_DEFAULT);
+                        new->cpu_weight > 0 ? new->cpu_weight : JOB_CPU_WEIGHT_DEFAULT);
         if (r >= 0 && old->cpu_quota != new->cpu_quota)
                 r = write_quota(directory_fd, new->cpu_quota);
         if (r >= 0 && old->tasks_max != new->tasks_max)

@@ -24,6 +24,7 @@ static bool setting_differs(const struct setting *setting, const struct config *
         case SETTING_PORT:
                 return *(const uint16_t *) x != *(const uint16_t *) y;
         case SETTING_UNSIGNED:
+        case SETTING_PERCENT:
                 return *(const unsigned *) x != *(const unsigned *) y;
         case SETTING_COUNT:
         case SETTING_SPAN:

@@ -36,6 +36,14 @@ enum setting_id {
         SETTING_OUTPUT_MAX,
         SETTING_KILL_GRACE,
         SETTING_DRAIN_TIMEOUT,
+        SETTING_JOB_MEMORY_MAX,
+        SETTING_JOB_MEMORY_MAX_CEILING,
+        SETTING_JOB_CPU_WEIGHT,
+        SETTING_JOB_CPU_WEIGHT_CEILING,
+        SETTING_JOB_CPU_QUOTA,
+        SETTING_JOB_CPU_QUOTA_CEILING,
+        SETTING_JOB_TASKS_MAX,
+        SETTING_JOB_TASKS_MAX_CEILING,
         SETTING_EXECUTOR_PROGRAM,
         SETTING_EXECUTOR_SOCKET,
         SETTING_STATE_DIRECTORY,
@@ -53,6 +61,7 @@ enum setting_type {
         SETTING_COUNT,    /* uint64_t */
         SETTING_SPAN,     /* usec_t */
         SETTING_SIZE,     /* uint64_t, bytes */
+        SETTING_PERCENT,  /* unsigned; "150%" or 150 */
         SETTING_PATH,     /* char *, absolute */
         SETTING_NAMES,    /* char **, network interfaces */
         SETTING_LEVEL,    /* int, of syslog(3) */

@@ -10,11 +10,8 @@
 #include "node/config-internal.h"
 
 static const char *const bus_choices[] = {
-        [DBUS_BUS_AUTO] = "auto",
-        [DBUS_BUS_SYSTEM] = "system",
-        [DBUS_BUS_SESSION] = "session",
-        [DBUS_BUS_NONE] = "none",
-        [_DBUS_BUS_MAX] = NULL,
+        [DBUS_BUS_AUTO] = "auto", [DBUS_BUS_SYSTEM] = "system", [DBUS_BUS_SESSION] = "session",
+        [DBUS_BUS_NONE] = "none", [_DBUS_BUS_MAX] = NULL,
 };
 
 /* clang-format off */
@@ -93,6 +90,46 @@ const struct setting settings[_SETTING_MAX] = {
                 "DrainTimeout", "DRAIN_TIMEOUT", "drain-timeout", "TIME", "running jobs have this on a stop",
                 GROUP_JOBS, SETTING_SPAN, offsetof(struct config, drain_timeout_usec),
                 .low = 0, .high = 7 * USEC_PER_DAY, .value = "30s", .reloads = true,
+        },
+        [SETTING_JOB_MEMORY_MAX] = {
+                "JobMemoryMax", "JOB_MEMORY_MAX", "job-memory-max", "SIZE", "memory of a job that does not ask",
+                GROUP_JOBS, SETTING_SIZE, offsetof(struct config, job_limits.memory_max),
+                .low = JOB_MEMORY_MIN, .high = JOB_MEMORY_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_MEMORY_MAX_CEILING] = {
+                "JobMemoryMaxCeiling", "JOB_MEMORY_MAX_CEILING", "job-memory-max-ceiling", "SIZE", "the most it may ask for",
+                GROUP_JOBS, SETTING_SIZE, offsetof(struct config, job_ceilings.memory_max),
+                .low = JOB_MEMORY_MIN, .high = JOB_MEMORY_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_CPU_WEIGHT] = {
+                "JobCpuWeight", "JOB_CPU_WEIGHT", "job-cpu-weight", "N", "CPU against other jobs, likewise",
+                GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, job_limits.cpu_weight),
+                .low = JOB_CPU_WEIGHT_MIN, .high = JOB_CPU_WEIGHT_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_CPU_WEIGHT_CEILING] = {
+                "JobCpuWeightCeiling", "JOB_CPU_WEIGHT_CEILING", "job-cpu-weight-ceiling", "N", "the most it may ask for",
+                GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, job_ceilings.cpu_weight),
+                .low = JOB_CPU_WEIGHT_MIN, .high = JOB_CPU_WEIGHT_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_CPU_QUOTA] = {
+                "JobCpuQuota", "JOB_CPU_QUOTA", "job-cpu-quota", "PERCENT", "of one CPU, likewise",
+                GROUP_JOBS, SETTING_PERCENT, offsetof(struct config, job_limits.cpu_quota),
+                .low = JOB_CPU_QUOTA_MIN, .high = JOB_CPU_QUOTA_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_CPU_QUOTA_CEILING] = {
+                "JobCpuQuotaCeiling", "JOB_CPU_QUOTA_CEILING", "job-cpu-quota-ceiling", "PERCENT", "the most it may ask for",
+                GROUP_JOBS, SETTING_PERCENT, offsetof(struct config, job_ceilings.cpu_quota),
+                .low = JOB_CPU_QUOTA_MIN, .high = JOB_CPU_QUOTA_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_TASKS_MAX] = {
+                "JobTasksMax", "JOB_TASKS_MAX", "job-tasks-max", "N", "processes and threads, likewise",
+                GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, job_limits.tasks_max),
+                .low = JOB_TASKS_MIN, .high = JOB_TASKS_MAX, .shown = "none", .reloads = true,
+        },
+        [SETTING_JOB_TASKS_MAX_CEILING] = {
+                "JobTasksMaxCeiling", "JOB_TASKS_MAX_CEILING", "job-tasks-max-ceiling", "N", "the most it may ask for",
+                GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, job_ceilings.tasks_max),
+                .low = JOB_TASKS_MIN, .high = JOB_TASKS_MAX, .shown = "none", .reloads = true,
         },
         [SETTING_EXECUTOR_PROGRAM] = {
                 "ExecutorProgram", "EXECUTOR_PROGRAM", "executor-program", "PATH", "the program that runs jobs",

@@ -127,6 +127,17 @@ static int parse_choice(const struct setting *setting, const char *text, uint64_
         return -EINVAL;
 }
 
+static int parse_percent(const char *text, uint64_t *ret) {
+        _cleanup_free_ char *number = strdup(text);
+        size_t length = strlen(text);
+
+        if (!number)
+                return -ENOMEM;
+        if (length > 0 && number[length - 1] == '%')
+                number[length - 1] = '\0';
+        return parse_u64(number, ret);
+}
+
 static int parse_number(const struct setting *setting, const char *text, uint64_t *ret) {
         int r = -EINVAL, level;
         bool flag = false;
@@ -142,6 +153,9 @@ static int parse_number(const struct setting *setting, const char *text, uint64_
                 break;
         case SETTING_SIZE:
                 r = parse_size(text, ret);
+                break;
+        case SETTING_PERCENT:
+                r = parse_percent(text, ret);
                 break;
         case SETTING_LEVEL:
                 level = log_level_from_text(text);
@@ -206,6 +220,7 @@ int setting_store(
                 *(uint16_t *) field = (uint16_t) value->number;
                 break;
         case SETTING_UNSIGNED:
+        case SETTING_PERCENT:
                 *(unsigned *) field = (unsigned) value->number;
                 break;
         case SETTING_COUNT:
@@ -278,6 +293,12 @@ char *setting_describe(const struct setting *setting, char *buffer, size_t size)
                         buffer, size, "a size in bytes such as 64K or 1.5M, from %s to %s",
                         format_size(low, sizeof(low), setting->low),
                         format_size(high, sizeof(high), setting->high));
+                break;
+        case SETTING_PERCENT:
+                (void) snprintf(
+                        buffer, size,
+                        "a percentage of one CPU such as 150%%, from %" PRIu64 "%% to %" PRIu64 "%%",
+                        setting->low, setting->high);
                 break;
         case SETTING_PATH:
                 (void) snprintf(

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "node/config.h"
 
+#include <inttypes.h>
 #include <syslog.h>
 
 #include "node/config-internal.h"
 #include "util/strv.h"
+#include "wire/job-limits.h"
 
 void config_done(struct config *config) {
         free(config->api_socket);
@@ -34,6 +36,29 @@ static void check_ports(struct config_builder *builder, enum setting_id other, c
                 port);
 }
 
+static void check_ceilings(struct config_builder *builder) {
+        static const enum setting_id defaults[_LIMIT_FIELD_MAX] = {
+                [LIMIT_MEMORY_MAX] = SETTING_JOB_MEMORY_MAX,
+                [LIMIT_CPU_WEIGHT] = SETTING_JOB_CPU_WEIGHT,
+                [LIMIT_CPU_QUOTA] = SETTING_JOB_CPU_QUOTA,
+                [LIMIT_TASKS_MAX] = SETTING_JOB_TASKS_MAX,
+        };
+
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                uint64_t value = job_limits_get(&builder->config.job_limits, field);
+                uint64_t ceiling = job_limits_get(&builder->config.job_ceilings, field);
+                /* Each is followed by its ceiling. */
+                enum setting_id id = defaults[field], other = id + 1;
+
+                if (ceiling > 0 && value > ceiling)
+                        config_report(
+                                builder, LOG_ERR,
+                                "%s=%" PRIu64 " (%s) must not be above %s=%" PRIu64 " (%s).",
+                                settings[id].key, value, origin(builder, id), settings[other].key, ceiling,
+                                origin(builder, other));
+        }
+}
+
 /* What is wrong only in company. */
 static void check_together(struct config_builder *builder) {
         const struct config *config = &builder->config;
@@ -50,6 +75,18 @@ static void check_together(struct config_builder *builder) {
         /* REST is TCP, discovery UDP, and a node port is both; a node port of 0 steps aside by itself. */
         check_ports(builder, SETTING_API_PORT, "TCP");
         check_ports(builder, SETTING_DISCOVERY_PORT, "UDP");
+        check_ceilings(builder);
+}
+
+/* A job that asks for nothing gets no more than it could ask for. The weight of such a job is 100. */
+static void apply_ceilings(struct config *config) {
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                uint64_t ceiling = job_limits_get(&config->job_ceilings, field);
+
+                if (job_limits_get(&config->job_limits, field) == 0 &&
+                    (field != LIMIT_CPU_WEIGHT || ceiling < JOB_CPU_WEIGHT_DEFAULT))
+                        job_limits_set(&config->job_limits, field, ceiling);
+        }
 }
 
 int config_load_with(const struct config_context *context, int argc, char *argv[], struct config *ret) {
@@ -77,6 +114,7 @@ int config_load_with(const struct config_context *context, int argc, char *argv[
         check_together(&builder);
         if (builder.is_invalid)
                 return CONFIG_INVALID;
+        apply_ceilings(&builder.config);
 
         *ret = builder.config;
         builder.config = (struct config){};

@@ -11,6 +11,7 @@
 
 #include "util/macros.h"
 #include "util/time.h"
+#include "wire/types.h"
 
 /* Exit statuses of the daemon. */
 enum {
@@ -35,19 +36,23 @@ struct config {
         usec_t kill_grace_usec;         /* KillGrace=, KILL_GRACE: 5s: from SIGTERM to SIGKILL */
         unsigned queue_max;             /* QueueMax=, QUEUE_MAX: 1,000,000 unfinished jobs */
         uint64_t output_max_bytes;      /* OutputMax=, OUTPUT_MAX: 1M for each stream of a job; 4K … 64M */
-        usec_t history_max_age_usec;    /* HistoryMaxAge=, HISTORY_MAX_AGE: 30 days */
-        uint64_t history_max_jobs;      /* HistoryMaxJobs=, HISTORY_MAX_JOBS: 2,000,000 */
-        uint64_t history_max_bytes;     /* HistoryMaxUse=, HISTORY_MAX_USE: 4G */
-        unsigned connections_max;       /* ConnectionsMax=, CONNECTIONS_MAX: 2048 a door */
-        unsigned peers_max;             /* PeersMax=, PEERS_MAX: 1024 */
-        char *executor_program;         /* ExecutorProgram=, EXECUTOR_PROGRAM: beside this program, else the
-                                         * installed one */
-        char *executor_socket; /* ExecutorSocket=, EXECUTOR_SOCKET: where an executor listens that the
-                                * service manager starts and stops; none: the node starts its own */
-        char *config_path;     /* --config: this file instead of the search path, without drop-ins */
-        int bus;               /* Bus=, BUS, --bus: auto; enum dbus_bus */
-        bool journal_output;   /* JournalOutput=, JOURNAL_OUTPUT: yes: also what jobs print, line by line */
-        int log_level;         /* LogLevel=, LOG_LEVEL, --log-level: info */
+        struct job_limits job_limits; /* JobMemoryMax=, JobCpuWeight=, JobCpuQuota=, JobTasksMax= and so on:
+                                       * for jobs that do not ask; 0: none */
+        struct job_limits
+                job_ceilings;        /* JobMemoryMaxCeiling=, …: the most that they may ask for; 0: none */
+        usec_t history_max_age_usec; /* HistoryMaxAge=, HISTORY_MAX_AGE: 30 days */
+        uint64_t history_max_jobs;   /* HistoryMaxJobs=, HISTORY_MAX_JOBS: 2,000,000 */
+        uint64_t history_max_bytes;  /* HistoryMaxUse=, HISTORY_MAX_USE: 4G */
+        unsigned connections_max;    /* ConnectionsMax=, CONNECTIONS_MAX: 2048 a door */
+        unsigned peers_max;          /* PeersMax=, PEERS_MAX: 1024 */
+        char *executor_program;      /* ExecutorProgram=, EXECUTOR_PROGRAM: beside this program, else the
+                                      * installed one */
+        char *executor_socket;       /* ExecutorSocket=, EXECUTOR_SOCKET: where an executor listens that the
+                                      * service manager starts and stops; none: the node starts its own */
+        char *config_path;           /* --config: this file instead of the search path, without drop-ins */
+        int bus;                     /* Bus=, BUS, --bus: auto; enum dbus_bus */
+        bool journal_output; /* JournalOutput=, JOURNAL_OUTPUT: yes: also what jobs print, line by line */
+        int log_level;       /* LogLevel=, LOG_LEVEL, --log-level: info */
 };
 
 void config_done(struct config *config);

@@ -35,6 +35,9 @@ struct node {
         struct ratelimit strangers; /* of what is logged about peers that have not proven to be there */
         struct ratelimit executors; /* of its executor's going away without being told */
 
+        bool support_said;            /* which limits of jobs can be enforced; */
+        struct limit_support support; /* these, when it was said last */
+
         sd_event_source *log_source; /* what the journal did not take at once */
         sd_event_source *mesh_timer;
         sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
@@ -65,6 +68,11 @@ extern const struct store_handlers world_store_handlers;
 extern const struct executor_handlers world_executor_handlers;
 extern const struct discovery_handlers world_discovery_handlers;
 int world_restore_job(void *userdata, struct store_unfinished *job);
+
+/* job-limits.c */
+/* Once, and when it has changed. */
+void job_limits_say(struct node *node);
+void job_limits_say_defaults(const struct node *node);
 
 /* status.c */
 int status_new(struct node *node);

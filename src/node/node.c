@@ -83,6 +83,7 @@ static void fill_executor_config(const struct node *node, struct executor_config
                 .slots = node->config->slots,
                 .output_max = (size_t) node->config->output_max_bytes,
                 .kill_grace_usec = node->config->kill_grace_usec,
+                .default_limits = node->config->job_limits,
         };
 }
 
@@ -161,6 +162,7 @@ static int make_ops(struct node *node) {
         r = ops_new(&config, node->event, &node->ops);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the operations: %m");
+        ops_set_limits(node->ops, &node->config->job_limits, &node->config->job_ceilings);
         /* From a terminal nobody expects a group. */
         if (log_is_journal() && !getgrnam(config.group))
                 log_event(

@@ -25,6 +25,9 @@ void node_reload(struct node *node, const struct config *old, const struct confi
         journal_set_output(node->journal, config->journal_output);
         mesh_set_slots(node->mesh, config->slots);
         (void) executor_client_set_slots(node->executor, config->slots);
+        executor_client_set_default_limits(node->executor, &config->job_limits);
+        ops_set_limits(node->ops, &config->job_limits, &config->job_ceilings);
+        job_limits_say_defaults(node);
         mesh_set_intervals(node->mesh, config->heartbeat_interval_usec, config->peer_timeout_usec);
         store_set_history_limits(
                 node->store, config->history_max_age_usec, config->history_max_jobs,

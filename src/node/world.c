@@ -215,6 +215,7 @@ static int on_executor_synchronised(
         journal_synchronised(node->journal, runs, n_runs);
         mesh_executor_synchronised(node->mesh, instance, known, n_runs);
         ops_executor_synchronised(node->ops);
+        job_limits_say(node);
         stop_executor_is_back(node);
         return 0;
 }

@@ -58,6 +58,7 @@ struct job_limits {
 #define JOB_MEMORY_MAX (UINT64_C(1) << 50)
 #define JOB_CPU_WEIGHT_MIN 1u
 #define JOB_CPU_WEIGHT_MAX 10000u
+#define JOB_CPU_WEIGHT_DEFAULT 100u /* the kernel's */
 #define JOB_CPU_QUOTA_MIN 1u
 #define JOB_CPU_QUOTA_MAX 1000000u
 #define JOB_TASKS_MIN 1u

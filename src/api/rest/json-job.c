@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "wire/job-limits.h"
+
 /* One of the two outputs, under its name. */
 struct output {
         const char *key;
@@ -95,6 +97,15 @@ static void write_env_names(struct writer *writer, char *const *env) {
         writer_close(writer, ']');
 }
 
+/* Those that were asked for. */
+static void write_limits(struct writer *writer, const struct job_limits *limits) {
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
+                if (job_limits_get(limits, field) > 0)
+                        writer_unsigned(writer, limit_field_to_text(field), job_limits_get(limits, field));
+        if (limits->best_effort)
+                writer_boolean(writer, "best_effort", true);
+}
+
 /* What is free to read about every job. */
 static void write_state(struct writer *writer, const struct stored_job *job) {
         if (job->signal > 0)
@@ -110,6 +121,9 @@ static void write_state(struct writer *writer, const struct stored_job *job) {
         else
                 writer_null(writer, "duration_ms");
         writer_boolean(writer, "cancel_requested", job->cancel_requested);
+        write_limits(writer, &job->limits);
+        if (job_status_is_final(job->status))
+                writer_boolean(writer, "oom_killed", job->oom_killed);
 }
 
 /* The keys of the original come first, in its order. */
@@ -157,6 +171,38 @@ static void write_metadata(struct writer *writer, const struct metadata_entry *m
         writer_close(writer, '}');
 }
 
+static void write_limit_or_null(struct writer *writer, const char *key, uint64_t value) {
+        if (value > 0)
+                writer_unsigned(writer, key, value);
+        else
+                writer_null(writer, key);
+}
+
+static void
+write_enforced(struct writer *writer, const struct limit_support *support, enum limit_kind kind) {
+        enum limit_obstacle obstacle = support ? limit_support_obstacle(support, kind) : OBSTACLE_NONE;
+        char text[OBSTACLE_TEXT_MAX];
+
+        if (support)
+                writer_boolean(writer, "enforced", obstacle == OBSTACLE_NONE);
+        else
+                writer_null(writer, "enforced");
+        if (obstacle != OBSTACLE_NONE)
+                writer_text(writer, "reason", limit_obstacle_describe(obstacle, kind, text));
+}
+
+static void write_node_limits(struct writer *writer, const struct ops_status *status) {
+        writer_open(writer, "limits", '{');
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                writer_open(writer, limit_field_to_text(field), '{');
+                write_enforced(writer, status->limit_support, limit_field_kind(field));
+                write_limit_or_null(writer, "default", job_limits_get(&status->default_limits, field));
+                write_limit_or_null(writer, "ceiling", job_limits_get(&status->limit_ceilings, field));
+                writer_close(writer, '}');
+        }
+        writer_close(writer, '}');
+}
+
 void write_status(struct writer *writer, const struct ops_status *status) {
         writer_open(writer, NULL, '{');
         writer_text(writer, "node_id", status->node_id);
@@ -171,6 +217,7 @@ void write_status(struct writer *writer, const struct ops_status *status) {
         writer_unsigned(writer, "running", status->running);
         writer_unsigned(writer, "queued", status->queued);
         writer_boolean(writer, "executor_connected", status->executor_connected);
+        write_node_limits(writer, status);
         writer_time(writer, "started_at", status->started_at);
         writer_close(writer, '}');
 }

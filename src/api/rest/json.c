@@ -12,6 +12,7 @@
 
 #include "api/rest/json-scan.h"
 #include "util/utf8.h"
+#include "wire/job-limits.h"
 
 #define KEY_SHOWN_MAX 60 /* characters of a stranger's key in a message */
 
@@ -169,6 +170,51 @@ static int read_timeout(struct json_object *value, struct job_request *ret, stru
         return 0;
 }
 
+/* Numbers that are no integers are refused here, what is out of range by job_request_check(). */
+static int read_limit(
+        enum limit_field field, struct json_object *value, struct job_request_limits *ret,
+        struct json_problem *problem) {
+        const char *name = limit_field_to_text(field);
+        int64_t number;
+
+        if (!json_object_is_type(value, json_type_int))
+                return json_problem_set(
+                        problem, JSON_WRONG_TYPE, name, "%s must be a whole number, not %s", name,
+                        kind_of(value));
+        number = json_object_get_int64(value);
+        switch (field) {
+        case LIMIT_MEMORY_MAX:
+                ret->has_memory_max = true;
+                ret->memory_max = number;
+                break;
+        case LIMIT_CPU_WEIGHT:
+                ret->has_cpu_weight = true;
+                ret->cpu_weight = number;
+                break;
+        case LIMIT_CPU_QUOTA:
+                ret->has_cpu_quota = true;
+                ret->cpu_quota = number;
+                break;
+        case LIMIT_TASKS_MAX:
+                ret->has_tasks_max = true;
+                ret->tasks_max = number;
+                break;
+        case _LIMIT_FIELD_MAX:
+                break;
+        }
+        return 0;
+}
+
+static int
+read_best_effort(struct json_object *value, struct job_request *ret, struct json_problem *problem) {
+        if (!json_object_is_type(value, json_type_boolean))
+                return json_problem_set(
+                        problem, JSON_WRONG_TYPE, "best_effort", "best_effort must be true or false, not %s",
+                        kind_of(value));
+        ret->limits.best_effort = json_object_get_boolean(value);
+        return 0;
+}
+
 /* null stands for a field that was left out, except for the command; so does an empty target_node_id, which
  * is how a program in a language without absent strings says "any node". */
 static int read_field(
@@ -198,10 +244,15 @@ static int read_field(
                         ret->target_node_id = NULL;
                 return r;
         }
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
+                if (streq(key, limit_field_to_text(field)))
+                        return value ? read_limit(field, value, &ret->limits, problem) : 0;
+        if (streq(key, "best_effort"))
+                return value ? read_best_effort(value, ret, problem) : 0;
         return json_problem_set(
                 problem, JSON_UNKNOWN_FIELD, NULL,
-                "unknown field \"%s\"; a job has command, target_node_id, env, timeout_seconds, cwd and "
-                "stdin",
+                "unknown field \"%s\"; a job has command, target_node_id, env, timeout_seconds, cwd, stdin, "
+                "memory_max, cpu_weight, cpu_quota, tasks_max and best_effort",
                 key_to_show(key, shown));
 }
 
