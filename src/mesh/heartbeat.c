@@ -4,13 +4,6 @@
 
 #include "mesh/internal.h"
 
-static uint64_t random_below(struct mesh *mesh, uint64_t limit) {
-        uint64_t value;
-
-        mesh->ops.random(mesh->userdata, &value, sizeof(value));
-        return limit > 0 ? value % limit : 0;
-}
-
 static void fill_node_info(struct mesh *mesh, struct node_info *ret) {
         memcpy(ret->node_id, mesh->config.node_id, sizeof(ret->node_id));
         memcpy(ret->address, mesh->config.address, sizeof(ret->address));
@@ -21,8 +14,9 @@ static void fill_node_info(struct mesh *mesh, struct node_info *ret) {
         ret->last_heartbeat_usec = mesh->ops.now_realtime(mesh->userdata);
         ret->node_port = mesh->config.node_port;
         ret->slots = mesh->config.slots;
-        ret->running = (uint32_t) mesh->n_running;
+        ret->running = (uint32_t) (mesh->n_running + mesh->n_guests_running);
         ret->queued = (uint32_t) mesh->n_queued;
+        ret->backlog = (uint32_t) mesh->n_backlog;
         ret->heartbeat_interval_usec = mesh->config.heartbeat_interval_usec;
         ret->uptime_usec = usec_sub(mesh_now(mesh), mesh->started_usec);
 }
@@ -48,7 +42,7 @@ static void schedule_heartbeat(struct mesh *mesh) {
         usec_t interval = mesh->config.heartbeat_interval_usec;
 
         mesh->heartbeat_due =
-                usec_add(mesh_now(mesh), interval - interval / 10 + random_below(mesh, interval / 5));
+                usec_add(mesh_now(mesh), interval - interval / 10 + mesh_random_below(mesh, interval / 5));
 }
 
 void heartbeat_send(struct mesh *mesh) {

@@ -20,17 +20,22 @@ enum job_state {
 
 struct mesh_job {
         struct map_link by_id;
-        struct list_link queue_link;   /* in mesh.queue: QUEUED and durable */
-        struct list_link hand_link;    /* in mesh.in_hand: ASSIGNING, SENT, RUNNING */
+        struct list_link queue_link; /* in mesh.queue or in that of its target: QUEUED and durable */
+        struct list_link hand_link;  /* in mesh.in_hand or in that of its place: ASSIGNING, SENT, RUNNING */
         struct list_link started_link; /* in mesh.started: RUNNING, and not written yet */
         struct list_link retry_link;   /* in mesh.unsaved: ENDED, and the store could not take it */
         struct job_spec *spec;
         enum job_state state;
         uint64_t arrival; /* its place among all that ever came, and so in the queue */
         struct run_id run;
+        struct place *place;  /* the node that has the attempt; NULL: this one, or none */
+        struct place *target; /* the only node that may; NULL: any, or this one */
         struct uuid executor;
         usec_t started_at;
-        bool durable; /* its acceptance is */
+        bool durable;   /* its acceptance is */
+        bool here_only; /* its target is this node */
+        bool sent;      /* to its place, over this link */
+        bool taken;     /* its place has it on its disk */
         bool awaited;
         bool cancel_requested;
         bool seen; /* used while resynchronising */
@@ -38,6 +43,65 @@ struct mesh_job {
         struct job_result *result;
         const char *error_message; /* static */
 };
+
+/* Another node, as one that runs our jobs and as one whose jobs we run. It is there as long as somebody
+ * refers to it, whether or not the node is a peer at the moment. */
+struct place {
+        struct map_link by_id;
+        struct node_name *name;
+        unsigned busy; /* somebody on the stack needs it */
+
+        struct list in_hand; /* our jobs that it has */
+        struct list queue;   /* our jobs that wait for it alone, in order of arrival */
+        struct list fetches; /* results of ours that are on their way */
+        size_t n_jobs;       /* of ours, that refer to it */
+        struct list guests;  /* its jobs that we have */
+
+        bool alive; /* a peer that has proven to be there */
+        bool link_wanted, link_up;
+        bool compared;    /* over this link it has told what it holds of ours */
+        bool held_told;   /* and we what we hold of its */
+        bool offered;     /* room of ours, and nothing came yet */
+        unsigned room;    /* so many more it would begin at once, as far as we know */
+        unsigned backlog; /* jobs of its own that anybody may run */
+        double load;      /* running jobs a slot */
+};
+
+/* A run of a job that another node owns. */
+enum guest_state {
+        GUEST_ARRIVING, /* on its way to the disk */
+        GUEST_WAITING,  /* durable; for a slot, or for its owner to confirm it after a restart */
+        GUEST_SENT,     /* the executor has it */
+        GUEST_RUNNING,
+        GUEST_ENDING, /* its end is on the way to the disk */
+        GUEST_ENDED,  /* and there; kept until the owner has it */
+        _GUEST_STATE_MAX,
+};
+
+struct guest {
+        struct map_link by_job;
+        struct list_link place_link; /* in place.guests */
+        struct list_link wait_link;  /* in mesh.guests_waiting */
+        struct list_link retry_link; /* in mesh.guests_unsaved: ENDING, and the store could not take it */
+        struct place *owner;
+        struct job_spec *spec;
+        struct run_id run;
+        enum guest_state state;
+        usec_t started_at;
+        struct job_result *result;
+        bool confirmed; /* by its owner, over this link: it may start */
+        bool kill_wanted;
+        bool told;        /* its end, over this link */
+        bool in_executor; /* the executor has something to release */
+        bool seen;
+};
+
+#define GUESTS_MAX 16384u                              /* at once, ended ones included */
+#define GUEST_OUTPUT_MAX (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken yet \
+                                                        */
+#define LINK_RETRY_USEC (500 * USEC_PER_MSEC)
+#define MESH_OUTPUT_MAX (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
+                                                    */
 
 /* How many starts the executor gets beyond its slots, so that a slot is refilled without a round trip: as
  * many as run in this time, since that is how long an assignment may gather on its way to the disk. */
@@ -109,10 +173,23 @@ struct mesh {
         size_t n_jobs;
         uint64_t arrivals;
         struct list queue;
-        size_t n_queued; /* PENDING in the eyes of the world: accepted and not started */
+        size_t n_queued;  /* PENDING in the eyes of the world: accepted and not started */
+        size_t n_waiting; /* QUEUED, durable or not */
+        size_t n_backlog; /* in queue: what any node may run */
         struct list in_hand;
-        size_t n_in_hand;
-        size_t n_running;
+        size_t n_in_hand; /* of our own, on this node */
+        size_t n_running; /* likewise */
+
+        struct map places;       /* struct place, by node id */
+        struct map guests;       /* struct guest, by job id */
+        size_t n_guests;         /* all */
+        size_t n_guests_in_hand; /* ARRIVING to RUNNING: these take slots, or are about to */
+        size_t n_guests_running;
+        uint64_t guest_output; /* bytes */
+        struct list guests_waiting, guests_unsaved;
+        struct node_name *served; /* whose job ended here last; NULL */
+        uint64_t n_fetches;
+        struct list own_queue; /* jobs that wait for this node alone */
         struct list started;
         struct list unsaved;
         size_t n_batches;        /* with the store */
@@ -135,12 +212,14 @@ struct mesh {
         usec_t judge_after_usec;
 
         /* When each is due; USEC_INFINITY: not at all. */
-        usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due;
+        usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due;
+        usec_t backlog_told_usec;
         usec_t timer_at;
 };
 
 /* mesh.c */
 usec_t mesh_now(const struct mesh *mesh);
+uint64_t mesh_random_below(struct mesh *mesh, uint64_t limit); /* 0 for a limit of 0 */
 void mesh_arm(struct mesh *mesh);
 enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason);
 void mesh_write(struct mesh *mesh, struct record_batch *batch);
@@ -159,11 +238,74 @@ void jobs_schedule(struct mesh *mesh);
 void jobs_retry_unsaved(struct mesh *mesh);
 bool jobs_may_start(const struct mesh *mesh);
 
+void job_hand_back(struct mesh *mesh, struct mesh_job *job);
+void job_attempt_lost(struct mesh *mesh, struct mesh_job *job);
+size_t hand_limit(const struct mesh *mesh);
+/* The attempt begins on paper, at a place (NULL: here); a record of it joins the batch. */
+int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch);
+
+/* places.c: our jobs elsewhere. */
+enum run_word { WORD_TAKEN, WORD_KILL, WORD_WITHDRAW, WORD_RETIRE };
+int place_get(struct mesh *mesh, const char *node_id, struct place **ret);
+struct place *place_find(struct mesh *mesh, const char *node_id);
+/* It may be free now. */
+void place_check(struct mesh *mesh, struct place *place);
+void places_free(struct mesh *mesh);
+void job_set_place(struct mesh *mesh, struct mesh_job *job, struct place *place);
+void job_set_target(struct mesh *mesh, struct mesh_job *job, struct place *target);
+void place_want_link(struct mesh *mesh, struct place *place);
+void places_open_links(struct mesh *mesh);
+bool place_send(struct mesh *mesh, struct place *place, const struct link_message *message);
+void place_send_run(struct mesh *mesh, struct place *place, const struct run_id *run, enum run_word word);
+void place_send_job(struct mesh *mesh, struct mesh_job *job);
+void place_send_rest(struct mesh *mesh, struct place *place);
+void place_set_room(struct place *place, unsigned room);
+void place_heard(struct mesh *mesh, const struct peer *peer);
+void place_lost(struct mesh *mesh, const char *node_id);
+void place_compare(struct mesh *mesh, struct place *place, const struct link_message *message);
+void place_link_up(struct mesh *mesh, struct place *place);
+void place_link_down(struct mesh *mesh, struct place *place);
+void places_schedule(struct mesh *mesh);
+
+/* fetch.c: their results. */
+void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended);
+void fetch_piece(struct mesh *mesh, struct place *place, const struct link_piece *piece);
+void fetches_drop(struct place *place);
+
+/* guests.c: jobs of others here. */
+void guests_take(struct mesh *mesh, struct place *owner, const struct link_message *message);
+void guest_written(struct mesh *mesh, const struct record *record, int error);
+void guest_end(struct mesh *mesh, struct guest *guest, struct job_result *result);
+void guests_retry_unsaved(struct mesh *mesh);
+void guests_start(struct mesh *mesh);
+bool guest_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at);
+bool guest_run_ended(struct mesh *mesh, struct job_result *result);
+void guest_kill(struct mesh *mesh, struct place *owner, const struct run_id *run);
+void guest_withdraw(struct mesh *mesh, struct place *owner, const struct run_id *run);
+void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *run);
+void guest_read(struct mesh *mesh, struct place *owner, const struct link_read *read);
+void guests_tell_held(struct mesh *mesh, struct place *owner);
+void guests_tell_ends(struct mesh *mesh, struct place *owner);
+void guests_confirm(struct mesh *mesh, struct place *owner);
+bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known);
+void guests_compare_done(struct mesh *mesh);
+void guests_drain(struct mesh *mesh);
+void guests_kill_all(struct mesh *mesh);
+bool guests_are_delivered(const struct mesh *mesh);
+void guests_free(struct mesh *mesh);
+
+/* offers.c: room here, told to those who have more than they can run. */
+void offers_make(struct mesh *mesh);
+void backlog_tell(struct mesh *mesh);
+
 /* runs.c */
+void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *result);
+void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at);
 void runs_write_started(struct mesh *mesh);
 
 /* peers.c */
 void peers_check(struct mesh *mesh);
+bool peer_is_here(struct mesh *mesh, const char *node_id);
 struct peer *peer_free(struct mesh *mesh, struct peer *peer);
 
 /* questions.c */

@@ -19,12 +19,14 @@ static bool state_is_in_hand(enum job_state state) {
         return state == JOB_STATE_ASSIGNING || state == JOB_STATE_SENT || state == JOB_STATE_RUNNING;
 }
 
-static void count_state(struct mesh *mesh, enum job_state state, int change) {
+static void count_state(struct mesh *mesh, const struct mesh_job *job, enum job_state state, int change) {
         if (state_is_pending(state))
                 mesh->n_queued += (size_t) change;
-        if (state_is_in_hand(state))
+        if (state == JOB_STATE_QUEUED)
+                mesh->n_waiting += (size_t) change;
+        if (state_is_in_hand(state) && !job->place)
                 mesh->n_in_hand += (size_t) change;
-        if (state == JOB_STATE_RUNNING)
+        if (state == JOB_STATE_RUNNING && !job->place)
                 mesh->n_running += (size_t) change;
 }
 
@@ -37,20 +39,44 @@ static const unsigned state_successors[_JOB_STATE_MAX] = {
         [JOB_STATE_ENDED] = 0,
 };
 
-/* The one place where a job changes its state: keeps counts and lists in step. */
+static void leave_queue(struct mesh *mesh, struct mesh_job *job) {
+        if (list_is_linked(&job->queue_link) && !job->here_only && !job->target)
+                mesh->n_backlog--;
+        list_remove(&job->queue_link);
+}
+
+/* The one place where a job changes its state: keeps counts and lists in step. Where it is in hand is
+ * decided before, and undecided afterwards. */
 void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
         assert(state_successors[job->state] & (1u << state));
 
-        count_state(mesh, job->state, -1);
-        count_state(mesh, state, +1);
-        list_remove(&job->queue_link);
+        count_state(mesh, job, job->state, -1);
+        count_state(mesh, job, state, +1);
+        leave_queue(mesh, job);
         if (state_is_in_hand(state) && !list_is_linked(&job->hand_link))
-                list_append(&mesh->in_hand, &job->hand_link);
+                list_append(job->place ? &job->place->in_hand : &mesh->in_hand, &job->hand_link);
         if (!state_is_in_hand(state))
                 list_remove(&job->hand_link);
         if (state != JOB_STATE_RUNNING)
                 list_remove(&job->started_link);
         job->state = state;
+}
+
+/* The one node that may run it, where the client named one. */
+static int set_target(struct mesh *mesh, struct mesh_job *job) {
+        const char *target = job->spec->target_node_id;
+        struct place *place;
+        int r;
+
+        if (!target)
+                return 0;
+        job->here_only = streq(target, mesh->config.node_id);
+        if (job->here_only)
+                return 0;
+        r = place_get(mesh, target, &place);
+        if (r >= 0)
+                job_set_target(mesh, job, place);
+        return r;
 }
 
 static int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **ret) {
@@ -71,7 +97,12 @@ static int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **r
                 return r;
         }
         mesh->n_jobs++;
-        count_state(mesh, job->state, +1);
+        count_state(mesh, job, job->state, +1);
+        r = set_target(mesh, job);
+        if (r < 0) {
+                job_free(mesh, job);
+                return r;
+        }
 
         *ret = job;
         return 0;
@@ -81,13 +112,15 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         if (!job)
                 return NULL;
 
-        count_state(mesh, job->state, -1);
+        count_state(mesh, job, job->state, -1);
         mesh->n_jobs--;
         map_remove(&mesh->jobs, &job->by_id);
-        list_remove(&job->queue_link);
+        leave_queue(mesh, job);
         list_remove(&job->hand_link);
         list_remove(&job->started_link);
         list_remove(&job->retry_link);
+        job_set_place(mesh, job, NULL);
+        job_set_target(mesh, job, NULL);
         job_spec_unref(job->spec);
         job_result_unref(job->result);
         free(job);
@@ -103,6 +136,7 @@ struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum
         record->run = job->run;
         record->spec = job_spec_ref(job->spec);
         record->executor = job->executor;
+        record->node = job->place ? node_name_ref(job->place->name) : NULL;
         return record;
 }
 
@@ -112,7 +146,7 @@ bool jobs_may_start(const struct mesh *mesh) {
                !mesh->rival.elder;
 }
 
-static size_t hand_limit(const struct mesh *mesh) {
+size_t hand_limit(const struct mesh *mesh) {
         size_t prefetch = 0;
 
         if (mesh->config.slots == 0)
@@ -123,16 +157,33 @@ static size_t hand_limit(const struct mesh *mesh) {
         return mesh->config.slots + prefetch;
 }
 
-/* The attempt begins on paper: from here on the job is this executor's. */
-static void begin_attempt(struct mesh *mesh, struct mesh_job *job) {
+/* The attempt begins on paper: from here on the job is that place's, or this executor's. */
+static void begin_attempt(struct mesh *mesh, struct mesh_job *job, struct place *place) {
         job->run.attempt++;
-        job->executor = mesh->executor;
+        job_set_place(mesh, job, place);
+        job->executor = place ? UUID_NULL : mesh->executor;
         job->started_at = 0;
+        job->sent = job->taken = false;
+}
+
+int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {
+        begin_attempt(mesh, job, place);
+        if (!job_record(job, batch, RECORD_ASSIGNED)) {
+                job->run.attempt--;
+                job_set_place(mesh, job, NULL);
+                return -ENOMEM;
+        }
+        job_enter(mesh, job, JOB_STATE_ASSIGNING);
+        return 0;
 }
 
 void job_send(struct mesh *mesh, struct mesh_job *job) {
         if (job->state != JOB_STATE_SENT)
                 job_enter(mesh, job, JOB_STATE_SENT);
+        if (job->place) {
+                place_send_job(mesh, job);
+                return;
+        }
         /* When it cannot be taken now the connection is about to be lost, and the next one begins by
          * comparing what each side has. */
         (void) mesh->ops.start(mesh->userdata, &job->run, job->spec);
@@ -149,8 +200,9 @@ static int check_submission(struct mesh *mesh, struct job_spec *const *specs, si
                 return MESH_QUEUE_FULL;
 
         for (size_t i = 0; i < n_specs; i++)
-                if (specs[i]->target_node_id && !streq(specs[i]->target_node_id, mesh->config.node_id))
-                        return MESH_NOT_HERE;
+                if (specs[i]->target_node_id && !streq(specs[i]->target_node_id, mesh->config.node_id) &&
+                    !peer_is_here(mesh, specs[i]->target_node_id))
+                        return MESH_TARGET_UNKNOWN;
         return MESH_ACCEPTED;
 }
 
@@ -165,14 +217,12 @@ static void drop_batch_jobs(struct mesh *mesh, struct record_batch *batch) {
 static bool may_start_undurable(struct mesh *mesh, const struct job_spec *spec) {
         /* Those whose acceptance is on its way to the disk are not in the list yet, and come first all the
          * same. */
-        size_t n_waiting = mesh->n_queued - (mesh->n_in_hand - mesh->n_running);
-
-        return jobs_may_start(mesh) && n_waiting == 0 && !spec->has_digest;
+        return jobs_may_start(mesh) && mesh->n_waiting == 0 && !spec->has_digest;
 }
 
 int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
-        size_t free_slots = 0;
+        size_t free_slots = 0, in_hand;
         int r;
 
         r = check_submission(mesh, specs, n_specs);
@@ -185,8 +235,9 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
         batch->owner = tag;
         batch->urgent = true;
 
-        if (may_start_undurable(mesh, specs[0]) && mesh->n_in_hand < mesh->config.slots)
-                free_slots = mesh->config.slots - mesh->n_in_hand;
+        in_hand = mesh->n_in_hand + mesh->n_guests_in_hand;
+        if (may_start_undurable(mesh, specs[0]) && in_hand < mesh->config.slots)
+                free_slots = mesh->config.slots - in_hand;
 
         for (size_t i = 0; i < n_specs; i++) {
                 struct mesh_job *job;
@@ -196,8 +247,8 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
                         drop_batch_jobs(mesh, batch);
                         return r == -EEXIST ? MESH_ID_TAKEN : r;
                 }
-                if (i < free_slots)
-                        begin_attempt(mesh, job);
+                if (i < free_slots && !job->target)
+                        begin_attempt(mesh, job, NULL);
                 if (!job_record(job, batch, RECORD_ACCEPTED)) {
                         job_free(mesh, job);
                         drop_batch_jobs(mesh, batch);
@@ -207,15 +258,47 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
         }
 
         mesh_write(mesh, TAKE_PTR(batch));
-        for (size_t i = 0; i < MIN(n_specs, free_slots); i++)
-                job_send(mesh, job_find(mesh, &specs[i]->id));
+        for (size_t i = 0; i < MIN(n_specs, free_slots); i++) {
+                struct mesh_job *job = job_find(mesh, &specs[i]->id);
+
+                if (!job->target)
+                        job_send(mesh, job);
+        }
         mesh->ops.status_changed(mesh->userdata);
         return MESH_ACCEPTED;
 }
 
+static struct list *queue_of(struct mesh *mesh, const struct mesh_job *job) {
+        if (job->target)
+                return &job->target->queue;
+        return job->here_only ? &mesh->own_queue : &mesh->queue;
+}
+
+/* In order of arrival. What comes back belongs near the head, what is new at the end. */
+static void enqueue(struct mesh *mesh, struct mesh_job *job) {
+        struct list *queue = queue_of(mesh, job);
+        struct list_link *last = queue->root.prev;
+        struct mesh_job *other;
+
+        if (queue == &mesh->queue)
+                mesh->n_backlog++;
+        if (list_is_empty(queue) ||
+            CONTAINER_OF(last, struct mesh_job, queue_link)->arrival < job->arrival) {
+                list_append(queue, &job->queue_link);
+                return;
+        }
+        LIST_FOREACH(queue, other, struct mesh_job, queue_link)
+                if (other->arrival > job->arrival) {
+                        list_insert_before(&other->queue_link, &job->queue_link);
+                        return;
+                }
+}
+
 int mesh_restore(
         struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
-        bool in_executor, const struct uuid *executor, usec_t started_at, bool cancel_requested) {
+        bool in_executor, const struct uuid *executor, const char *executor_node_id, usec_t started_at,
+        bool cancel_requested) {
+        struct place *place = NULL;
         struct mesh_job *job;
         int r;
 
@@ -228,10 +311,16 @@ int mesh_restore(
         job->run = *run;
         job->cancel_requested = cancel_requested;
         if (!in_executor) {
-                list_append(&mesh->queue, &job->queue_link);
+                enqueue(mesh, job);
                 return 0;
         }
 
+        if (executor_node_id && !streq(executor_node_id, mesh->config.node_id)) {
+                r = place_get(mesh, executor_node_id, &place);
+                if (r < 0)
+                        return r;
+        }
+        job_set_place(mesh, job, place);
         job->executor = *executor;
         job_enter(mesh, job, JOB_STATE_SENT);
         if (status == JOB_RUNNING) {
@@ -241,50 +330,49 @@ int mesh_restore(
         return 0;
 }
 
-/* Gives free slots, and a few places beyond them, to the head of the queue. The attempts travel to the disk
- * together; they are in a hurry only when a slot stands empty. */
-void jobs_schedule(struct mesh *mesh) {
+/* Of those that any node may run and those that only this one may, the one that came first. */
+static struct mesh_job *next_for_us(struct mesh *mesh) {
+        struct mesh_job *any = LIST_FIRST(&mesh->queue, struct mesh_job, queue_link);
+        struct mesh_job *own = LIST_FIRST(&mesh->own_queue, struct mesh_job, queue_link);
+
+        if (!any || !own)
+                return any ? any : own;
+        return own->arrival < any->arrival ? own : any;
+}
+
+/* Gives free slots here, and a few places beyond them, to the head of the queue. The attempts travel to the
+ * disk together; they are in a hurry only when a slot stands empty. */
+static void schedule_here(struct mesh *mesh) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        size_t limit = hand_limit(mesh), taken = mesh->n_in_hand + mesh->n_guests_in_hand;
         struct mesh_job *job;
-        size_t limit = hand_limit(mesh);
 
-        if (!jobs_may_start(mesh) || list_is_empty(&mesh->queue) || mesh->n_in_hand >= limit)
+        if (!jobs_may_start(mesh) || taken >= limit || !next_for_us(mesh))
                 return;
-        if (record_batch_new(limit - mesh->n_in_hand, &batch) < 0)
+        if (record_batch_new(limit - taken, &batch) < 0)
                 return; /* the next event tries again */
-        batch->urgent = mesh->n_in_hand < mesh->config.slots;
+        batch->urgent = taken < mesh->config.slots;
 
-        while (mesh->n_in_hand < limit && (job = LIST_FIRST(&mesh->queue, struct mesh_job, queue_link))) {
-                begin_attempt(mesh, job);
-                if (!job_record(job, batch, RECORD_ASSIGNED)) {
-                        job->run.attempt--;
+        for (; taken < limit && (job = next_for_us(mesh)); taken++)
+                if (job_assign(mesh, job, NULL, batch) < 0)
                         break;
-                }
-                job_enter(mesh, job, JOB_STATE_ASSIGNING);
-        }
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
-/* In order of arrival. What comes back belongs near the head, what is new at the end. */
-static void enqueue(struct mesh *mesh, struct mesh_job *job) {
-        struct list_link *last = mesh->queue.root.prev;
-        struct mesh_job *other;
-
-        if (list_is_empty(&mesh->queue) ||
-            CONTAINER_OF(last, struct mesh_job, queue_link)->arrival < job->arrival) {
-                list_append(&mesh->queue, &job->queue_link);
-                return;
-        }
-        LIST_FOREACH(&mesh->queue, other, struct mesh_job, queue_link)
-                if (other->arrival > job->arrival) {
-                        list_insert_before(&other->queue_link, &job->queue_link);
-                        return;
-                }
+/* This node's own slots first, then those of others; what is left is told to all, and who has room for that
+ * of others asks for it. */
+void jobs_schedule(struct mesh *mesh) {
+        guests_start(mesh);
+        schedule_here(mesh);
+        places_schedule(mesh);
+        backlog_tell(mesh);
+        offers_make(mesh);
 }
 
 /* Back to its place in the queue: the attempt is over, or never began. */
 void job_requeue(struct mesh *mesh, struct mesh_job *job) {
         job_enter(mesh, job, JOB_STATE_QUEUED);
+        job_set_place(mesh, job, NULL);
         job->started_at = 0;
         job->executor = UUID_NULL;
         if (job->durable)
@@ -332,6 +420,7 @@ void jobs_retry_unsaved(struct mesh *mesh) {
                 list_remove(&job->retry_link);
                 write_end(mesh, job);
         }
+        guests_retry_unsaved(mesh);
         jobs_schedule(mesh);
 }
 
@@ -355,12 +444,19 @@ static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error)
                 enqueue(mesh, job);
 }
 
+/* Between the decision and the disk the world may have changed. */
+static bool attempt_is_wanted(const struct mesh *mesh, const struct mesh_job *job) {
+        if (job->place)
+                return job->place->alive;
+        return jobs_may_start(mesh) && uuid_equal(&job->executor, &mesh->executor);
+}
+
 static void assigned_written(struct mesh *mesh, struct mesh_job *job, int error) {
         if (job->state != JOB_STATE_ASSIGNING)
                 return;
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
-        else if (error < 0 || !jobs_may_start(mesh) || !uuid_equal(&job->executor, &mesh->executor))
+        else if (error < 0 || !attempt_is_wanted(mesh, job))
                 job_requeue(mesh, job);
         else
                 job_send(mesh, job);
@@ -376,7 +472,9 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
                 return;
         }
 
-        if (job->run.attempt > 0)
+        if (job->place)
+                place_send_run(mesh, job->place, &job->run, WORD_RETIRE);
+        else if (job->run.attempt > 0)
                 mesh->ops.release(mesh->userdata, &job->run);
         mesh->ops.job_finished(mesh->userdata, job->spec, job->final_status);
         job_free(mesh, job);
@@ -386,6 +484,10 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
 static void record_written(struct mesh *mesh, const struct record *record, int error) {
         struct mesh_job *job = record->spec ? job_find(mesh, &record->run.job) : NULL;
 
+        if (record->type == RECORD_GUEST_TAKEN || record->type == RECORD_GUEST_ENDED) {
+                guest_written(mesh, record, error);
+                return;
+        }
         if (!job)
                 return;
 
@@ -406,6 +508,9 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
                 /* Their loss costs nothing: the resynchronisation after a restart finds it out again. */
         case RECORD_PEER:
         case RECORD_PEER_GONE:
+        case RECORD_GUEST_TAKEN:
+        case RECORD_GUEST_ENDED:
+        case RECORD_GUEST_GONE:
                 break;
         }
 }

@@ -12,6 +12,13 @@ usec_t mesh_now(const struct mesh *mesh) {
         return mesh->ops.now(mesh->userdata);
 }
 
+uint64_t mesh_random_below(struct mesh *mesh, uint64_t limit) {
+        uint64_t value;
+
+        mesh->ops.random(mesh->userdata, &value, sizeof(value));
+        return limit > 0 ? value % limit : 0;
+}
+
 int mesh_new(
         const struct mesh_config *config, const struct mesh_ops *ops, void *userdata, struct mesh **ret) {
         struct mesh *mesh = calloc(1, sizeof(*mesh));
@@ -24,11 +31,14 @@ int mesh_new(
         mesh->userdata = userdata;
         mesh->started_usec = mesh_now(mesh);
         list_init(&mesh->queue);
+        list_init(&mesh->own_queue);
+        list_init(&mesh->guests_waiting);
+        list_init(&mesh->guests_unsaved);
         list_init(&mesh->in_hand);
         list_init(&mesh->started);
         list_init(&mesh->unsaved);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
-                mesh->retry_due = mesh->timer_at = USEC_INFINITY;
+                mesh->retry_due = mesh->links_due = mesh->timer_at = USEC_INFINITY;
 
         *ret = mesh;
         return 0;
@@ -43,8 +53,11 @@ struct mesh *mesh_free(struct mesh *mesh) {
 
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
                 job_free(mesh, job);
+        guests_free(mesh);
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
                 peer_free(mesh, peer);
+        places_free(mesh);
+        node_name_unref(mesh->served);
         free(mesh);
         return NULL;
 }
@@ -67,6 +80,7 @@ void mesh_arm(struct mesh *mesh) {
         at = MIN(at, mesh->answers_due);
         at = MIN(at, mesh->started_due);
         at = MIN(at, mesh->retry_due);
+        at = MIN(at, mesh->links_due);
         if (!mesh->working || at == mesh->timer_at)
                 return;
 
@@ -103,6 +117,8 @@ void mesh_timer_due(struct mesh *mesh) {
                 runs_write_started(mesh);
         if (take_due(&mesh->retry_due, now))
                 jobs_retry_unsaved(mesh);
+        if (take_due(&mesh->links_due, now))
+                places_open_links(mesh);
         mesh_arm(mesh);
 }
 
@@ -130,7 +146,7 @@ enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason) {
                 status = NODE_DRAINING;
                 reason = "the node is being drained";
         } else
-                status = mesh->n_running > 0 ? NODE_BUSY : NODE_IDLE;
+                status = mesh->n_running + mesh->n_guests_running > 0 ? NODE_BUSY : NODE_IDLE;
 
         if (ret_reason)
                 *ret_reason = reason;
@@ -140,7 +156,7 @@ enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason) {
 void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
         *ret = (struct mesh_state){
                 .slots = mesh->config.slots,
-                .running = (unsigned) mesh->n_running,
+                .running = (unsigned) (mesh->n_running + mesh->n_guests_running),
                 .queued = (unsigned) mesh->n_queued,
                 .n_peers = (unsigned) mesh->n_peers,
                 .incarnation = mesh->config.incarnation,
@@ -205,5 +221,6 @@ void mesh_network_changed(struct mesh *mesh) {
 }
 
 bool mesh_is_idle(const struct mesh *mesh) {
-        return mesh->n_in_hand == 0 && mesh->n_batches == 0 && list_is_empty(&mesh->unsaved);
+        return mesh->n_in_hand == 0 && mesh->n_batches == 0 && list_is_empty(&mesh->unsaved) &&
+               guests_are_delivered(mesh);
 }

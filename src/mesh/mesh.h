@@ -18,6 +18,7 @@
 #include "mesh/record.h"
 #include "util/macros.h"
 #include "util/time.h"
+#include "wire/link-message.h"
 #include "wire/message.h"
 
 struct mesh;
@@ -79,6 +80,13 @@ struct mesh_ops {
         void (*withdraw)(void *userdata, const struct run_id *run); /* unless it has started */
         void (*release)(void *userdata, const struct run_id *run);
 
+        /* Links to other nodes (see net/links.h). open() is answered by mesh_link_up() or mesh_link_down().
+         * send(): 0; -ENOTCONN: there is none; -ENOBUFS: it is stuffed, and is best closed: what was lost is
+         * found out when the next one is up. */
+        void (*link_open)(void *userdata, const char *node_id, const struct sockaddr_in *address);
+        int (*link_send)(void *userdata, const char *node_id, const struct link_message *message);
+        void (*link_close)(void *userdata, const char *node_id);
+
         /* Tells the faces. */
         void (*accepted)(void *userdata, void *tag, int error); /* a submission is durable, or was refused */
         void (*job_finished)(
@@ -99,7 +107,12 @@ DEFINE_CLEANUP(struct mesh *, mesh_free)
 /* Brings back an unfinished job, before mesh_start(). Takes a reference. */
 int mesh_restore(
         struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
-        bool in_executor, const struct uuid *executor, usec_t started_at, bool cancel_requested);
+        bool in_executor, const struct uuid *executor, const char *executor_node_id, usec_t started_at,
+        bool cancel_requested);
+/* Likewise a run of a job that another node owns; result: NULL while it has not ended. Takes references. */
+int mesh_restore_guest(
+        struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,
+        struct job_result *result);
 
 /* Says hello to the network and begins to work. */
 void mesh_start(struct mesh *mesh);
@@ -107,7 +120,7 @@ void mesh_start(struct mesh *mesh);
 enum mesh_submit_outcome {
         MESH_ACCEPTED = 0, /* ops->accepted() follows with the tag */
         MESH_QUEUE_FULL = 1,
-        MESH_NOT_HERE = 2, /* a target_node_id that is not this node */
+        MESH_TARGET_UNKNOWN = 2, /* a target_node_id that is neither this node nor a peer that is there */
         MESH_DRAINING = 3,
         MESH_STORE_FAILING = 4,
         MESH_DUPLICATE = 5, /* another live node has our id */
@@ -147,6 +160,11 @@ void mesh_received(
         struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
         size_t datagram_size);
 void mesh_network_changed(struct mesh *mesh);
+/* -EEXIST: it is no node for us (our own id, or not a peer that has proven to be there). */
+int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello *hello);
+void mesh_link_down(struct mesh *mesh, const char *node_id);
+void mesh_link_writable(struct mesh *mesh, const char *node_id);
+void mesh_link_received(struct mesh *mesh, const char *node_id, const struct link_message *message);
 void mesh_timer_due(struct mesh *mesh);
 
 /* Nothing new from now on; running jobs go on, what the executor has not started comes back into the queue.

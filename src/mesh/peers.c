@@ -34,10 +34,14 @@ static void store_peer(struct mesh *mesh, struct peer *peer, enum record_type ty
 }
 
 static void remove_peer(struct mesh *mesh, struct peer *peer) {
+        char node_id[sizeof(peer->public.info.node_id)];
+
+        memcpy(node_id, peer->public.info.node_id, sizeof(node_id));
         mesh->ops.peer_changed(mesh->userdata, &peer->public, /* gone= */ true);
         if (peer->stored_usec > 0)
                 store_peer(mesh, peer, RECORD_PEER_GONE);
         peer_free(mesh, peer);
+        place_lost(mesh, node_id);
         mesh->ops.status_changed(mesh->userdata);
 }
 
@@ -223,6 +227,12 @@ static void take_echo(struct mesh *mesh, struct peer *peer, const struct mesh_me
         store_peer(mesh, peer, RECORD_PEER);
 }
 
+bool peer_is_here(struct mesh *mesh, const char *node_id) {
+        const struct peer *peer = MAP_GET(&mesh->peers, node_id, strlen(node_id), struct peer, by_id);
+
+        return peer && peer->public.verified;
+}
+
 void mesh_received(
         struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
         size_t datagram_size) {
@@ -267,6 +277,7 @@ void mesh_received(
                 question_answer(mesh, peer, message, datagram_size);
         else if (!peer->public.verified && peer->public.info.node_port > 0)
                 question_ask(mesh, &peer->question, &peer->public.address, datagram_size);
+        place_heard(mesh, peer);
         mesh_arm(mesh);
 }
 

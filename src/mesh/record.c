@@ -2,6 +2,29 @@
 
 #include "mesh/record.h"
 
+int node_name_new(const char *text, struct node_name **ret) {
+        struct node_name *name = malloc(sizeof(*name) + strlen(text) + 1);
+
+        if (!name)
+                return -ENOMEM;
+        name->n_references = 1;
+        strcpy(name->text, text);
+        *ret = name;
+        return 0;
+}
+
+struct node_name *node_name_ref(struct node_name *name) {
+        assert(name->n_references > 0);
+        name->n_references++;
+        return name;
+}
+
+struct node_name *node_name_unref(struct node_name *name) {
+        if (name && --name->n_references == 0)
+                free(name);
+        return NULL;
+}
+
 int record_batch_new(size_t n_reserve, struct record_batch **ret) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
 
@@ -26,6 +49,7 @@ struct record_batch *record_batch_free(struct record_batch *batch) {
         for (size_t i = 0; i < batch->n_records; i++) {
                 job_spec_unref(batch->records[i].spec);
                 job_result_unref(batch->records[i].result);
+                node_name_unref(batch->records[i].node);
                 free(batch->records[i].peer);
         }
         free(batch->records);

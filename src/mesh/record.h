@@ -14,7 +14,7 @@
 
 enum record_type {
         RECORD_ACCEPTED,  /* a new job: spec; PENDING, with run (attempt 0: waiting in the queue) */
-        RECORD_ASSIGNED,  /* run.attempt is given to executor; still PENDING */
+        RECORD_ASSIGNED,  /* run.attempt is given to executor, or to node; still PENDING */
         RECORD_STARTED,   /* RUNNING since at_usec; may be left out when FINISHED of the same run is in the
                              same commit */
         RECORD_REQUEUED,  /* PENDING again, run.attempt is over */
@@ -22,7 +22,20 @@ enum record_type {
         RECORD_CANCEL,    /* a cancel was asked for and is not confirmed yet */
         RECORD_PEER,      /* a peer as it is now: peer, at_usec */
         RECORD_PEER_GONE, /* peer->node_id left the list at at_usec */
+        /* A run of a job that another node owns. */
+        RECORD_GUEST_TAKEN, /* spec; it is here now, and starts when there is room */
+        RECORD_GUEST_ENDED, /* result; kept until the owner has it */
+        RECORD_GUEST_GONE,  /* nobody needs it any more */
 };
+
+/* The id of a node, shared by all that name it. References as in struct job_spec. */
+struct node_name {
+        unsigned n_references;
+        char text[];
+};
+int node_name_new(const char *text, struct node_name **ret);
+struct node_name *node_name_ref(struct node_name *name);
+struct node_name *node_name_unref(struct node_name *name); /* returns NULL; accepts NULL */
 
 struct record {
         enum record_type type;
@@ -31,6 +44,7 @@ struct record {
         struct job_spec *spec;     /* a reference, for every type about a job */
         struct job_result *result; /* a reference */
         struct uuid executor;      /* which executor process has the run: its instance */
+        struct node_name *node;    /* a reference: which other node runs it, or owns it; NULL: this one */
         usec_t at_usec;            /* CLOCK_REALTIME */
         const char *error_message; /* static text, or NULL: that of result */
         struct node_info *peer;    /* owned */

@@ -24,7 +24,7 @@ static struct mesh_job *job_of_run(struct mesh *mesh, const struct run_id *run) 
         return job && run_id_equal(&job->run, run) ? job : NULL;
 }
 
-static void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at) {
+void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at) {
         job_enter(mesh, job, JOB_STATE_RUNNING);
         job->started_at = started_at;
         list_append(&mesh->started, &job->started_link);
@@ -35,9 +35,10 @@ static void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at
 void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {
         struct mesh_job *job = job_of_run(mesh, run);
 
-        if (!job || job->state != JOB_STATE_SENT)
+        if (job && !job->place && job->state == JOB_STATE_SENT)
+                run_began(mesh, job, started_at);
+        else if (job || !guest_run_started(mesh, run, started_at))
                 return;
-        run_began(mesh, job, started_at);
         mesh->ops.status_changed(mesh->userdata);
         mesh_arm(mesh);
 }
@@ -73,8 +74,22 @@ static void update_average(struct mesh *mesh, usec_t duration_usec) {
                 mesh->run_average_usec == 0 ? duration : (mesh->run_average_usec * 7 + duration) / 8;
 }
 
+/* Nobody has it any more, and it has not run: the next attempt begins where there is room. */
+void job_hand_back(struct mesh *mesh, struct mesh_job *job) {
+        job_requeue(mesh, job);
+        write_one(mesh, job, RECORD_REQUEUED, false);
+}
+
+/* The node that had it is lost, or lost it. */
+void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; the node that had it is lost");
+        else
+                job_hand_back(mesh, job);
+}
+
 /* What a result means for its job. Takes the reference. */
-static void conclude(struct mesh *mesh, struct mesh_job *job, struct job_result *result) {
+void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *result) {
         bool ran = result->started_at > 0;
 
         if (result->outcome == RUN_LOST && job->cancel_requested)
@@ -86,9 +101,11 @@ static void conclude(struct mesh *mesh, struct mesh_job *job, struct job_result 
                 !ran && (result->outcome == RUN_KILLED ||
                          (result->outcome == RUN_LOST && job->state == JOB_STATE_SENT))) {
                 /* Handed back by a node that drains, or never understood by an executor that leaves. */
-                job_requeue(mesh, job);
-                mesh->ops.release(mesh->userdata, &result->run);
-                write_one(mesh, job, RECORD_REQUEUED, false);
+                if (job->place)
+                        place_send_run(mesh, job->place, &result->run, WORD_RETIRE);
+                else
+                        mesh->ops.release(mesh->userdata, &result->run);
+                job_hand_back(mesh, job);
                 job_result_unref(result);
         } else if (result->outcome == RUN_KILLED)
                 job_finish(
@@ -101,6 +118,16 @@ static void conclude(struct mesh *mesh, struct mesh_job *job, struct job_result 
 void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
         struct mesh_job *job = job_of_run(mesh, &result->run);
 
+        if (job && job->place)
+                job = NULL; /* our own executor has nothing to say about it */
+        if (result->outcome == RUN_EXITED)
+                update_average(mesh, result->duration_usec);
+        if (!job && guest_run_ended(mesh, result)) {
+                jobs_schedule(mesh);
+                mesh->ops.status_changed(mesh->userdata);
+                mesh_arm(mesh);
+                return;
+        }
         if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
                 /* An end that is on its way to the disk is told again after a reconnect; it is released when
                  * it is durable. Anything else is of a job that has ended here, or that nobody was told of.
@@ -110,10 +137,7 @@ void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
                 job_result_unref(result);
                 return;
         }
-
-        if (result->outcome == RUN_EXITED)
-                update_average(mesh, result->duration_usec);
-        conclude(mesh, job, result);
+        run_concluded(mesh, job, result);
         jobs_schedule(mesh);
         mesh->ops.status_changed(mesh->userdata);
         mesh_arm(mesh);
@@ -128,7 +152,9 @@ void mesh_executor_lost(struct mesh *mesh) {
 static void compare_known(struct mesh *mesh, const struct mesh_known_run *known) {
         struct mesh_job *job = job_of_run(mesh, &known->run);
 
-        if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+        if (guest_compare_known(mesh, known))
+                return;
+        if (!job || job->place || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
                 /* Of an end the exited event follows, and is answered with a release. */
                 if (!known->ended)
                         mesh->ops.kill(mesh->userdata, &known->run);
@@ -190,6 +216,7 @@ void mesh_executor_synchronised(
                 if (!job->seen && job->state != JOB_STATE_ASSIGNING)
                         compare_missing(mesh, job);
         }
+        guests_compare_done(mesh);
 
         jobs_schedule(mesh);
         mesh->ops.status_changed(mesh->userdata);
@@ -215,7 +242,10 @@ int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         case JOB_STATE_SENT:
         case JOB_STATE_RUNNING:
                 write_one(mesh, job, RECORD_CANCEL, true);
-                mesh->ops.kill(mesh->userdata, &job->run);
+                if (job->place)
+                        place_send_run(mesh, job->place, &job->run, WORD_KILL);
+                else
+                        mesh->ops.kill(mesh->userdata, &job->run);
                 break;
         case JOB_STATE_ASSIGNING:
         case JOB_STATE_ENDED:
@@ -239,7 +269,7 @@ bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret) {
         struct mesh_job *job = job_find(mesh, id);
 
-        if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING))
+        if (!job || job->place || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING))
                 return false;
         *ret = job->run;
         return true;
@@ -254,6 +284,7 @@ void mesh_drain(struct mesh *mesh) {
         LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
                 if (job->state == JOB_STATE_SENT)
                         mesh->ops.withdraw(mesh->userdata, &job->run);
+        guests_drain(mesh);
         if (mesh->working)
                 heartbeat_send(mesh);
         mesh->ops.status_changed(mesh->userdata);
@@ -277,4 +308,5 @@ void mesh_kill_all(struct mesh *mesh) {
         LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
                 if (job->state != JOB_STATE_ASSIGNING)
                         mesh->ops.kill(mesh->userdata, &job->run);
+        guests_kill_all(mesh);
 }

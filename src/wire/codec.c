@@ -88,6 +88,7 @@ static void encoding_fill_info(struct encoding *encoding, const struct node_info
         out->slots = info->slots;
         out->running = info->running;
         out->queued = info->queued;
+        out->backlog = info->backlog;
         out->heartbeat_interval_usec = info->heartbeat_interval_usec;
         out->uptime_usec = info->uptime_usec;
 
@@ -271,6 +272,7 @@ static int decode_node_info(const Mesh__NodeInfo *from, struct node_info *ret) {
         ret->slots = from->slots;
         ret->running = from->running;
         ret->queued = from->queued;
+        ret->backlog = from->backlog;
         ret->heartbeat_interval_usec = from->heartbeat_interval_usec;
         ret->uptime_usec = from->uptime_usec;
         return 0;

@@ -46,6 +46,7 @@ struct node_info {
         uint32_t slots;
         uint32_t running;
         uint32_t queued;
+        uint32_t backlog;               /* of those queued, what any node may run */
         usec_t heartbeat_interval_usec; /* 0: the node does not say */
         usec_t uptime_usec;
 };

@@ -12,6 +12,13 @@ void disk_init(struct world_disk *disk) {
         disk->due = USEC_INFINITY;
 }
 
+static void disk_guest_free(struct world_disk *disk, struct disk_guest *guest) {
+        map_remove(&disk->guests, &guest->by_id);
+        job_spec_unref(guest->spec);
+        job_result_unref(guest->result);
+        free(guest);
+}
+
 static void disk_job_free(struct world_disk *disk, struct disk_job *job) {
         map_remove(&disk->jobs, &job->by_id);
         job_spec_unref(job->spec);
@@ -32,7 +39,11 @@ void disk_forget(struct world_disk *disk) {
 void disk_done(struct world_disk *disk) {
         struct disk_job *job;
 
+        struct disk_guest *guest;
+
         disk_forget(disk);
+        MAP_FOREACH(&disk->guests, guest, struct disk_guest, by_id)
+                disk_guest_free(disk, guest);
         MAP_FOREACH(&disk->jobs, job, struct disk_job, by_id)
                 disk_job_free(disk, job);
 }
@@ -72,6 +83,9 @@ static void write_change(struct world_node *node, const struct record *record) {
         case RECORD_ASSIGNED:
                 job->in_executor = true;
                 job->executor = record->executor;
+                snprintf(
+                        job->executor_node, sizeof(job->executor_node), "%s",
+                        record->node ? record->node->text : "");
                 break;
         case RECORD_STARTED:
                 job->status = JOB_RUNNING;
@@ -95,8 +109,36 @@ static void write_change(struct world_node *node, const struct record *record) {
         case RECORD_ACCEPTED:
         case RECORD_PEER:
         case RECORD_PEER_GONE:
+        case RECORD_GUEST_TAKEN:
+        case RECORD_GUEST_ENDED:
+        case RECORD_GUEST_GONE:
                 ASSERT_TRUE(false);
         }
+}
+
+static void write_guest(struct world_disk *disk, const struct record *record) {
+        struct disk_guest *guest =
+                MAP_GET(&disk->guests, &record->run.job, sizeof(record->run.job), struct disk_guest, by_id);
+
+        if (record->type == RECORD_GUEST_TAKEN) {
+                ASSERT_NULL(guest);
+                guest = calloc(1, sizeof(*guest));
+                ASSERT_NOT_NULL(guest);
+                guest->spec = job_spec_ref(record->spec);
+                guest->run = record->run;
+                snprintf(guest->owner, sizeof(guest->owner), "%s", record->node->text);
+                ASSERT_OK(map_add(&disk->guests, &guest->by_id, &guest->spec->id, sizeof(guest->spec->id)));
+                return;
+        }
+        ASSERT_NOT_NULL(guest);
+        ASSERT_TRUE(run_id_equal(&guest->run, &record->run));
+        if (record->type == RECORD_GUEST_GONE) {
+                disk_guest_free(disk, guest);
+                return;
+        }
+        ASSERT_NOT_NULL(record->result);
+        job_result_unref(guest->result);
+        guest->result = job_result_ref(record->result);
 }
 
 static void write_batch(struct world_node *node, const struct record_batch *batch) {
@@ -115,6 +157,11 @@ static void write_batch(struct world_node *node, const struct record_batch *batc
                 case RECORD_PEER:
                 case RECORD_PEER_GONE:
                         node->disk.n_peer_records++;
+                        break;
+                case RECORD_GUEST_TAKEN:
+                case RECORD_GUEST_ENDED:
+                case RECORD_GUEST_GONE:
+                        write_guest(&node->disk, &batch->records[i]);
                         break;
                 }
 }
@@ -152,6 +199,14 @@ void disk_write_next(struct world_node *node) {
         mesh_written(node->mesh, batch, error);
 }
 
+static void restore_guests(struct world_node *node) {
+        struct disk_guest *guest;
+
+        MAP_FOREACH(&node->disk.guests, guest, struct disk_guest, by_id)
+                ASSERT_OK(mesh_restore_guest(
+                        node->mesh, guest->spec, &guest->run, guest->owner, guest->result));
+}
+
 /* In the order of acceptance, as far as creation times tell it. */
 void disk_restore(struct world_node *node) {
         struct disk_job *job, *jobs[WORLD_SEEN_MAX];
@@ -169,5 +224,7 @@ void disk_restore(struct world_node *node) {
         for (size_t i = 0; i < n; i++)
                 ASSERT_OK(mesh_restore(
                         node->mesh, jobs[i]->spec, jobs[i]->status, &jobs[i]->run, jobs[i]->in_executor,
-                        &jobs[i]->executor, jobs[i]->started_at, jobs[i]->cancel_requested));
+                        &jobs[i]->executor, jobs[i]->executor_node[0] ? jobs[i]->executor_node : NULL,
+                        jobs[i]->started_at, jobs[i]->cancel_requested));
+        restore_guests(node);
 }

@@ -183,6 +183,18 @@ static void on_release(void *userdata, const struct run_id *run) {
         executor_release(userdata, run);
 }
 
+static void on_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
+        links_open(userdata, node_id);
+}
+
+static int on_link_send(void *userdata, const char *node_id, const struct link_message *message) {
+        return links_send(userdata, node_id, message);
+}
+
+static void on_link_close(void *userdata, const char *node_id) {
+        links_close(userdata, node_id);
+}
+
 /* 201 means durable: all that is accepted is on the disk by now. */
 static void on_accepted(void *userdata, void *tag, int error) {
         struct world_node *node = userdata;
@@ -237,6 +249,9 @@ static const struct mesh_ops ops = {
         .kill = on_kill,
         .withdraw = on_withdraw,
         .release = on_release,
+        .link_open = on_link_open,
+        .link_send = on_link_send,
+        .link_close = on_link_close,
         .accepted = on_accepted,
         .job_finished = on_job_finished,
         .status_changed = on_status_changed,
@@ -250,6 +265,7 @@ void world_init(struct world *world, uint64_t seed) {
         world->now = WORLD_BEGIN_USEC;
         world->random_state = seed * 2 + 1; /* never 0 */
         list_init(&world->deliveries);
+        list_init(&world->link_events);
 }
 
 void world_done(struct world *world) {
@@ -263,6 +279,7 @@ void world_done(struct world *world) {
         }
         LIST_FOREACH(&world->deliveries, delivery, struct delivery, link)
                 delivery_free(delivery);
+        links_done(world);
         free(world->recorded);
 }
 
@@ -313,6 +330,7 @@ void world_crash(struct world_node *node) {
                 if (delivery->node == node)
                         delivery_free(delivery);
         node->mesh = mesh_free(node->mesh);
+        links_crash(node);
         executor_disconnect(node);
 }
 
@@ -347,7 +365,10 @@ bool world_step(struct world *world, usec_t at) {
         struct delivery *delivery = next_delivery(world);
         struct world_node *first = NULL;
         usec_t due = delivery ? delivery->due : USEC_INFINITY;
+        bool link = links_due(world) < due;
 
+        if (link)
+                due = links_due(world);
         for (size_t i = 0; i < world->n_nodes; i++)
                 if (node_due(world->nodes[i]) < due) {
                         first = world->nodes[i];
@@ -361,6 +382,8 @@ bool world_step(struct world *world, usec_t at) {
         world->now = MAX(world->now, due);
         if (first)
                 node_step(first);
+        else if (link)
+                links_step(world);
         else
                 deliver(delivery);
         return true;

@@ -24,7 +24,17 @@ struct disk_job {
         struct uuid executor;
         usec_t started_at;
         bool cancel_requested;
-        const char *error_message; /* of the end, where the mind gave one */
+        char executor_node[NODE_ID_MAX + 1]; /* empty: this one */
+        const char *error_message;           /* of the end, where the mind gave one */
+        struct job_result *result;
+};
+
+/* A run of somebody else's job. */
+struct disk_guest {
+        struct map_link by_id;
+        struct job_spec *spec;
+        struct run_id run;
+        char owner[NODE_ID_MAX + 1];
         struct job_result *result;
 };
 
@@ -39,6 +49,7 @@ struct world_disk {
         struct list batches; /* not written yet */
         usec_t due;          /* when the first of them is; USEC_INFINITY: none, or held */
         struct map jobs;
+        struct map guests;
         uint64_t incarnation;
         size_t n_peer_records;
 };
@@ -82,8 +93,16 @@ struct world_end {
         enum job_status status;
 };
 
+/* One end of a link. */
+struct world_link {
+        bool opening, up;
+        usec_t moved_usec;
+};
+
 struct world_node {
         struct world *world;
+        struct world_link links[WORLD_NODES_MAX];
+        uint64_t n_frames, frame_bytes; /* sent */
         struct mesh_config config;
         struct sockaddr_in address;
         struct mesh *mesh; /* NULL: the node is down */
@@ -115,6 +134,7 @@ struct world {
         size_t n_nodes;
         struct world_node *nodes[WORLD_NODES_MAX];
         struct list deliveries;
+        struct list link_events;
         bool recording;
         size_t n_recorded;
         struct world_datagram *recorded; /* while recording is on: all that was sent */
@@ -159,6 +179,16 @@ void world_deliver_message(
 /* What node knows of the other; NULL: nothing. Valid until the next step. */
 const struct mesh_peer *world_peer(struct world_node *node, const char *id);
 unsigned world_n_peers(struct world_node *node);
+
+/* Links. */
+void world_break_link(struct world_node *a, struct world_node *b);
+void links_open(struct world_node *node, const char *id);
+int links_send(struct world_node *node, const char *id, const struct link_message *message);
+void links_close(struct world_node *node, const char *id);
+void links_crash(struct world_node *node);
+usec_t links_due(struct world *world);
+void links_step(struct world *world);
+void links_done(struct world *world);
 
 /* Disk. */
 void disk_init(struct world_disk *disk);

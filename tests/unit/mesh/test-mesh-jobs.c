@@ -203,7 +203,7 @@ static void test_refusals(void) {
         request.target_node_id_size = 6;
         ASSERT_OK(job_spec_new(&request, &specs[0]));
         world_random(&world, &specs[0]->id, sizeof(specs[0]->id));
-        ASSERT_EQ(mesh_submit(node->mesh, specs, 1, NULL), MESH_NOT_HERE);
+        ASSERT_EQ(mesh_submit(node->mesh, specs, 1, NULL), MESH_TARGET_UNKNOWN);
         job_spec_unref(specs[0]);
 
         request.target_node_id = "node-a";

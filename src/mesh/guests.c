@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Runs of jobs that other nodes own. One is on our disk before its owner hears that we have it, and before
+ * it starts; its end is on our disk before the owner hears of it, and is kept until the owner has it too.
+ * After a restart, or while the link was away, a run that has not started waits for its owner to confirm it:
+ * the owner may have given it to somebody else. */
+
+#include <stdio.h>
+
+#include "mesh/internal.h"
+#include "mesh/job-link.h"
+
+#define HELD_PER_MESSAGE 1024u
+
+static struct guest *guest_find(struct mesh *mesh, const struct uuid *job) {
+        return MAP_GET(&mesh->guests, job, sizeof(*job), struct guest, by_job);
+}
+
+static struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run) {
+        struct guest *guest = guest_find(mesh, &run->job);
+
+        return guest && run_id_equal(&guest->run, run) ? guest : NULL;
+}
+
+static bool takes_room(enum guest_state state) {
+        return state == GUEST_ARRIVING || state == GUEST_WAITING || state == GUEST_SENT ||
+               state == GUEST_RUNNING;
+}
+
+static void count_guest(struct mesh *mesh, enum guest_state state, int change) {
+        if (takes_room(state))
+                mesh->n_guests_in_hand += (size_t) change;
+        if (state == GUEST_RUNNING)
+                mesh->n_guests_running += (size_t) change;
+}
+
+static void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state) {
+        count_guest(mesh, guest->state, -1);
+        count_guest(mesh, state, +1);
+        guest->state = state;
+        list_remove(&guest->wait_link);
+        if (state == GUEST_WAITING)
+                list_append(&mesh->guests_waiting, &guest->wait_link);
+}
+
+static int guest_new(
+        struct mesh *mesh, struct place *owner, struct job_spec *spec, const struct run_id *run,
+        struct guest **ret) {
+        struct guest *guest = calloc(1, sizeof(*guest));
+        int r;
+
+        if (!guest)
+                return -ENOMEM;
+        guest->owner = owner;
+        guest->spec = job_spec_ref(spec);
+        guest->run = *run;
+        r = map_add(&mesh->guests, &guest->by_job, &guest->run.job, sizeof(guest->run.job));
+        if (r < 0) {
+                job_spec_unref(guest->spec);
+                free(guest);
+                return r;
+        }
+        mesh->n_guests++;
+        count_guest(mesh, guest->state, +1);
+        list_append(&owner->guests, &guest->place_link);
+        *ret = guest;
+        return 0;
+}
+
+static uint64_t output_size(const struct job_result *result) {
+        return result ? result->stdout_output.size + result->stderr_output.size : 0;
+}
+
+static void guest_free(struct mesh *mesh, struct guest *guest) {
+        struct place *owner = guest->owner;
+
+        count_guest(mesh, guest->state, -1);
+        mesh->n_guests--;
+        mesh->guest_output -= output_size(guest->result);
+        map_remove(&mesh->guests, &guest->by_job);
+        list_remove(&guest->place_link);
+        list_remove(&guest->wait_link);
+        list_remove(&guest->retry_link);
+        job_spec_unref(guest->spec);
+        job_result_unref(guest->result);
+        free(guest);
+        place_check(mesh, owner);
+}
+
+void guests_free(struct mesh *mesh) {
+        struct guest *guest;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
+                guest_free(mesh, guest);
+}
+
+static struct record *guest_record(struct guest *guest, struct record_batch *batch, enum record_type type) {
+        struct record *record = record_batch_add(batch, type);
+
+        if (!record)
+                return NULL;
+        record->run = guest->run;
+        record->spec = job_spec_ref(guest->spec);
+        record->node = node_name_ref(guest->owner->name);
+        record->result = guest->result ? job_result_ref(guest->result) : NULL;
+        return record;
+}
+
+static int write_guest(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+        int r;
+
+        r = record_batch_new(1, &batch);
+        if (r < 0)
+                return r;
+        record = guest_record(guest, batch, type);
+        if (!record)
+                return -ENOMEM;
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        batch->urgent = urgent;
+        mesh_write(mesh, TAKE_PTR(batch));
+        return 0;
+}
+
+static void
+refuse(struct mesh *mesh, struct place *owner, const struct run_id *run, enum link_refusal_reason reason) {
+        struct link_refusal refusal = { .run = *run, .reason = reason };
+        const struct link_message message = { .n_refused = 1, .refused = &refusal };
+
+        if (!place_send(mesh, owner, &message))
+                mesh->ops.link_close(mesh->userdata, owner->name->text);
+}
+
+/* Why nothing more is taken now; _LINK_REFUSAL_REASON_MAX: no reason. */
+static enum link_refusal_reason reason_to_refuse(const struct mesh *mesh) {
+        if (mesh->draining || mesh->rival.elder)
+                return LINK_REFUSED_DRAINING;
+        if (mesh->store_failing)
+                return LINK_REFUSED_STORAGE;
+        /* Owners that offer to the same node at once may give twice of what it has room for. */
+        if (!mesh->executor_connected || mesh->n_guests >= GUESTS_MAX ||
+            mesh->guest_output >= GUEST_OUTPUT_MAX ||
+            mesh->n_in_hand + mesh->n_guests_in_hand >= 2 * hand_limit(mesh))
+                return LINK_REFUSED_NO_SLOT;
+        return _LINK_REFUSAL_REASON_MAX;
+}
+
+static int compare_runs(const struct run_id *a, const struct run_id *b) {
+        if (a->epoch != b->epoch)
+                return a->epoch < b->epoch ? -1 : 1;
+        return a->attempt < b->attempt ? -1 : a->attempt > b->attempt;
+}
+
+/* The job is here already: told again, or another attempt. True: nothing is to be done any more. */
+static bool take_again(struct mesh *mesh, struct place *owner, const struct link_assignment *assignment) {
+        struct guest *guest = guest_find(mesh, &assignment->run.job);
+        int order;
+
+        if (job_find(mesh, &assignment->run.job)) {
+                refuse(mesh, owner, &assignment->run, LINK_REFUSED_STALE);
+                return true;
+        }
+        if (!guest)
+                return false;
+        order = compare_runs(&assignment->run, &guest->run);
+        if (order == 0 && guest->owner == owner) {
+                guest->confirmed = true;
+                if (guest->state != GUEST_ARRIVING)
+                        place_send_run(mesh, owner, &guest->run, WORD_TAKEN);
+                return true;
+        }
+        if (order > 0)
+                guest_kill(mesh, guest->owner, &guest->run); /* the owner has given it up */
+        refuse(mesh, owner, &assignment->run, order > 0 ? LINK_REFUSED_NO_SLOT : LINK_REFUSED_STALE);
+        return true;
+}
+
+static void
+take(struct mesh *mesh, struct place *owner, const struct link_assignment *assignment,
+     struct record_batch *batch) {
+        _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
+        enum link_refusal_reason reason;
+        struct guest *guest;
+
+        if (take_again(mesh, owner, assignment))
+                return;
+        reason = reason_to_refuse(mesh);
+        if (reason != _LINK_REFUSAL_REASON_MAX) {
+                refuse(mesh, owner, &assignment->run, reason);
+                return;
+        }
+        if (!uuid_equal(&assignment->job.id, &assignment->run.job) ||
+            job_spec_from_link(&assignment->job, &spec) < 0 ||
+            guest_new(mesh, owner, spec, &assignment->run, &guest) < 0) {
+                refuse(mesh, owner, &assignment->run, LINK_REFUSED);
+                return;
+        }
+        guest->confirmed = true;
+        if (!guest_record(guest, batch, RECORD_GUEST_TAKEN)) {
+                guest_free(mesh, guest);
+                refuse(mesh, owner, &assignment->run, LINK_REFUSED_STORAGE);
+        }
+}
+
+void guests_take(struct mesh *mesh, struct place *owner, const struct link_message *message) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+
+        if (message->n_assignments == 0)
+                return;
+        /* It gave what we offered, and may be offered more. */
+        owner->offered = false;
+        if (record_batch_new(message->n_assignments, &batch) < 0) {
+                mesh->ops.link_close(mesh->userdata, owner->name->text);
+                return;
+        }
+        batch->urgent = true;
+        for (size_t i = 0; i < message->n_assignments; i++)
+                take(mesh, owner, &message->assignments[i], batch);
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* Before it ran: killed or handed back. */
+static void end_unstarted(struct mesh *mesh, struct guest *guest) {
+        struct job_result *result;
+
+        if (job_result_new(&result) < 0)
+                return; /* asked again */
+        result->run = guest->run;
+        result->outcome = RUN_KILLED;
+        result->finished_at = mesh->ops.now_realtime(mesh->userdata);
+        guest_end(mesh, guest, result);
+}
+
+static void taken_written(struct mesh *mesh, struct guest *guest, int error) {
+        if (guest->state != GUEST_ARRIVING)
+                return;
+        if (error < 0) {
+                refuse(mesh, guest->owner, &guest->run, LINK_REFUSED_STORAGE);
+                guest_free(mesh, guest);
+                return;
+        }
+        guest_enter(mesh, guest, GUEST_WAITING);
+        if (guest->kill_wanted) {
+                end_unstarted(mesh, guest);
+                return;
+        }
+        place_send_run(mesh, guest->owner, &guest->run, WORD_TAKEN);
+}
+
+static void tell_end(struct mesh *mesh, struct guest *guest) {
+        struct link_ended ended;
+        const struct link_message message = { .n_ended = 1, .ended = &ended };
+
+        if (guest->told || !guest->owner->held_told)
+                return;
+        job_result_to_link(guest->result, &ended);
+        guest->told = place_send(mesh, guest->owner, &message);
+}
+
+static void ended_written(struct mesh *mesh, struct guest *guest, int error) {
+        if (guest->state != GUEST_ENDING)
+                return;
+        if (error < 0) {
+                if (!list_is_linked(&guest->retry_link))
+                        list_append(&mesh->guests_unsaved, &guest->retry_link);
+                return;
+        }
+        guest_enter(mesh, guest, GUEST_ENDED);
+        if (guest->in_executor)
+                mesh->ops.release(mesh->userdata, &guest->run);
+        guest->in_executor = false;
+        tell_end(mesh, guest);
+}
+
+void guest_written(struct mesh *mesh, const struct record *record, int error) {
+        struct guest *guest = guest_of_run(mesh, &record->run);
+
+        if (!guest)
+                return;
+        if (record->type == RECORD_GUEST_TAKEN)
+                taken_written(mesh, guest, error);
+        else if (record->type == RECORD_GUEST_ENDED)
+                ended_written(mesh, guest, error);
+}
+
+/* Takes the reference. */
+void guest_end(struct mesh *mesh, struct guest *guest, struct job_result *result) {
+        guest_enter(mesh, guest, GUEST_ENDING);
+        guest->result = result;
+        mesh->guest_output += output_size(result);
+        if (write_guest(mesh, guest, RECORD_GUEST_ENDED, /* urgent= */ true) < 0) {
+                list_append(&mesh->guests_unsaved, &guest->retry_link);
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+        }
+}
+
+void guests_retry_unsaved(struct mesh *mesh) {
+        struct list unsaved;
+        struct guest *guest;
+
+        list_move(&mesh->guests_unsaved, &unsaved);
+        while ((guest = LIST_FIRST(&unsaved, struct guest, retry_link))) {
+                list_remove(&guest->retry_link);
+                if (write_guest(mesh, guest, RECORD_GUEST_ENDED, /* urgent= */ true) < 0)
+                        list_append(&mesh->guests_unsaved, &guest->retry_link);
+        }
+}
+
+void guests_start(struct mesh *mesh) {
+        struct guest *guest;
+
+        if (!jobs_may_start(mesh))
+                return;
+        LIST_FOREACH(&mesh->guests_waiting, guest, struct guest, wait_link) {
+                if (!guest->confirmed)
+                        continue;
+                guest_enter(mesh, guest, GUEST_SENT);
+                guest->in_executor = true;
+                (void) mesh->ops.start(mesh->userdata, &guest->run, guest->spec);
+        }
+}
+
+static void guest_began(struct mesh *mesh, struct guest *guest, usec_t started_at) {
+        struct link_started started = { .run = guest->run, .started_at = started_at };
+        const struct link_message message = { .n_started = 1, .started = &started };
+
+        guest_enter(mesh, guest, GUEST_RUNNING);
+        guest->started_at = started_at;
+        if (guest->owner->held_told)
+                (void) place_send(mesh, guest->owner, &message);
+}
+
+bool guest_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {
+        struct guest *guest = guest_of_run(mesh, run);
+
+        if (!guest)
+                return false;
+        if (guest->state == GUEST_SENT)
+                guest_began(mesh, guest, started_at);
+        return true;
+}
+
+/* Takes the reference where it returns true. */
+bool guest_run_ended(struct mesh *mesh, struct job_result *result) {
+        struct guest *guest = guest_of_run(mesh, &result->run);
+
+        if (!guest)
+                return false;
+        if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING) {
+                node_name_unref(mesh->served);
+                mesh->served = node_name_ref(guest->owner->name);
+                guest_end(mesh, guest, result);
+                return true;
+        }
+        /* Told again: what is not on the disk yet is released when it is. */
+        if (guest->state == GUEST_ENDED)
+                mesh->ops.release(mesh->userdata, &result->run);
+        job_result_unref(result);
+        return true;
+}
+
+static struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struct run_id *run) {
+        struct guest *guest = guest_of_run(mesh, run);
+
+        return guest && guest->owner == owner ? guest : NULL;
+}
+
+void guest_kill(struct mesh *mesh, struct place *owner, const struct run_id *run) {
+        struct guest *guest = guest_of_owner(mesh, owner, run);
+
+        if (!guest)
+                return;
+        guest->kill_wanted = true;
+        if (guest->state == GUEST_WAITING)
+                end_unstarted(mesh, guest);
+        else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
+                mesh->ops.kill(mesh->userdata, &guest->run);
+}
+
+static void hand_back(struct mesh *mesh, struct guest *guest) {
+        if (guest->state == GUEST_ARRIVING)
+                guest->kill_wanted = true;
+        else if (guest->state == GUEST_WAITING)
+                end_unstarted(mesh, guest);
+        else if (guest->state == GUEST_SENT)
+                mesh->ops.withdraw(mesh->userdata, &guest->run);
+}
+
+void guest_withdraw(struct mesh *mesh, struct place *owner, const struct run_id *run) {
+        struct guest *guest = guest_of_owner(mesh, owner, run);
+
+        if (guest)
+                hand_back(mesh, guest);
+}
+
+void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *run) {
+        struct guest *guest = guest_of_owner(mesh, owner, run);
+
+        /* Lost, this record costs one more "retire" after the next start. */
+        if (!guest || guest->state != GUEST_ENDED)
+                return;
+        (void) write_guest(mesh, guest, RECORD_GUEST_GONE, /* urgent= */ false);
+        guest_free(mesh, guest);
+}
+
+/* Kept output, for the owner. */
+void guest_read(struct mesh *mesh, struct place *owner, const struct link_read *read) {
+        struct guest *guest = guest_of_owner(mesh, owner, &read->run);
+        struct link_piece piece = { .id = read->id, .error = -ENOENT, .offset = read->offset };
+        const struct link_message message = { .n_pieces = 1, .pieces = &piece };
+
+        if (guest && guest->result) {
+                const struct job_output *output =
+                        read->stream == 1 ? &guest->result->stdout_output : &guest->result->stderr_output;
+
+                piece.error = 0;
+                piece.total = output->total;
+                if (read->offset < output->size) {
+                        piece.data = output->data + read->offset;
+                        piece.size = MIN(output->size - (size_t) read->offset, (size_t) LINK_PIECE_MAX);
+                }
+                piece.ended = read->offset + piece.size >= output->size;
+        }
+        if (!place_send(mesh, owner, &message))
+                mesh->ops.link_close(mesh->userdata, owner->name->text);
+}
+
+static enum link_held_state held_state(const struct guest *guest) {
+        switch (guest->state) {
+        case GUEST_RUNNING:
+                return LINK_HELD_RUNNING;
+        case GUEST_ENDING:
+        case GUEST_ENDED:
+                return LINK_HELD_ENDED;
+        case GUEST_ARRIVING:
+        case GUEST_WAITING:
+        case GUEST_SENT:
+        case _GUEST_STATE_MAX:
+                break;
+        }
+        return LINK_HELD_WAITING;
+}
+
+/* All that we have of this owner's. What is on its way to the disk is told of like the rest: the owner sends
+ * it again otherwise, and that costs more than a run that may be refused yet. */
+void guests_tell_held(struct mesh *mesh, struct place *owner) {
+        struct link_held held[HELD_PER_MESSAGE];
+        struct link_message message = { .held = held };
+        struct guest *guest;
+
+        LIST_FOREACH(&owner->guests, guest, struct guest, place_link) {
+                guest->told = false;
+                guest->confirmed = false;
+                held[message.n_held++] = (struct link_held){ .run = guest->run,
+                                                             .state = held_state(guest),
+                                                             .started_at = guest->started_at };
+                if (message.n_held == HELD_PER_MESSAGE) {
+                        (void) place_send(mesh, owner, &message);
+                        message.n_held = 0;
+                }
+        }
+        message.held_complete = true;
+        owner->held_told = place_send(mesh, owner, &message);
+        guests_tell_ends(mesh, owner);
+}
+
+/* As many as the link takes now. */
+void guests_tell_ends(struct mesh *mesh, struct place *owner) {
+        struct guest *guest;
+
+        LIST_FOREACH(&owner->guests, guest, struct guest, place_link)
+                if (guest->state == GUEST_ENDED && !guest->told) {
+                        tell_end(mesh, guest);
+                        if (!guest->told)
+                                return;
+                }
+}
+
+void guests_confirm(struct mesh *mesh, struct place *owner) {
+        struct guest *guest;
+
+        LIST_FOREACH(&owner->guests, guest, struct guest, place_link)
+                guest->confirmed = true;
+        guests_start(mesh);
+}
+
+bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known) {
+        struct guest *guest = guest_of_run(mesh, &known->run);
+
+        if (!guest)
+                return false;
+        guest->seen = guest->in_executor = true;
+        if (guest->state == GUEST_WAITING)
+                guest_enter(mesh, guest, GUEST_SENT); /* as it was before we were restarted */
+        if (known->started && guest->state == GUEST_SENT)
+                guest_began(mesh, guest, known->started_at);
+        if (guest->kill_wanted && !known->ended)
+                mesh->ops.kill(mesh->userdata, &known->run);
+        return true;
+}
+
+/* What the executor does not have any more. */
+void guests_compare_done(struct mesh *mesh) {
+        struct guest *guest;
+        struct job_result *result;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job) {
+                bool missing = !guest->seen && (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING);
+
+                guest->seen = false;
+                if (!missing || job_result_new(&result) < 0)
+                        continue;
+                guest->in_executor = false;
+                result->run = guest->run;
+                result->outcome = RUN_LOST;
+                result->started_at = guest->started_at;
+                result->finished_at = mesh->ops.now_realtime(mesh->userdata);
+                guest_end(mesh, guest, result);
+        }
+        guests_start(mesh);
+}
+
+void guests_drain(struct mesh *mesh) {
+        struct guest *guest;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
+                hand_back(mesh, guest);
+}
+
+void guests_kill_all(struct mesh *mesh) {
+        struct guest *guest;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
+                guest_kill(mesh, guest->owner, &guest->run);
+}
+
+/* Ends that a reachable owner has not taken yet are worth waiting for. */
+bool guests_are_delivered(const struct mesh *mesh) {
+        struct guest *guest;
+
+        if (mesh->n_guests_in_hand > 0)
+                return false;
+        MAP_FOREACH(&((struct mesh *) mesh)->guests, guest, struct guest, by_job)
+                if (guest->state == GUEST_ENDING || guest->owner->link_up)
+                        return false;
+        return true;
+}
+
+int mesh_restore_guest(
+        struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,
+        struct job_result *result) {
+        struct place *owner;
+        struct guest *guest;
+        int r;
+
+        assert(!mesh->working);
+        r = place_get(mesh, owner_node_id, &owner);
+        if (r < 0)
+                return r;
+        r = guest_new(mesh, owner, spec, run, &guest);
+        if (r < 0)
+                return r;
+        guest_enter(mesh, guest, result ? GUEST_ENDED : GUEST_WAITING);
+        guest->result = result ? job_result_ref(result) : NULL;
+        mesh->guest_output += output_size(result);
+        return 0;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Our jobs on other nodes. An attempt is on our disk before it is sent; the other side has it on its disk
+ * before it says so and starts it. A link that was lost may have lost the last words of either side: when
+ * the next one is up the executor tells what it holds, and we compare, as with our own executor.
+ *
+ * Room is what a node said that it would begin at once, less what we gave since. Where several have some,
+ * two are drawn, and the one with the lower load gets the job (Mitzenmacher, "The Power of Two Choices",
+ * 2001). */
+
+#include "mesh/internal.h"
+#include "mesh/job-link.h"
+
+struct place *place_find(struct mesh *mesh, const char *node_id) {
+        return MAP_GET(&mesh->places, node_id, strlen(node_id), struct place, by_id);
+}
+
+int place_get(struct mesh *mesh, const char *node_id, struct place **ret) {
+        struct place *place = place_find(mesh, node_id);
+        int r;
+
+        if (place) {
+                *ret = place;
+                return 0;
+        }
+        place = calloc(1, sizeof(*place));
+        if (!place)
+                return -ENOMEM;
+        r = node_name_new(node_id, &place->name);
+        if (r >= 0)
+                r = map_add(&mesh->places, &place->by_id, place->name->text, strlen(place->name->text));
+        if (r < 0) {
+                node_name_unref(place->name);
+                free(place);
+                return r;
+        }
+        list_init(&place->in_hand);
+        list_init(&place->queue);
+        list_init(&place->guests);
+        list_init(&place->fetches);
+        *ret = place;
+        return 0;
+}
+
+static void place_free(struct mesh *mesh, struct place *place) {
+        fetches_drop(place);
+        map_remove(&mesh->places, &place->by_id);
+        node_name_unref(place->name);
+        free(place);
+}
+
+void place_check(struct mesh *mesh, struct place *place) {
+        if (!place->alive && !place->link_up && place->busy == 0 && place->n_jobs == 0 &&
+            list_is_empty(&place->guests))
+                place_free(mesh, place);
+}
+
+void places_free(struct mesh *mesh) {
+        struct place *place;
+
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                place_free(mesh, place);
+}
+
+/* A job refers to one place as where it is, and to one as the only one that may have it. */
+void job_set_place(struct mesh *mesh, struct mesh_job *job, struct place *place) {
+        struct place *old = job->place;
+
+        if (place)
+                place->n_jobs++;
+        job->place = place;
+        if (old) {
+                old->n_jobs--;
+                place_check(mesh, old);
+        }
+}
+
+void job_set_target(struct mesh *mesh, struct mesh_job *job, struct place *target) {
+        struct place *old = job->target;
+
+        if (target)
+                target->n_jobs++;
+        job->target = target;
+        if (old) {
+                old->n_jobs--;
+                place_check(mesh, old);
+        }
+}
+
+static struct peer *peer_of(struct mesh *mesh, const struct place *place) {
+        return MAP_GET(&mesh->peers, place->name->text, strlen(place->name->text), struct peer, by_id);
+}
+
+/* Opened now where the node is known, and again until it is up. */
+void place_want_link(struct mesh *mesh, struct place *place) {
+        const struct peer *peer = peer_of(mesh, place);
+
+        place->link_wanted = true;
+        if (place->link_up || !peer || !peer->public.verified)
+                return;
+        mesh->ops.link_open(mesh->userdata, place->name->text, &peer->public.address);
+        mesh->links_due = MIN(mesh->links_due, usec_add(mesh_now(mesh), LINK_RETRY_USEC));
+}
+
+void places_open_links(struct mesh *mesh) {
+        struct place *place;
+
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (place->link_wanted && !place->link_up)
+                        place_want_link(mesh, place);
+}
+
+/* False: it did not go out. What is lost by that is found when the next link is up. */
+bool place_send(struct mesh *mesh, struct place *place, const struct link_message *message) {
+        return place->link_up && mesh->ops.link_send(mesh->userdata, place->name->text, message) >= 0;
+}
+
+/* A word about one run. When it does not go out the link is closed, and the next one begins by comparing. */
+void place_send_run(struct mesh *mesh, struct place *place, const struct run_id *run, enum run_word word) {
+        struct link_message message = {};
+        struct run_id copy = *run;
+
+        switch (word) {
+        case WORD_TAKEN:
+                message.n_taken = 1;
+                message.taken = &copy;
+                break;
+        case WORD_KILL:
+                message.n_kills = 1;
+                message.kills = &copy;
+                break;
+        case WORD_WITHDRAW:
+                message.n_withdrawn = 1;
+                message.withdrawn = &copy;
+                break;
+        case WORD_RETIRE:
+                message.n_retired = 1;
+                message.retired = &copy;
+                break;
+        }
+        if (place->link_up && !place_send(mesh, place, &message))
+                mesh->ops.link_close(mesh->userdata, place->name->text);
+}
+
+void place_send_job(struct mesh *mesh, struct mesh_job *job) {
+        struct place *place = job->place;
+        struct link_assignment assignment = { .run = job->run };
+        struct link_message message = { .n_assignments = 1, .assignments = &assignment };
+
+        if (!place->compared) {
+                place_want_link(mesh, place);
+                return;
+        }
+        job_spec_to_link(job->spec, &assignment.job);
+        job->sent = place_send(mesh, place, &message);
+}
+
+/* What did not fit into the link goes out when it has room again. */
+void place_send_rest(struct mesh *mesh, struct place *place) {
+        struct mesh_job *job;
+
+        if (!place->compared)
+                return;
+        LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
+                if (job->state == JOB_STATE_SENT && !job->sent) {
+                        place_send_job(mesh, job);
+                        if (!job->sent)
+                                return;
+                }
+}
+
+/* Jobs that it has not confirmed: they are in no number that it tells. */
+static unsigned count_untaken(const struct place *place) {
+        struct mesh_job *job;
+        unsigned n = 0;
+
+        LIST_FOREACH((struct list *) &place->in_hand, job, struct mesh_job, hand_link)
+                n += job->state != JOB_STATE_RUNNING && !job->taken;
+        return n;
+}
+
+void place_set_room(struct place *place, unsigned room) {
+        unsigned untaken = count_untaken(place);
+
+        place->room = room > untaken ? room - untaken : 0;
+}
+
+/* A peer that has proven to be there, and what it says of itself. */
+void place_heard(struct mesh *mesh, const struct peer *peer) {
+        const struct node_info *info = &peer->public.info;
+        bool takes = info->status == NODE_IDLE || info->status == NODE_BUSY;
+        struct place *place;
+
+        if (!peer->public.verified || place_get(mesh, info->node_id, &place) < 0)
+                return;
+        place->alive = true;
+        place->backlog = info->backlog;
+        place->offered = false;
+        place->load = info->slots > 0 ? (double) info->running / info->slots : 1;
+        place_set_room(place, takes && info->slots > info->running ? info->slots - info->running : 0);
+        if (!place->link_up && (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests)))
+                place_want_link(mesh, place);
+        jobs_schedule(mesh);
+}
+
+/* Its attempts are over: they are not waited for any more, and what they still tell changes nothing. */
+void place_lost(struct mesh *mesh, const char *node_id) {
+        struct place *place = place_find(mesh, node_id);
+        struct list lost;
+        struct mesh_job *job;
+
+        if (!place)
+                return;
+        place->alive = place->link_wanted = false;
+        place->room = place->backlog = 0;
+        fetches_drop(place);
+        place->busy++;
+        list_move(&place->in_hand, &lost);
+        while ((job = LIST_FIRST(&lost, struct mesh_job, hand_link))) {
+                list_remove(&job->hand_link);
+                list_append(&place->in_hand, &job->hand_link);
+                if (job->state != JOB_STATE_ASSIGNING)
+                        job_attempt_lost(mesh, job);
+        }
+        place->busy--;
+        place_check(mesh, place);
+        jobs_schedule(mesh);
+}
+
+static bool has_room(const struct place *place) {
+        return place->alive && place->room > 0;
+}
+
+static struct place *draw(struct mesh *mesh) {
+        struct place *place, *drawn[2] = { NULL, NULL };
+        uint64_t n = 0;
+
+        /* Each of those with room has the same chance to be either (Vitter's reservoir). */
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (has_room(place)) {
+                        n++;
+                        if (mesh_random_below(mesh, n) == 0)
+                                drawn[0] = place;
+                        if (mesh_random_below(mesh, n) == 0)
+                                drawn[1] = place;
+                }
+        if (!drawn[0] || !drawn[1])
+                return drawn[0];
+        return drawn[1]->load < drawn[0]->load ? drawn[1] : drawn[0];
+}
+
+static bool give(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {
+        if (job_assign(mesh, job, place, batch) < 0)
+                return false;
+        place->room--;
+        return true;
+}
+
+static void give_pinned(struct mesh *mesh, struct record_batch *batch) {
+        struct place *place;
+        struct mesh_job *job;
+
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                while (has_room(place) && (job = LIST_FIRST(&place->queue, struct mesh_job, queue_link)))
+                        if (!give(mesh, job, place, batch))
+                                return;
+}
+
+/* What is left in the queue when this node has taken its share. */
+void places_schedule(struct mesh *mesh) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct mesh_job *job;
+        struct place *place;
+
+        if (!mesh->working || mesh->store_failing || mesh->rival.elder || mesh->n_waiting == 0)
+                return;
+        if (map_size(&mesh->places) == 0 || record_batch_new(1, &batch) < 0)
+                return;
+        batch->urgent = true;
+        give_pinned(mesh, batch);
+        while ((job = LIST_FIRST(&mesh->queue, struct mesh_job, queue_link)) && (place = draw(mesh)))
+                if (!give(mesh, job, place, batch))
+                        break;
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* One thing that the other side holds of ours. */
+static void compare_held(struct mesh *mesh, struct place *place, const struct link_held *held) {
+        struct mesh_job *job = job_find(mesh, &held->run.job);
+
+        if (!job || job->place != place || !run_id_equal(&job->run, &held->run) ||
+            (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+                /* An end that is on its way to our disk is retired when it is there. */
+                if (job && job->state == JOB_STATE_ENDED && run_id_equal(&job->run, &held->run))
+                        return;
+                place_send_run(
+                        mesh, place, &held->run, held->state == LINK_HELD_ENDED ? WORD_RETIRE : WORD_KILL);
+                return;
+        }
+        job->seen = job->sent = job->taken = true;
+        if (held->state == LINK_HELD_RUNNING && job->state == JOB_STATE_SENT)
+                run_began(mesh, job, held->started_at);
+        if (job->cancel_requested && held->state != LINK_HELD_ENDED)
+                place_send_run(mesh, place, &held->run, WORD_KILL);
+}
+
+/* It has told all: what it does not have never came, or is lost. */
+static void compare_done(struct mesh *mesh, struct place *place) {
+        const struct link_message compared = { .compared = true };
+        struct list in_hand;
+        struct mesh_job *job;
+
+        place->compared = true;
+        (void) place_send(mesh, place, &compared);
+        list_move(&place->in_hand, &in_hand);
+        while ((job = LIST_FIRST(&in_hand, struct mesh_job, hand_link))) {
+                list_remove(&job->hand_link);
+                list_append(&place->in_hand, &job->hand_link);
+                if (job->seen || job->state == JOB_STATE_ASSIGNING)
+                        continue;
+                if (job->state == JOB_STATE_RUNNING || job->taken)
+                        job_attempt_lost(mesh, job);
+                else if (job->cancel_requested)
+                        job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+                else
+                        place_send_job(mesh, job);
+        }
+}
+
+void place_compare(struct mesh *mesh, struct place *place, const struct link_message *message) {
+        for (size_t i = 0; i < message->n_held; i++)
+                compare_held(mesh, place, &message->held[i]);
+        if (message->held_complete && !place->compared)
+                compare_done(mesh, place);
+}
+
+void place_link_up(struct mesh *mesh, struct place *place) {
+        struct mesh_job *job;
+
+        place->link_up = true;
+        place->compared = false;
+        LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
+                job->seen = false;
+}
+
+void place_link_down(struct mesh *mesh, struct place *place) {
+        place->link_up = place->compared = false;
+        fetches_drop(place);
+        place->link_wanted = false;
+        if (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests))
+                place_want_link(mesh, place);
+        place_check(mesh, place);
+}
