@@ -113,8 +113,8 @@ void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended
                         begin(mesh, place, ended);
                 return;
         }
-        /* History: it changes nothing. One that is on its way to the disk is retired when it is there. */
-        if (!job || job->state != JOB_STATE_ENDED || !run_id_equal(&job->run, &ended->run))
+        /* History: it changes nothing. */
+        if (!job || job_attempt_is_over(job, &ended->run))
                 place_send_run(mesh, place, &ended->run, WORD_RETIRE);
 }
 

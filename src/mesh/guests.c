@@ -102,6 +102,7 @@ static struct record *guest_record(struct guest *guest, struct record_batch *bat
         record->run = guest->run;
         record->spec = job_spec_ref(guest->spec);
         record->node = node_name_ref(guest->owner->name);
+        record->executor = guest->executor;
         record->result = guest->result ? job_result_ref(guest->result) : NULL;
         return record;
 }
@@ -197,6 +198,7 @@ take(struct mesh *mesh, struct place *owner, const struct link_assignment *assig
                 return;
         }
         guest->confirmed = true;
+        guest->executor = mesh->executor;
         if (!guest_record(guest, batch, RECORD_GUEST_TAKEN)) {
                 guest_free(mesh, guest);
                 refuse(mesh, owner, &assignment->run, LINK_REFUSED_STORAGE);
@@ -235,11 +237,16 @@ static void end_unstarted(struct mesh *mesh, struct guest *guest) {
 static void taken_written(struct mesh *mesh, struct guest *guest, int error) {
         if (guest->state != GUEST_ARRIVING)
                 return;
-        if (error < 0) {
+        if (error < 0 && !guest->durable) {
                 refuse(mesh, guest->owner, &guest->run, LINK_REFUSED_STORAGE);
                 guest_free(mesh, guest);
                 return;
         }
+        if (error < 0)
+                guest->executor =
+                        UUID_NULL; /* what the disk says is not known: written again before it starts */
+        else
+                guest->durable = true;
         guest_enter(mesh, guest, GUEST_WAITING);
         if (guest->kill_wanted) {
                 end_unstarted(mesh, guest);
@@ -258,19 +265,49 @@ static void tell_end(struct mesh *mesh, struct guest *guest) {
         guest->told = place_send(mesh, guest->owner, &message);
 }
 
+/* An end, or that nobody needs it any more. */
+static void save(struct mesh *mesh, struct guest *guest) {
+        bool ends = guest->state == GUEST_ENDING;
+
+        if (write_guest(mesh, guest, ends ? RECORD_GUEST_ENDED : RECORD_GUEST_GONE, /* urgent= */ ends) <
+            0) {
+                list_append(&mesh->guests_unsaved, &guest->retry_link);
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+        }
+}
+
+static void save_failed(struct mesh *mesh, struct guest *guest) {
+        if (!list_is_linked(&guest->retry_link))
+                list_append(&mesh->guests_unsaved, &guest->retry_link);
+}
+
+static void guest_go(struct mesh *mesh, struct guest *guest) {
+        guest_enter(mesh, guest, GUEST_GOING);
+        save(mesh, guest);
+}
+
+static void gone_written(struct mesh *mesh, struct guest *guest, int error) {
+        if (error < 0)
+                save_failed(mesh, guest);
+        else
+                guest_free(mesh, guest);
+}
+
 static void ended_written(struct mesh *mesh, struct guest *guest, int error) {
         if (guest->state != GUEST_ENDING)
                 return;
         if (error < 0) {
-                if (!list_is_linked(&guest->retry_link))
-                        list_append(&mesh->guests_unsaved, &guest->retry_link);
+                save_failed(mesh, guest);
                 return;
         }
         guest_enter(mesh, guest, GUEST_ENDED);
         if (guest->in_executor)
                 mesh->ops.release(mesh->userdata, &guest->run);
         guest->in_executor = false;
-        tell_end(mesh, guest);
+        if (guest->retire_wanted)
+                guest_go(mesh, guest);
+        else
+                tell_end(mesh, guest);
 }
 
 void guest_written(struct mesh *mesh, const struct record *record, int error) {
@@ -282,6 +319,8 @@ void guest_written(struct mesh *mesh, const struct record *record, int error) {
                 taken_written(mesh, guest, error);
         else if (record->type == RECORD_GUEST_ENDED)
                 ended_written(mesh, guest, error);
+        else if (record->type == RECORD_GUEST_GONE)
+                gone_written(mesh, guest, error);
 }
 
 /* Takes the reference. */
@@ -289,10 +328,7 @@ void guest_end(struct mesh *mesh, struct guest *guest, struct job_result *result
         guest_enter(mesh, guest, GUEST_ENDING);
         guest->result = result;
         mesh->guest_output += output_size(result);
-        if (write_guest(mesh, guest, RECORD_GUEST_ENDED, /* urgent= */ true) < 0) {
-                list_append(&mesh->guests_unsaved, &guest->retry_link);
-                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
-        }
+        save(mesh, guest);
 }
 
 void guests_retry_unsaved(struct mesh *mesh) {
@@ -302,8 +338,7 @@ void guests_retry_unsaved(struct mesh *mesh) {
         list_move(&mesh->guests_unsaved, &unsaved);
         while ((guest = LIST_FIRST(&unsaved, struct guest, retry_link))) {
                 list_remove(&guest->retry_link);
-                if (write_guest(mesh, guest, RECORD_GUEST_ENDED, /* urgent= */ true) < 0)
-                        list_append(&mesh->guests_unsaved, &guest->retry_link);
+                save(mesh, guest);
         }
 }
 
@@ -315,6 +350,14 @@ void guests_start(struct mesh *mesh) {
         LIST_FOREACH(&mesh->guests_waiting, guest, struct guest, wait_link) {
                 if (!guest->confirmed)
                         continue;
+                /* Another executor than the one on the disk: that comes first. */
+                if (!uuid_equal(&guest->executor, &mesh->executor)) {
+                        guest->executor = mesh->executor;
+                        guest_enter(mesh, guest, GUEST_ARRIVING);
+                        if (write_guest(mesh, guest, RECORD_GUEST_TAKEN, /* urgent= */ true) < 0)
+                                guest_enter(mesh, guest, GUEST_WAITING);
+                        continue;
+                }
                 guest_enter(mesh, guest, GUEST_SENT);
                 guest->in_executor = true;
                 (void) mesh->ops.start(mesh->userdata, &guest->run, guest->spec);
@@ -394,14 +437,18 @@ void guest_withdraw(struct mesh *mesh, struct place *owner, const struct run_id 
                 hand_back(mesh, guest);
 }
 
+/* The owner has what it needs of it. */
 void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *run) {
         struct guest *guest = guest_of_owner(mesh, owner, run);
 
-        /* Lost, this record costs one more "retire" after the next start. */
-        if (!guest || guest->state != GUEST_ENDED)
+        if (!guest)
                 return;
-        (void) write_guest(mesh, guest, RECORD_GUEST_GONE, /* urgent= */ false);
-        guest_free(mesh, guest);
+        /* The owner has given it up: it ends, and nobody waits for that. */
+        guest->retire_wanted = true;
+        if (guest->state == GUEST_ENDED)
+                guest_go(mesh, guest);
+        else
+                guest_kill(mesh, owner, run);
 }
 
 /* Kept output, for the owner. */
@@ -432,6 +479,7 @@ static enum link_held_state held_state(const struct guest *guest) {
                 return LINK_HELD_RUNNING;
         case GUEST_ENDING:
         case GUEST_ENDED:
+        case GUEST_GOING:
                 return LINK_HELD_ENDED;
         case GUEST_ARRIVING:
         case GUEST_WAITING:
@@ -491,8 +539,6 @@ bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known) 
         if (!guest)
                 return false;
         guest->seen = guest->in_executor = true;
-        if (guest->state == GUEST_WAITING)
-                guest_enter(mesh, guest, GUEST_SENT); /* as it was before we were restarted */
         if (known->started && guest->state == GUEST_SENT)
                 guest_began(mesh, guest, known->started_at);
         if (guest->kill_wanted && !known->ended)
@@ -509,7 +555,15 @@ void guests_compare_done(struct mesh *mesh) {
                 bool missing = !guest->seen && (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING);
 
                 guest->seen = false;
-                if (!missing || job_result_new(&result) < 0)
+                if (!missing)
+                        continue;
+                /* The same process forgets nothing before it is told to: the start never reached it. */
+                if (guest->state == GUEST_SENT && uuid_equal(&guest->executor, &mesh->executor)) {
+                        guest->in_executor = false;
+                        guest_enter(mesh, guest, GUEST_WAITING);
+                        continue;
+                }
+                if (job_result_new(&result) < 0)
                         continue;
                 guest->in_executor = false;
                 result->run = guest->run;
@@ -542,14 +596,14 @@ bool guests_are_delivered(const struct mesh *mesh) {
         if (mesh->n_guests_in_hand > 0)
                 return false;
         MAP_FOREACH(&((struct mesh *) mesh)->guests, guest, struct guest, by_job)
-                if (guest->state == GUEST_ENDING || guest->owner->link_up)
+                if (guest->state == GUEST_ENDING || guest->state == GUEST_GOING || guest->owner->link_up)
                         return false;
         return true;
 }
 
 int mesh_restore_guest(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,
-        struct job_result *result) {
+        const struct uuid *executor, struct job_result *result) {
         struct place *owner;
         struct guest *guest;
         int r;
@@ -561,7 +615,10 @@ int mesh_restore_guest(
         r = guest_new(mesh, owner, spec, run, &guest);
         if (r < 0)
                 return r;
-        guest_enter(mesh, guest, result ? GUEST_ENDED : GUEST_WAITING);
+        /* It may have begun, for all that is known before the executor is asked. */
+        guest->executor = *executor;
+        guest->durable = true;
+        guest_enter(mesh, guest, result ? GUEST_ENDED : GUEST_SENT);
         guest->result = result ? job_result_ref(result) : NULL;
         mesh->guest_output += output_size(result);
         return 0;

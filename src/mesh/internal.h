@@ -23,13 +23,18 @@ struct mesh_job {
         struct list_link queue_link; /* in mesh.queue or in that of its target: QUEUED and durable */
         struct list_link hand_link;  /* in mesh.in_hand or in that of its place: ASSIGNING, SENT, RUNNING */
         struct list_link started_link; /* in mesh.started: RUNNING, and not written yet */
-        struct list_link retry_link;   /* in mesh.unsaved: ENDED, and the store could not take it */
+        struct list_link
+                retry_link; /* in mesh.unsaved: ENDED or given up, and the store could not take it */
         struct job_spec *spec;
         enum job_state state;
         uint64_t arrival; /* its place among all that ever came, and so in the queue */
         struct run_id run;
         struct place *place;  /* the node that has the attempt; NULL: this one, or none */
         struct place *target; /* the only node that may; NULL: any, or this one */
+        uint32_t given_up;    /* attempts up to this one are over, on the disk */
+        bool lost;            /* the attempt lost_run was given up, and who had it does not know that yet */
+        struct run_id lost_run;
+        struct node_name *lost_at; /* who had the attempt that is being given up; NULL: this node */
         struct uuid executor;
         usec_t started_at;
         bool durable;   /* its acceptance is */
@@ -59,12 +64,13 @@ struct place {
 
         bool alive; /* a peer that has proven to be there */
         bool link_wanted, link_up;
-        bool compared;    /* over this link it has told what it holds of ours */
-        bool held_told;   /* and we what we hold of its */
-        bool offered;     /* room of ours, and nothing came yet */
-        unsigned room;    /* so many more it would begin at once, as far as we know */
-        unsigned backlog; /* jobs of its own that anybody may run */
-        double load;      /* running jobs a slot */
+        bool compared;      /* over this link it has told what it holds of ours */
+        bool held_told;     /* and we what we hold of its */
+        bool offered;       /* room of ours, and nothing came yet */
+        unsigned room;      /* so many more it would begin at once, as far as we know */
+        unsigned backlog;   /* jobs of its own that anybody may run */
+        double load;        /* running jobs a slot */
+        usec_t avoid_until; /* it refused, for a reason that will last */
 };
 
 /* A run of a job that another node owns. */
@@ -75,6 +81,7 @@ enum guest_state {
         GUEST_RUNNING,
         GUEST_ENDING, /* its end is on the way to the disk */
         GUEST_ENDED,  /* and there; kept until the owner has it */
+        GUEST_GOING,  /* the owner has it; that it goes is on the way to the disk */
         _GUEST_STATE_MAX,
 };
 
@@ -82,26 +89,32 @@ struct guest {
         struct map_link by_job;
         struct list_link place_link; /* in place.guests */
         struct list_link wait_link;  /* in mesh.guests_waiting */
-        struct list_link retry_link; /* in mesh.guests_unsaved: ENDING, and the store could not take it */
+        struct list_link
+                retry_link; /* in mesh.guests_unsaved: ENDING or GOING, and the store could not take it */
         struct place *owner;
         struct job_spec *spec;
         struct run_id run;
         enum guest_state state;
+        struct uuid executor; /* on the disk: the process of ours that has it, or gets it */
         usec_t started_at;
         struct job_result *result;
         bool confirmed; /* by its owner, over this link: it may start */
-        bool kill_wanted;
+        bool durable;
+        bool kill_wanted, retire_wanted;
         bool told;        /* its end, over this link */
         bool in_executor; /* the executor has something to release */
         bool seen;
 };
 
-#define GUESTS_MAX 16384u                              /* at once, ended ones included */
-#define GUEST_OUTPUT_MAX (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken yet \
-                                                        */
+#define GUESTS_MAX 16384u /* at once, ended ones included */
+#define GUEST_OUTPUT_MAX                                                                 \
+        (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken yet \
+                                       */
+#define REFUSED_WAIT_USEC USEC_PER_SEC
 #define LINK_RETRY_USEC (500 * USEC_PER_MSEC)
-#define MESH_OUTPUT_MAX (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
-                                                    */
+#define MESH_OUTPUT_MAX                                                                   \
+        (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
+                                    */
 
 /* How many starts the executor gets beyond its slots, so that a slot is refilled without a round trip: as
  * many as run in this time, since that is how long an assignment may gather on its way to the disk. */
@@ -229,7 +242,7 @@ struct mesh_job *job_find(struct mesh *mesh, const struct uuid *id);
 struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job);
 void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state);
 struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum record_type type);
-void job_requeue(struct mesh *mesh, struct mesh_job *job);
+void job_give_up(struct mesh *mesh, struct mesh_job *job);
 void job_finish(
         struct mesh *mesh, struct mesh_job *job, enum job_status status, struct job_result *result,
         const char *error_message);
@@ -238,7 +251,6 @@ void jobs_schedule(struct mesh *mesh);
 void jobs_retry_unsaved(struct mesh *mesh);
 bool jobs_may_start(const struct mesh *mesh);
 
-void job_hand_back(struct mesh *mesh, struct mesh_job *job);
 void job_attempt_lost(struct mesh *mesh, struct mesh_job *job);
 size_t hand_limit(const struct mesh *mesh);
 /* The attempt begins on paper, at a place (NULL: here); a record of it joins the batch. */
@@ -251,6 +263,7 @@ struct place *place_find(struct mesh *mesh, const char *node_id);
 /* It may be free now. */
 void place_check(struct mesh *mesh, struct place *place);
 void places_free(struct mesh *mesh);
+bool job_attempt_is_over(const struct mesh_job *job, const struct run_id *run);
 void job_set_place(struct mesh *mesh, struct mesh_job *job, struct place *place);
 void job_set_target(struct mesh *mesh, struct mesh_job *job, struct place *target);
 void place_want_link(struct mesh *mesh, struct place *place);

@@ -121,6 +121,7 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         list_remove(&job->retry_link);
         job_set_place(mesh, job, NULL);
         job_set_target(mesh, job, NULL);
+        node_name_unref(job->lost_at);
         job_spec_unref(job->spec);
         job_result_unref(job->result);
         free(job);
@@ -163,7 +164,7 @@ static void begin_attempt(struct mesh *mesh, struct mesh_job *job, struct place 
         job_set_place(mesh, job, place);
         job->executor = place ? UUID_NULL : mesh->executor;
         job->started_at = 0;
-        job->sent = job->taken = false;
+        job->sent = job->taken = job->seen = false;
 }
 
 int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {
@@ -310,6 +311,7 @@ int mesh_restore(
         job->durable = true;
         job->run = *run;
         job->cancel_requested = cancel_requested;
+        job->given_up = in_executor ? run->attempt - 1 : run->attempt;
         if (!in_executor) {
                 enqueue(mesh, job);
                 return 0;
@@ -369,14 +371,64 @@ void jobs_schedule(struct mesh *mesh) {
         offers_make(mesh);
 }
 
-/* Back to its place in the queue: the attempt is over, or never began. */
-void job_requeue(struct mesh *mesh, struct mesh_job *job) {
+/* Back to its place in the queue. */
+static void job_requeue(struct mesh *mesh, struct mesh_job *job) {
         job_enter(mesh, job, JOB_STATE_QUEUED);
         job_set_place(mesh, job, NULL);
         job->started_at = 0;
         job->executor = UUID_NULL;
         if (job->durable)
                 enqueue(mesh, job);
+}
+
+static void write_given_up(struct mesh *mesh, struct mesh_job *job) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+
+        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_REQUEUED))) {
+                list_append(&mesh->unsaved, &job->retry_link);
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+                return;
+        }
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* The attempt is over, and the next may begin. Who had it may forget it only when the disk says so: after a
+ * restart the same attempt would be given once more. */
+void job_give_up(struct mesh *mesh, struct mesh_job *job) {
+        job->lost_at = node_name_unref(job->lost_at);
+        if (job->place)
+                job->lost_at = node_name_ref(job->place->name);
+        job->lost = true;
+        job->lost_run = job->run;
+        job_requeue(mesh, job);
+        write_given_up(mesh, job);
+}
+
+/* The disk says that all attempts up to this one are over. */
+static void attempts_are_over(struct mesh *mesh, struct mesh_job *job, uint32_t attempt) {
+        struct place *place = job->lost_at ? place_find(mesh, job->lost_at->text) : NULL;
+
+        job->given_up = MAX(job->given_up, attempt);
+        if (!job->lost || job->lost_run.attempt > attempt)
+                return;
+        if (place)
+                place_send_run(mesh, place, &job->lost_run, WORD_RETIRE);
+        else if (!job->lost_at)
+                mesh->ops.release(mesh->userdata, &job->lost_run);
+        job->lost = false;
+        job->lost_at = node_name_unref(job->lost_at);
+}
+
+static void
+given_up_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
+        if (error >= 0)
+                attempts_are_over(mesh, job, record->run.attempt);
+        else if (
+                job->state == JOB_STATE_QUEUED && run_id_equal(&job->run, &record->run) &&
+                !list_is_linked(&job->retry_link))
+                list_append(&mesh->unsaved, &job->retry_link);
 }
 
 static void write_end(struct mesh *mesh, struct mesh_job *job) {
@@ -418,7 +470,10 @@ void jobs_retry_unsaved(struct mesh *mesh) {
         list_move(&mesh->unsaved, &unsaved);
         while ((job = LIST_FIRST(&unsaved, struct mesh_job, retry_link))) {
                 list_remove(&job->retry_link);
-                write_end(mesh, job);
+                if (job->state == JOB_STATE_ENDED)
+                        write_end(mesh, job);
+                else if (job->state == JOB_STATE_QUEUED)
+                        write_given_up(mesh, job);
         }
         guests_retry_unsaved(mesh);
         jobs_schedule(mesh);
@@ -452,6 +507,8 @@ static bool attempt_is_wanted(const struct mesh *mesh, const struct mesh_job *jo
 }
 
 static void assigned_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (error >= 0)
+                attempts_are_over(mesh, job, job->run.attempt - 1);
         if (job->state != JOB_STATE_ASSIGNING)
                 return;
         if (job->cancel_requested)
@@ -472,6 +529,8 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
                 return;
         }
 
+        if (job->run.attempt > 0)
+                attempts_are_over(mesh, job, job->run.attempt - 1);
         if (job->place)
                 place_send_run(mesh, job->place, &job->run, WORD_RETIRE);
         else if (job->run.attempt > 0)
@@ -484,7 +543,8 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
 static void record_written(struct mesh *mesh, const struct record *record, int error) {
         struct mesh_job *job = record->spec ? job_find(mesh, &record->run.job) : NULL;
 
-        if (record->type == RECORD_GUEST_TAKEN || record->type == RECORD_GUEST_ENDED) {
+        if (record->type == RECORD_GUEST_TAKEN || record->type == RECORD_GUEST_ENDED ||
+            record->type == RECORD_GUEST_GONE) {
                 guest_written(mesh, record, error);
                 return;
         }
@@ -502,8 +562,10 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
         case RECORD_FINISHED:
                 finished_written(mesh, job, error);
                 break;
-        case RECORD_STARTED:
         case RECORD_REQUEUED:
+                given_up_written(mesh, job, record, error);
+                break;
+        case RECORD_STARTED:
         case RECORD_CANCEL:
                 /* Their loss costs nothing: the resynchronisation after a restart finds it out again. */
         case RECORD_PEER:

@@ -53,12 +53,14 @@ static void take_refusal(struct mesh *mesh, struct place *place, const struct li
 
         if (!job || job->state != JOB_STATE_SENT)
                 return;
-        /* Asked again when it says that it has room. */
+        /* Asked again when it says that it has room, and when what lasts may have passed. */
         place->room = 0;
+        if (refusal->reason != LINK_REFUSED_NO_SLOT)
+                place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
-                job_hand_back(mesh, job);
+                job_give_up(mesh, job);
 }
 
 /* As the owner: what our runs do there. */

@@ -112,7 +112,7 @@ int mesh_restore(
 /* Likewise a run of a job that another node owns; result: NULL while it has not ended. Takes references. */
 int mesh_restore_guest(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,
-        struct job_result *result);
+        const struct uuid *executor, struct job_result *result);
 
 /* Says hello to the network and begins to work. */
 void mesh_start(struct mesh *mesh);

@@ -9,6 +9,7 @@
  * 2001). */
 
 #include "mesh/internal.h"
+
 #include "mesh/job-link.h"
 
 struct place *place_find(struct mesh *mesh, const char *node_id) {
@@ -227,8 +228,8 @@ void place_lost(struct mesh *mesh, const char *node_id) {
         jobs_schedule(mesh);
 }
 
-static bool has_room(const struct place *place) {
-        return place->alive && place->room > 0;
+static bool has_room(const struct mesh *mesh, const struct place *place) {
+        return place->alive && place->room > 0 && mesh_now(mesh) >= place->avoid_until;
 }
 
 static struct place *draw(struct mesh *mesh) {
@@ -237,7 +238,7 @@ static struct place *draw(struct mesh *mesh) {
 
         /* Each of those with room has the same chance to be either (Vitter's reservoir). */
         MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                if (has_room(place)) {
+                if (has_room(mesh, place)) {
                         n++;
                         if (mesh_random_below(mesh, n) == 0)
                                 drawn[0] = place;
@@ -261,7 +262,8 @@ static void give_pinned(struct mesh *mesh, struct record_batch *batch) {
         struct mesh_job *job;
 
         MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                while (has_room(place) && (job = LIST_FIRST(&place->queue, struct mesh_job, queue_link)))
+                while (has_room(mesh, place) &&
+                       (job = LIST_FIRST(&place->queue, struct mesh_job, queue_link)))
                         if (!give(mesh, job, place, batch))
                                 return;
 }
@@ -284,17 +286,19 @@ void places_schedule(struct mesh *mesh) {
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
+/* And our disk says so. What is on its way there is retired when it has arrived. */
+bool job_attempt_is_over(const struct mesh_job *job, const struct run_id *run) {
+        return run->epoch < job->run.epoch || run->attempt <= job->given_up;
+}
+
 /* One thing that the other side holds of ours. */
 static void compare_held(struct mesh *mesh, struct place *place, const struct link_held *held) {
         struct mesh_job *job = job_find(mesh, &held->run.job);
 
         if (!job || job->place != place || !run_id_equal(&job->run, &held->run) ||
             (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
-                /* An end that is on its way to our disk is retired when it is there. */
-                if (job && job->state == JOB_STATE_ENDED && run_id_equal(&job->run, &held->run))
-                        return;
-                place_send_run(
-                        mesh, place, &held->run, held->state == LINK_HELD_ENDED ? WORD_RETIRE : WORD_KILL);
+                if (!job || job_attempt_is_over(job, &held->run))
+                        place_send_run(mesh, place, &held->run, WORD_RETIRE);
                 return;
         }
         job->seen = job->sent = job->taken = true;

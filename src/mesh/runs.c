@@ -74,18 +74,12 @@ static void update_average(struct mesh *mesh, usec_t duration_usec) {
                 mesh->run_average_usec == 0 ? duration : (mesh->run_average_usec * 7 + duration) / 8;
 }
 
-/* Nobody has it any more, and it has not run: the next attempt begins where there is room. */
-void job_hand_back(struct mesh *mesh, struct mesh_job *job) {
-        job_requeue(mesh, job);
-        write_one(mesh, job, RECORD_REQUEUED, false);
-}
-
 /* The node that had it is lost, or lost it. */
 void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; the node that had it is lost");
         else
-                job_hand_back(mesh, job);
+                job_give_up(mesh, job);
 }
 
 /* What a result means for its job. Takes the reference. */
@@ -101,11 +95,7 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
                 !ran && (result->outcome == RUN_KILLED ||
                          (result->outcome == RUN_LOST && job->state == JOB_STATE_SENT))) {
                 /* Handed back by a node that drains, or never understood by an executor that leaves. */
-                if (job->place)
-                        place_send_run(mesh, job->place, &result->run, WORD_RETIRE);
-                else
-                        mesh->ops.release(mesh->userdata, &result->run);
-                job_hand_back(mesh, job);
+                job_give_up(mesh, job);
                 job_result_unref(result);
         } else if (result->outcome == RUN_KILLED)
                 job_finish(
@@ -177,10 +167,8 @@ static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {
                 job_finish(
                         mesh, job, JOB_FAILED, NULL,
                         "lost: the executor ended while the job ran, and the job with it");
-        else {
-                job_requeue(mesh, job);
-                write_one(mesh, job, RECORD_REQUEUED, false);
-        }
+        else
+                job_give_up(mesh, job);
 }
 
 /* A job that we gave to an executor, and that this one does not have. */

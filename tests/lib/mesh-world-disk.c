@@ -121,11 +121,16 @@ static void write_guest(struct world_disk *disk, const struct record *record) {
                 MAP_GET(&disk->guests, &record->run.job, sizeof(record->run.job), struct disk_guest, by_id);
 
         if (record->type == RECORD_GUEST_TAKEN) {
-                ASSERT_NULL(guest);
+                if (guest) {
+                        ASSERT_TRUE(run_id_equal(&guest->run, &record->run));
+                        guest->executor = record->executor;
+                        return;
+                }
                 guest = calloc(1, sizeof(*guest));
                 ASSERT_NOT_NULL(guest);
                 guest->spec = job_spec_ref(record->spec);
                 guest->run = record->run;
+                guest->executor = record->executor;
                 snprintf(guest->owner, sizeof(guest->owner), "%s", record->node->text);
                 ASSERT_OK(map_add(&disk->guests, &guest->by_id, &guest->spec->id, sizeof(guest->spec->id)));
                 return;
@@ -204,7 +209,8 @@ static void restore_guests(struct world_node *node) {
 
         MAP_FOREACH(&node->disk.guests, guest, struct disk_guest, by_id)
                 ASSERT_OK(mesh_restore_guest(
-                        node->mesh, guest->spec, &guest->run, guest->owner, guest->result));
+                        node->mesh, guest->spec, &guest->run, guest->owner, &guest->executor,
+                        guest->result));
 }
 
 /* In the order of acceptance, as far as creation times tell it. */

@@ -46,8 +46,11 @@ static void forget_tells(struct world_node *node) {
 static void forget_runs(struct world_node *node) {
         struct world_run *run;
 
-        LIST_FOREACH(&node->executor.runs, run, struct world_run, link)
+        LIST_FOREACH(&node->executor.runs, run, struct world_run, link) {
+                if (run->state == WORLD_RUN_RUNNING && node->world->run_ends)
+                        node->world->run_ends(node, &run->run);
                 run_free(run);
+        }
         node->executor.n_running = 0;
 }
 
@@ -102,6 +105,8 @@ static void start_run(struct world_node *node, struct world_run *run) {
         executor->n_running_max = MAX(executor->n_running_max, executor->n_running);
         ASSERT_LT(executor->n_starts, WORLD_SEEN_MAX);
         executor->starts[executor->n_starts++] = run->run.job;
+        if (node->world->run_begins)
+                node->world->run_begins(node, &run->run);
         tell_daemon(node, run);
 }
 
@@ -126,8 +131,11 @@ static void end_run(struct world_node *node, struct world_run *run) {
         if (!run->killed)
                 (void) sscanf(run->spec->command, "%u %d", &milliseconds, &result->exit_code);
 
-        if (run->state == WORLD_RUN_RUNNING)
+        if (run->state == WORLD_RUN_RUNNING) {
                 node->executor.n_running--;
+                if (node->world->run_ends)
+                        node->world->run_ends(node, &run->run);
+        }
         run->state = WORLD_RUN_ENDED;
         run->ends_at = USEC_INFINITY;
         run->result = result;

@@ -58,11 +58,13 @@ event_add(struct world_node *from, struct world_node *to, enum event_kind kind, 
         return event;
 }
 
+/* That a link is down is never lost. */
 static void forget_events(struct world_node *a, const struct world_node *b) {
         struct link_event *event;
 
         LIST_FOREACH(&a->world->link_events, event, struct link_event, link)
-                if ((event->from == a && event->to == b) || (event->from == b && event->to == a))
+                if (event->kind != EVENT_DOWN &&
+                    ((event->from == a && event->to == b) || (event->from == b && event->to == a)))
                         event_free(event);
 }
 

@@ -35,6 +35,7 @@ struct disk_guest {
         struct job_spec *spec;
         struct run_id run;
         char owner[NODE_ID_MAX + 1];
+        struct uuid executor;
         struct job_result *result;
 };
 
@@ -129,6 +130,10 @@ struct world_datagram {
 };
 
 struct world {
+        /* What really happens in an executor; may be NULL. */
+        void (*run_begins)(struct world_node *node, const struct run_id *run);
+        void (*run_ends)(struct world_node *node, const struct run_id *run);
+        void *userdata;
         usec_t now; /* CLOCK_BOOTTIME of every node */
         uint64_t random_state;
         size_t n_nodes;
