@@ -53,6 +53,7 @@ void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
         count_state(mesh, job, job->state, -1);
         count_state(mesh, job, state, +1);
         leave_queue(mesh, job);
+        list_remove(&job->retry_link); /* whatever is written next says more */
         if (state_is_in_hand(state) && !list_is_linked(&job->hand_link))
                 list_append(job->place ? &job->place->in_hand : &mesh->in_hand, &job->hand_link);
         if (!state_is_in_hand(state))
