@@ -9,6 +9,7 @@ import sys
 import guardian
 import hosts
 import pytest
+from evidence import Evidence
 from hosts import wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -69,6 +70,27 @@ def test_journal(three):
     entry = host.journal("-t", "tester")[-1]
     assert entry["MESSAGE"] == "good news"
     assert entry["_HOSTNAME"] == host.name
+
+
+def test_evidence_shows_what_went_wrong(three):
+    evidence = Evidence(three[0], "made-up")
+    commands = [evidence.command(until="true") for _ in range(6)]
+    for number in (0, 2, 2):
+        three[0].run(commands[number])
+    three[0].write(
+        evidence.path,
+        three[0].read(evidence.path) + "start made-up-4 \nstart made-up-5\nstart made-up-5\nend made-up-5\nend made-up-5\n"
+        "start made-up-6\nend made-up-6\nstart somebody-else\n",
+    )
+    assert evidence.problems() == [
+        "made-up-2 was lost",
+        "made-up-3 began 2 times",
+        "made-up-3 ended 2 times",
+        "made-up-4 ended 0 times",
+        "made-up-5 began 2 times, two at once",
+        "made-up-5 ended 2 times",
+        "unexpected: ('start', 'somebody-else')",
+    ]
 
 
 def test_cables(three):
