@@ -50,7 +50,9 @@ static void help(void) {
              "  --daemon-user NAME   Take commands from this user, besides root and\n"
              "                       ourselves\n"
              "  -h, --help           Show this help\n"
-             "  --version            Show the version");
+             "  --version            Show the version\n"
+             "\n"
+             "See worker-mesh-executor(8).");
 }
 
 static int usage_error(const char *option, const char *value, const char *allowed) {
