@@ -29,8 +29,10 @@ def told(node):
 
 
 def test_defaults_and_ceilings_are_told(make_node, tmp_path):
-    lines = [f"{key}={default}" for key, _, default, *_ in LIMITS]
-    lines += [f"{key}Ceiling={ceiling}" for key, _, _, ceiling, *_ in LIMITS]
+    lines = [
+        "JobMemoryMax=64M", "JobCpuWeight=50", "JobCpuQuota=150%", "JobTasksMax=32",
+        "JobMemoryMaxCeiling=1G", "JobCpuWeightCeiling=200", "JobCpuQuotaCeiling=400%", "JobTasksMaxCeiling=64",
+    ]  # fmt: skip
     node = make_node(["--config", configuration(tmp_path, lines)]).start()
     for _, field, _, _, default, ceiling in LIMITS:
         assert (told(node)[field]["default"], told(node)[field]["ceiling"]) == (default, ceiling), field
