@@ -108,6 +108,10 @@ void executor_read_cancel(struct executor_read *read) {
 }
 
 /* Not asked for here. */
+const struct limit_support *executor_client_support(const struct executor_client *client) {
+        return NULL;
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         return MESH_CANCEL_UNKNOWN;
 }
