@@ -13,7 +13,7 @@
 #include "lib/tests.h"
 #include "util/macros.h"
 
-#define DATAGRAM_MAX (1024u * 1024)
+#define DATAGRAM_MAX (32u * 1024 * 1024)
 
 void fake_journal_open(struct fake_journal *journal, const char *path) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
