@@ -98,6 +98,7 @@ static void test_reset(void) {
 
 #define PORT_TEXT "must be a port from 1 to 65535."
 #define SPAN_TEXT "must be a time span such as 5s or 1min 30s, from 100ms to 1h."
+#define PERCENT_TEXT "must be a percentage of one CPU such as 150%, from 1% to 1000000%."
 #define SIZE_TEXT "must be a size in bytes such as 64K or 1.5M, from 4K to 64M."
 #define PATH_TEXT "must be an absolute path of at most 4095 bytes."
 #define NAMES_TEXT "must be names of network interfaces, at most 15 bytes each, at most 64 names."
@@ -125,6 +126,14 @@ static void test_messages(void) {
                                      "from 1M to infinity." },
                 { "HistoryMaxAge=0", "file:2: HistoryMaxAge=0: must be a time span such as 5s or 1min 30s, "
                                      "from 1s to infinity." },
+                { "JobMemoryMax=1K", "file:2: JobMemoryMax=1K: must be a size in bytes such as 64K or 1.5M, "
+                                     "from 1M to 1P." },
+                { "JobCpuWeightCeiling=10001",
+                  "file:2: JobCpuWeightCeiling=10001: must be a whole number from 1 to 10000." },
+                { "JobCpuQuota=1.5", "file:2: JobCpuQuota=1.5: " PERCENT_TEXT },
+                { "JobCpuQuota=0%", "file:2: JobCpuQuota=0%: " PERCENT_TEXT },
+                { "JobCpuQuota=50%%", "file:2: JobCpuQuota=50%%: " PERCENT_TEXT },
+                { "JobCpuQuota=%", "file:2: JobCpuQuota=%: " PERCENT_TEXT },
                 { "StateDirectory=state", "file:2: StateDirectory=state: " PATH_TEXT },
                 { "StateDirectory=/a\tb", "file:2: StateDirectory=/a?b: " PATH_TEXT },
                 { "Interfaces=lo 0123456789abcdef", "file:2: Interfaces=lo 0123456789abcdef: " NAMES_TEXT },
