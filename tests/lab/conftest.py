@@ -26,22 +26,23 @@ def pytest_sessionfinish(session, exitstatus):
         session.exitstatus = SKIPPED
 
 
-@pytest.fixture(scope="session")
-def can_have_hosts():
+def pytest_collection_modifyitems(items):
+    """One line a file, with the reason, where there can be no lab."""
     reason = hosts.why_unavailable(os.environ.get("LAB_ROOT", "/"))
     if reason:
-        pytest.skip(reason)
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="module")
-def bare_lab(can_have_hosts):
+def bare_lab():
     """Without Worker Mesh."""
     with hosts.Lab() as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def lab(can_have_hosts):
+def lab():
     """Whose hosts have what the build installs."""
     if not BUILD:
         pytest.exit("set MESON_BUILD_ROOT, or run: meson test -C build --suite lab", 2)

@@ -179,7 +179,7 @@ class OtherLab:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_of_a_lab_whose_test_was_ended(can_have_hosts, number):
+def test_nothing_is_left_of_a_lab_whose_test_was_ended(number):
     lab = OtherLab()
     assert lab.has_processes() and len(lab.folders()) == 2
     lab.process.send_signal(number)
@@ -187,7 +187,7 @@ def test_nothing_is_left_of_a_lab_whose_test_was_ended(can_have_hosts, number):
     wait_for(lab.is_gone, 20, f"all is removed after {number.name}")
 
 
-def test_the_next_lab_removes_what_a_killed_guardian_left(can_have_hosts):
+def test_the_next_lab_removes_what_a_killed_guardian_left():
     lab = OtherLab()
     os.kill(lab.guardian, signal.SIGKILL)
     wait_for(lambda: not lab.has_processes(), 20, "the hosts went with the guardian")
@@ -207,7 +207,7 @@ def test_labs_do_not_disturb_each_other(three):
     assert [host.run("systemctl is-system-running").stdout for host in three] == ["running\n"] * 3
 
 
-def test_the_command(can_have_hosts):
+def test_the_command():
     environment = {**os.environ, "LAB": f"test{os.getpid()}"}
 
     def lab(*words, status=0):
