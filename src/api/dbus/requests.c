@@ -182,8 +182,16 @@ static void on_polkit(struct bus_request *request, bool granted, bool needs_inte
 }
 
 void bus_request_ask(struct bus_request *request, const char *action, unsigned access) {
+        int r;
+
         request->access = access;
-        if (polkit_ask(request, action, on_polkit, &request->check) < 0)
+        r = polkit_ask(request, action, on_polkit, &request->check);
+        if (r == -EBUSY) {
+                bus_fault_set(
+                        &request->fault, ERROR_PREFIX "TooManyCalls",
+                        "polkit is asked for too many calls already; try again later");
+                bus_request_fail(request, &request->fault);
+        } else if (r < 0)
                 refuse(request, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
