@@ -18,9 +18,9 @@ SHIPPED = "units/worker-mesh.conf"
 
 # Of other programs, in examples.
 FOREIGN_OPTIONS = {
-    "now", "unix-socket", "allow-interactive-authorization", "data-binary", "suite", "system", "user", "create", "no-pager", "reload", "output", "follow",
+    "now", "unix-socket", "allow-interactive-authorization", "update-catalog", "data-binary", "suite", "create", "user",
 }  # fmt: skip
-FOREIGN_SETTINGS = {"MemoryMax", "CPUQuota", "MemoryHigh", "Key"}
+FOREIGN_SETTINGS = {"MemoryMax", "CPUQuota", "Key"}
 
 
 def definitions(page):
