@@ -71,17 +71,3 @@ def test_a_reload_takes_them_up(make_node, tmp_path):
     node.send(signal.SIGHUP)
     wait_for(lambda: told(node)["tasks_max"]["ceiling"] == 200)
     assert told(node)["cpu_quota"]["default"] == 70
-
-
-def test_what_cannot_be_enforced_is_refused_unless_best_effort(mesh_node):
-    limits = told(mesh_node)
-    impossible = [field for _, field, *_ in LIMITS if limits[field]["enforced"] is False]
-    if not impossible:
-        pytest.skip("this machine can enforce every limit")
-    for field in impossible:
-        assert limits[field]["reason"]
-        answer = mesh_node.post("/jobs", {"command": "true", field: 1 << 20 if field == "memory_max" else 5})
-        assert (answer.status, answer.json()["code"], answer.json()["field"]) == (422, "limit_unavailable", field)
-        assert "best_effort" in answer.json()["error"]
-    job = mesh_node.finish(mesh_node.submit("true", memory_max=1 << 30, tasks_max=50, best_effort=True))
-    assert (job["status"], job["oom_killed"], job["memory_max"]) == ("JOB_COMPLETED", False, 1 << 30)
