@@ -12,7 +12,7 @@ ROOMS = {
     "": ["node/", "util/"],
     "node": ["api/", "net/", "store/", "executor/client.h", "mesh/", "wire/", "util/"],
     "api": ["mesh/", "store/store.h", "executor/client.h", "wire/", "util/"],
-    "api/rest": ["api/ops.h", "mesh/job.h", "store/store.h", "wire/job-limits.h", "wire/job-limits.h", "wire/message.h", "wire/types.h", "util/"],
+    "api/rest": ["api/ops.h", "mesh/job.h", "store/store.h", "wire/job-limits.h", "wire/message.h", "wire/types.h", "util/"],
     "api/dbus": ["api/ops.h", "mesh/job.h", "store/store.h", "wire/job-limits.h", "wire/message.h", "wire/types.h", "util/"],
     "net": ["wire/", "util/"],
     "store": ["mesh/job.h", "mesh/record.h", "wire/", "util/"],
