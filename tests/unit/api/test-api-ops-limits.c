@@ -48,6 +48,10 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
         *ret = (struct mesh_state){};
 }
 
+const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
+        return NULL;
+}
+
 void mesh_foreach_peer(
         struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata) {
 }
