@@ -18,12 +18,12 @@ bool journal_holds(struct journal *journal, const struct run_id *run) {
                 let_go(journal);
                 return false;
         }
-        if (journal->n_held == 0) {
+        journal->held[journal->n_held++] = *run;
+        if (journal->n_held == 1) {
                 journal->held_usec = now_usec(CLOCK_BOOTTIME);
                 journal->held_due = usec_add(journal->held_usec, JOURNAL_SLOW_USEC);
                 journal_arm(journal);
         }
-        journal->held[journal->n_held++] = *run;
         return true;
 }
 

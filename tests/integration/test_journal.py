@@ -235,7 +235,7 @@ def test_much_output_of_a_short_job(node, journal):
     assert 900 <= len(numbers) <= 1000
     (left_out,) = [entry for entry in story if "LEFT_OUT_BYTES" in entry]
     assert int(left_out["LEFT_OUT_LINES"]) == 100000 - len(numbers)
-    assert left_out.message.startswith(f"Left out {100000 - len(numbers)} lines, 57")
+    assert left_out.message.startswith(f"Left out {100000 - len(numbers)} lines (57")
 
 
 def test_a_thousand_silent_jobs(make_node, journal):
