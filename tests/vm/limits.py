@@ -15,8 +15,9 @@ MIB = 1024 * 1024
 CGROUP = pathlib.Path("/sys/fs/cgroup/system.slice/worker-mesh-executor.service")
 SETTINGS = pathlib.Path("/etc/worker-mesh/worker-mesh.conf.d/limits.conf")
 
-# The share of a processor that it gets for so many seconds, without what it takes to begin.
+# The share of a processor that it gets for so many seconds from a time of the clock on.
 BUSY = """import time
+time.sleep(max(0, {1} - time.time()))
 begun, end = time.process_time(), time.monotonic() + {0}
 while time.monotonic() < end: pass
 print((time.process_time() - begun) / {0})"""
@@ -125,7 +126,7 @@ def test_memory_left_behind():
 def test_cpu_quota():
     shares = {}
     for quota in (None, 60, 20):
-        job = run(python(BUSY.format(6)), **({"cpu_quota": quota} if quota else {}))
+        job = run(python(BUSY.format(6, 0)), **({"cpu_quota": quota} if quota else {}))
         assert job["status"] == "JOB_COMPLETED", job
         shares[quota] = float(job["stdout"])
     print("    share of a processor without a quota, with 60 and with 20 percent:",
@@ -136,7 +137,8 @@ def test_cpu_quota():
 
 
 def test_cpu_weight():
-    jobs = [begin(python(BUSY.format(10), "taskset -c 0"), cpu_weight=weight) for weight in (300, 100)]
+    busy = python(BUSY.format(10, time.time() + 5), "taskset -c 0")
+    jobs = [begin(busy, cpu_weight=weight) for weight in (300, 100)]
     heavy, light = (float(end_of(job)["stdout"]) for job in jobs)
     print(f"    shares of one processor with weights of 300 and 100: {heavy:.3f}, {light:.3f}: ratio {heavy / light:.2f}")
     assert 2.2 < heavy / light < 4
