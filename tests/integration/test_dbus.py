@@ -52,6 +52,9 @@ def test_names_and_properties(bus_node):
                       ("PeerCount", "peer_count"), ("Version", "version"), ("Address", "address"),
                       ("Metadata", "metadata"), ("ExecutorConnected", "executor_connected")):  # fmt: skip
         assert told[name] == status[key], name
+    for name, limit in status["limits"].items():
+        assert told["Limits"][name] == {key: limit.get(key) or other for key, other in
+                                        (("enforced", False), ("reason", ""), ("default", 0), ("ceiling", 0))}  # fmt: skip
 
 
 def test_a_job_from_submission_to_its_end(bus_node):
@@ -382,7 +385,7 @@ WRONG_OPTIONS = [
     ("cwd", integer(1), "cwd must be a string, not a number"),
     ("stdin", variant("as", ["a"]), "stdin must be a string or bytes (ay), not an array of strings"),
     ("stdin", variant("ay", bytes((1 << 20) + 1)), "stdin is 1048577 bytes long; at most 1048576"),
-    ("best_effort", variant("s", "yes"), "best_effort must be a boolean, not a string"),
+    ("best_effort", variant("s", "yes"), "best_effort must be true or false, not a string"),
     ("memory_max", variant("s", "1G"), "memory_max must be a whole number, not a string"),
     ("target_node_id", variant("as", []), "target_node_id must be a string, not an array of strings"),
     ("idempotency_key", variant("s", ""), "Idempotency-Key must be 1 to 255 printable ASCII characters"),

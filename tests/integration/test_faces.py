@@ -158,7 +158,7 @@ def make_faces(make_bus_node, private_bus):
 
 @pytest.fixture
 def faces(make_faces):
-    return make_faces()
+    return make_faces(environment={"JOB_TASKS_MAX_CEILING": "100"})
 
 
 # What differs from one node, run or moment to another.
@@ -178,6 +178,8 @@ GOOD = {
     "no such folder": {"command": "true", "cwd": "/nonexistent"},
     "not UTF-8": {"command": r"printf '\377\376'"},
     "long command": {"command": "true #" + "x" * 65530},
+    "limits": {"command": "true", "memory_max": 64 << 20, "cpu_weight": 1, "cpu_quota": 150, "tasks_max": 10,
+               "best_effort": True},
 }
 
 WRONG = {
@@ -203,6 +205,15 @@ WRONG = {
     "env too many": {"command": "true", "env": {f"A{number}": "" for number in range(257)}},
     "env too large": {"command": "true", "env": {"A": "x" * 65536}},
     "long stdin": {"command": "true", "stdin": "x" * ((1 << 20) + 1)},
+    "little memory": {"command": "true", "memory_max": 1000, "best_effort": True},
+    "negative memory": {"command": "true", "memory_max": -1, "best_effort": True},
+    "memory is text": {"command": "true", "memory_max": "1G"},
+    "weight 0": {"command": "true", "cpu_weight": 0, "best_effort": True},
+    "weight 10001": {"command": "true", "cpu_weight": 10001, "best_effort": True},
+    "quota 0": {"command": "true", "cpu_quota": 0, "best_effort": True},
+    "no tasks": {"command": "true", "tasks_max": 0, "best_effort": True},
+    "beyond a ceiling": {"command": "true", "tasks_max": 101, "best_effort": True},
+    "best effort is text": {"command": "true", "best_effort": "yes"},
 }
 
 # JSON and D-Bus have other words for a type, and a command is no option: the code is the same, and the field is named.
@@ -232,6 +243,9 @@ def test_the_same_job(faces, name):
     assert told["ErrorMessage"] == (said["error_message"] or "") and told["Cwd"] == (said["cwd"] or "")
     assert told["EnvNames"] == said["env_names"] and told["StdinBytes"] == said["stdin_bytes"]
     assert told["TimeoutUSec"] == said["timeout_seconds"] * 1_000_000
+    for name, key in (("MemoryMax", "memory_max"), ("CpuWeight", "cpu_weight"), ("CpuQuota", "cpu_quota"),
+                      ("TasksMax", "tasks_max"), ("BestEffort", "best_effort"), ("OomKilled", "oom_killed")):  # fmt: skip
+        assert told[name] == said.get(key, 0), name
     assert told["DurationUSec"] // 1000 == (said["duration_ms"] or 0)
     for stream in ("stdout", "stderr"):
         assert told[stream.capitalize()] == faces.nodes[1].output(ids[1], stream)
@@ -320,6 +334,13 @@ def test_lists(faces):
     for face in faces.faces:
         code, text, _ = face.list(colour="red")
         assert code in ("bad_parameter", "unknown_field") and "colour" in text
+
+
+def test_limits_that_cannot_be_enforced(faces):
+    """On a machine that can enforce them, both accept the job."""
+    for job in ({"memory_max": 64 << 20}, {"cpu_quota": 50}, {"tasks_max": 10}):
+        code, _ = faces.both("submit", {"command": "true", **job})
+        assert code in (None, "limit_unavailable")
 
 
 def test_a_full_queue(make_faces):
