@@ -16,6 +16,7 @@ static struct world {
         struct limit_support support;
         struct job_limits accepted; /* of the last job that the mind got */
         size_t n_accepted, n_answers;
+        void *tag; /* of what is not durable yet */
         struct problem problem;
 } world;
 
@@ -26,7 +27,7 @@ const struct limit_support *executor_client_support(const struct executor_client
 int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {
         world.accepted = specs[n_specs - 1]->limits;
         world.n_accepted += n_specs;
-        ops_accepted(world.ops, tag, 0);
+        world.tag = tag;
         return MESH_ACCEPTED;
 }
 
@@ -127,6 +128,8 @@ static void submit(const struct job_request_limits *limits, size_t n) {
                         (struct job_request){ .command = "true", .command_size = 4, .limits = limits[i] };
         world.problem = (struct problem){};
         ASSERT_OK(ops_submit(world.ops, &root, requests, n, NULL, on_submitted, NULL, &call));
+        if (world.tag)
+                ops_accepted(world.ops, TAKE_PTR(world.tag), 0);
         while (world.n_answers == before)
                 ASSERT_OK(sd_event_run(world.event, USEC_PER_SEC));
 }
