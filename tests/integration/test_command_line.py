@@ -62,6 +62,7 @@ def test_version(option):
         (["--discovery-port", "99999999999999999999"], ["discovery-port", "99999999999999999999"]),
         (["--slots", "-3"], ["slots", "-3"]),
         (["--slots", "two"], ["slots", "two"]),
+        (["--bus", "both"], ["--bus", "both", "auto, system, session, none"]),
         (["--log-level", "loud"], ["log-level", "loud", "debug"]),
     ],
 )

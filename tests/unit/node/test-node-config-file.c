@@ -4,6 +4,7 @@
 
 #include <syslog.h>
 
+#include "api/dbus/dbus.h"
 #include "lib/fault.h"
 #include "messages.h"
 #include "util/buffer.h"
@@ -35,6 +36,7 @@ static void test_good(void) {
                                    "HistoryMaxAge=infinity\n"
                                    "StateDirectory=/srv/mesh state/\n"
                                    "ApiSocket=/run/a=b#c;d\\\\\n"
+                                   "Bus=none\n"
                                    "LogLevel=debug\n"
                                    "Slots=0\n"
                                    "[X-Other]\n"
@@ -63,6 +65,7 @@ static void test_good(void) {
         ASSERT_TRUE(config->history_max_age_usec == USEC_INFINITY);
         ASSERT_STREQ(config->state_directory, "/srv/mesh state");
         ASSERT_STREQ(config->api_socket, "/run/a=b#c;d\\\\");
+        ASSERT_EQ(config->bus, DBUS_BUS_NONE);
         ASSERT_EQ(config->log_level, LOG_DEBUG);
         ASSERT_EQ(config->slots, 0);
         ASSERT_EQ(config->kill_grace_usec, 0);
@@ -138,6 +141,8 @@ static void test_messages(void) {
                 { "StateDirectory=/a\tb", "file:2: StateDirectory=/a?b: " PATH_TEXT },
                 { "Interfaces=lo 0123456789abcdef", "file:2: Interfaces=lo 0123456789abcdef: " NAMES_TEXT },
                 { "Interfaces=a/b", "file:2: Interfaces=a/b: " NAMES_TEXT },
+                { "Bus=both", "file:2: Bus=both: must be one of auto, system, session, none." },
+                { "Bus=System", "file:2: Bus=System: must be one of auto, system, session, none." },
                 { "LogLevel=loud", "file:2: LogLevel=loud: must be one of debug, info, notice, warning, "
                                    "error, crit, alert, emerg, "
                                    "or 7 to 0." },

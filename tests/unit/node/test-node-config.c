@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "api/dbus/dbus.h"
 #include "lib/fault.h"
 #include "lib/folder.h"
 #include "messages.h"
@@ -80,6 +81,7 @@ static void test_defaults(void) {
         ASSERT_EQ(config->history_max_jobs, 2000000);
         ASSERT_EQ(config->history_max_bytes, UINT64_C(4) << 30);
         ASSERT_EQ(config->connections_max, 2048);
+        ASSERT_EQ(config->bus, DBUS_BUS_AUTO);
         ASSERT_EQ(config->peers_max, 1024);
         ASSERT_EQ(config->log_level, LOG_INFO);
         ASSERT_EQ(config->executor_program[0], '/');
