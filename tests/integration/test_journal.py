@@ -166,9 +166,9 @@ COUNT = "i=0; while test $i -lt {n}; do i=$((i + 1)); echo $i; sleep 0.01; done"
 
 @pytest.mark.parametrize("how", ["kill", "kill and away"])
 def test_the_next_daemon_goes_on(node, journal, how):
-    n = 400
+    n = 500
     job_id = node.submit(COUNT.format(n=n))
-    wait_for(lambda: len(journal.output(job_id)) > 50, what="it is followed")
+    wait_for(lambda: len(journal.output(job_id)) > 150, what="it is followed")
     node.kill()
     if how == "kill and away":
         wait_for(lambda: not harness.processes.with_variable("JOB_ID", job_id), 60, "the job has ended")
