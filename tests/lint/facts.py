@@ -163,10 +163,6 @@ def message_ids(root):
     return dict(re.findall(r'#define MESSAGE_(\w+) "([0-9a-f]{32})"', text(root, MESSAGE_IDS)))
 
 
-def catalog_ids(root):
-    return set(re.findall(r"^-- ([0-9a-f]{32})$", text(root, CATALOG), re.M))
-
-
 def tests(root):
     """All that the tests say, but for the checks of this folder."""
     paths = files.walk(root, (".py", ".c", ".h"), ("tests",))

@@ -192,7 +192,7 @@ BAD = [
     ("documents", "units/worker-mesh.conf", "[Mesh]\n#Speed=5\n", "there is no setting Speed="),
     ("documents", "src/executor/main.c", EXECUTOR.replace('"socket"', '"pipe"'), "--pipe is not described"),
     ("documents", "src/node/new.c", LICENCE + 'const char *x = getenv("NEW_ONE");\n', "variable $NEW_ONE is not described"),
-    ("documents", "src/node/worker-mesh.catalog", "-- 4a2702141e824ded8b114f58bb58a19a\n", "which nothing sends"),
+    ("documents", "src/node/worker-mesh.catalog", "Speed= is one of the reasons.\n", "there is no setting Speed="),
     ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("403", "404"), "status 404 is not described"),
     ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("get:", "post:"), "POST /api/v1/jobs is not described"),
     ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("[forbidden]", "[gone]"), "code gone is not described"),
