@@ -49,8 +49,8 @@ static bool words_cut(char *text, size_t max) {
         }
         if (text[end] != '\0') /* the default of a field that is not there is a constant */
                 /* An absent text is a constant, which nobody may write to. */
-        if (text[end] != '\0')
-                text[end] = '\0';
+                if (text[end] != '\0')
+                        text[end] = '\0';
         return true;
 }
 
