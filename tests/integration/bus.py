@@ -35,8 +35,9 @@ CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
     <allow send_destination="*"/>
     <allow receive_sender="*"/>
   </policy>
+  {extra}
   <limit name="max_incoming_bytes">1000000000</limit>
-  <limit name="max_outgoing_bytes">{outgoing}</limit>
+  <limit name="max_outgoing_bytes">1000000000</limit>
   <limit name="max_message_size">1000000000</limit>
   <limit name="max_connections_per_user">4096</limit>
   <limit name="max_completed_connections">4096</limit>
@@ -338,11 +339,11 @@ def job_path(job_id):
 class Bus:
     """A dbus-daemon of the test's own."""
 
-    def __init__(self, directory, outgoing=1000000000):
+    def __init__(self, directory, extra=""):
         self.path = os.path.join(directory, "bus")
         self.configuration = os.path.join(directory, "bus.conf")
         with open(self.configuration, "w", encoding="utf-8") as file:
-            file.write(CONFIGURATION.format(path=self.path, outgoing=outgoing))
+            file.write(CONFIGURATION.format(path=self.path, extra=extra))
         self.process = None
 
     @property

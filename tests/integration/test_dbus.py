@@ -216,6 +216,42 @@ def test_every_member_is_described():
             before = member
 
 
+def test_the_policy_of_polkit():
+    """Each action has the daemon's user as its owner, or polkit would not answer it."""
+    folder = os.path.dirname(DOCUMENT)
+    root = ElementTree.parse(os.path.join(folder, "org.workermesh.mesh1.policy")).getroot()
+    actions = {action.get("id"): action for action in root.findall("action")}
+    prefix = "org.workermesh.mesh1."
+    names = ("submit-job", "cancel-own-job", "cancel-any-job", "manage-node", "manage-peers")
+    assert set(actions) == {prefix + name for name in names}
+    for action in actions.values():
+        notes = {note.get("key"): note.text for note in action.findall("annotate")}
+        assert notes == {"org.freedesktop.policykit.owner": "unix-user:worker-mesh"}
+        assert {limit.tag for limit in action.find("defaults")} == {"allow_any", "allow_inactive", "allow_active"}
+
+
+def test_the_policy_of_the_bus(tmp_path):
+    """The bus takes it, and gives the names to nobody else."""
+    policy = os.path.abspath(os.path.join(os.path.dirname(DOCUMENT), "org.workermesh.Mesh1.conf"))
+    own = bus.Bus(str(tmp_path), extra=f"<policy context='default'><deny own='*'/></policy><include>{policy}</include>")
+    own.start()
+    try:
+        with own.connect() as client:
+            root = os.geteuid() == 0
+            for name in (NAME, f"{NAME}.node_0123456789abcdef"):
+                if root:
+                    assert client.call_bus("RequestName", "su", [name, 0]) == [1]
+                else:
+                    fails(DENIED, client.call_bus, "RequestName", "su", [name, 0])
+            fails(DENIED, client.call_bus, "RequestName", "su", [f"{NAME}x", 0])
+            if root:
+                harness.open_to_others(str(tmp_path))
+                with own.connect(NOBODY) as other:
+                    fails(DENIED, other.call_bus, "RequestName", "su", [f"{NAME}.node_1", 0])
+    finally:
+        own.end()
+
+
 # Peers.
 
 

@@ -169,8 +169,8 @@ static const sd_bus_vtable manager_vtable[] = {
                 "SubmitJob", SD_BUS_ARGS("s", command, "a{sv}", options),
                 SD_BUS_RESULT("s", job_id, "o", job), manager_submit_job, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
-                "SubmitJobs", SD_BUS_ARGS("a(sa{sv})", jobs, "a{sv}", options), SD_BUS_RESULT("a(so)", jobs),
-                manager_submit_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
+                "SubmitJobs", SD_BUS_ARGS("a(sa{sv})", jobs, "a{sv}", options),
+                SD_BUS_RESULT("a(so)", accepted), manager_submit_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                 "GetJob", SD_BUS_ARGS("s", job_id), SD_BUS_RESULT("o", job), manager_get_job,
                 SD_BUS_VTABLE_UNPRIVILEGED),
