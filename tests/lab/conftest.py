@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
+import subprocess
 
 import hosts
 import pytest
@@ -15,8 +16,16 @@ def pytest_runtest_makereport(item, call):
     lab = item.funcargs.get("lab") if hasattr(item, "funcargs") else None
     if report.failed and lab:
         for host in lab.hosts.values():
-            text = host.run("journalctl --no-pager --boot=all -n 150", check=False).stdout if host.is_up() else "(off)"
-            report.sections.append((f"journal of {host}", text[-20000:]))
+            report.sections.append((f"journal of {host}", last_words(host)))
+
+
+def last_words(host):
+    """Of a host that may be off, or about to be."""
+    try:
+        text = host.run("journalctl --no-pager --boot=all -n 150", check=False).stdout if host.is_up() else "(off)"
+        return text[-20000:]
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import struct
-import threading
 
 import pytest
 from hosts import wait_for
@@ -102,39 +101,34 @@ def call_without_arguments(serial, destination, path, interface, member):
 @contextlib.contextmanager
 def subscriber(host):
     """A client that has subscribed and stays on the bus, which busctl does not."""
+    bus = "org.freedesktop.DBus"
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(host.path("/run/dbus/system_bus_socket"))
         client.sendall(b"\0AUTH EXTERNAL 30\r\n")
         assert client.recv(100).startswith(b"OK ")
         client.sendall(b"BEGIN\r\n")
-        bus = "org.freedesktop.DBus"
         client.sendall(call_without_arguments(1, bus, "/org/freedesktop/DBus", bus, "Hello"))
         client.sendall(call_without_arguments(2, NAME, "/org/workermesh/Mesh1", f"{NAME}.Manager", "Subscribe"))
+        # A field of a reply that says which call it answers.
+        answered, received = b"\5\1u\0" + struct.pack("<I", 2), b""
+        while answered not in received:
+            received += client.recv(4096)
         yield client
 
 
 def test_signals_of_jobs(host):
     """Come while somebody is subscribed."""
     match = f"sender='{NAME}',type='signal',interface='{NAME}.Manager'"
-    with host.background(f'busctl monitor --json=short --match "{match}"') as monitor, subscriber(host):
+    with host.background(f'busctl monitor --json=short --match "{match}"') as monitor:
         wait_for(lambda: "Monitoring" in monitor.stdout.readline(), 5)
-        seen = []
-
-        def jobs_ended():
-            # The subscription is taken up some time after it was asked for.
+        ended(host, host.submit("true"))
+        with subscriber(host):
             job_id = host.submit("true")
-            ended(host, job_id)
-            return len(seen) > 1
-
-        reader = threading.Thread(target=lambda: seen.extend(json.loads(monitor.stdout.readline()) for _ in range(2)))
-        reader.start()
-        wait_for(jobs_ended, 10, "signals are seen")
-        reader.join(10)
+            seen = [json.loads(monitor.stdout.readline()) for _ in range(2)]
     assert [entry["member"] for entry in seen] == ["JobNew", "JobRemoved"]
-    job_id, path, result = seen[1]["payload"]["data"]
-    assert seen[0]["payload"]["data"] == [job_id, path]
-    assert result == "JOB_COMPLETED"
+    path = f"/org/workermesh/Mesh1/job/{job_id.replace('-', '')}"
+    assert [entry["payload"]["data"] for entry in seen] == [[job_id, path], [job_id, path, "JOB_COMPLETED"]]
 
 
 def test_peers_come_and_go(two):
