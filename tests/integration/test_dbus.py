@@ -488,7 +488,7 @@ def test_too_many_and_too_large(bus_node):
     big = {"stdin": variant("ay", bytes(1 << 20))}
     text = fails(ERROR + "BodyTooLarge", client.manager, *call, [[("true", big)] * 33, {}])
     assert "longer than 32 MiB" in text
-    fails(ERROR + "BodyTooLarge", client.submit, "x" * (40 << 20))
+    fails(ERROR + "BodyTooLarge", client.submit, "x" * (33 << 20), timeout=120)
     assert "command is 65537 bytes long" in fails(ERROR + "Invalid", client.submit, "x" * 65537)
     assert node.jobs() == []
     (jobs,) = client.manager(*call, [[("true", {})] * 10000, {}])
