@@ -383,32 +383,19 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
         ops_fill_limits(ops, ret);
 }
 
-struct peer_search {
-        const char *node_id;
-        struct ops_peer *peer;
-        bool found;
-};
-
 static struct ops_peer peer_as_told(const struct mesh_peer *peer) {
         return (struct ops_peer){ .info = &peer->info,
                                   .last_heard_at = peer->last_heard_at,
                                   .verified = peer->verified };
 }
 
-static void compare_peer(void *userdata, const struct mesh_peer *peer) {
-        struct peer_search *search = userdata;
-
-        if (!streq(peer->info.node_id, search->node_id))
-                return;
-        *search->peer = peer_as_told(peer);
-        search->found = true;
-}
-
 bool ops_get_peer(struct ops *ops, const char *node_id, struct ops_peer *ret) {
-        struct peer_search search = { .node_id = node_id, .peer = ret };
+        const struct mesh_peer *peer = mesh_get_peer(ops->mesh, node_id);
 
-        mesh_foreach_peer(ops->mesh, compare_peer, &search);
-        return search.found;
+        if (!peer)
+                return false;
+        *ret = peer_as_told(peer);
+        return true;
 }
 
 struct peer_list {

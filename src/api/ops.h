@@ -17,6 +17,7 @@
 #include "store/store.h"
 #include "util/list.h"
 #include "util/macros.h"
+#include "wire/job-limits.h"
 #include "wire/message.h"
 
 struct caller;
@@ -25,7 +26,6 @@ struct ops;
 struct problem;
 struct mesh;
 struct executor_client;
-struct limit_support;
 
 struct ops_config {
         const char *node_id, *version, *address;

@@ -13,6 +13,7 @@
 #include "executor/leaf-limits.h"
 #include "util/file.h"
 #include "util/parse.h"
+#include "util/uuid.h"
 
 #define MOUNTINFO_MAX (1024u * 1024)
 #define CGROUP_FILE_MAX (64u * 1024)
@@ -467,6 +468,14 @@ static bool tree_is_stale(int fd) {
         return events_fd >= 0 && events_are_populated(events_fd) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
+/* Behind the prefix there is an instance: what others give a similar name is theirs. */
+static bool is_name_of_tree(const char *name, const char *prefix) {
+        struct uuid instance;
+
+        return strncmp(name, prefix, strlen(prefix)) == 0 &&
+               uuid_from_text(name + strlen(prefix), &instance) >= 0;
+}
+
 void cgroup_tree_remove_stale(const char *path, const char *prefix) {
         _cleanup_free_ char *folder = strndup(path, (size_t) (strrchr(path, '/') - path));
         DIR *directory = folder ? opendir(folder) : NULL;
@@ -477,7 +486,7 @@ void cgroup_tree_remove_stale(const char *path, const char *prefix) {
         while ((entry = readdir(directory))) {
                 _cleanup_close_ int fd = -EBADF;
 
-                if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+                if (!is_name_of_tree(entry->d_name, prefix))
                         continue;
                 fd = openat(
                         dirfd(directory), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -60,8 +60,8 @@ int cgroup_leaf_signal(const struct cgroup_leaf *leaf, int signal);
  * kills every process that is cloned into a cgroup that was killed once. */
 int cgroup_leaf_kill(struct cgroup_leaf *leaf);
 
-/* Removes the subtrees of the same folder that begin with prefix, belong to no living executor and are
- * empty. */
+/* Removes the subtrees of the same folder whose names are prefix and a UUID, that belong to no living
+ * executor and are empty. */
 void cgroup_tree_remove_stale(const char *path, const char *prefix);
 
 /* Kills all that is left in a subtree of a process that is gone, and removes it; waits at most timeout. */

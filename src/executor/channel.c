@@ -140,6 +140,13 @@ int channel_check_peer(int fd, uid_t allowed, uid_t *ret_uid) {
         return allowed != (uid_t) -1 && credentials.uid == allowed ? 0 : -EPERM;
 }
 
+pid_t channel_peer_pid(int fd) {
+        struct ucred credentials;
+        socklen_t size = sizeof(credentials);
+
+        return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0 ? 0 : credentials.pid;
+}
+
 int channel_connect(const char *path, int *ret_fd) {
         _cleanup_close_ int fd = -EBADF;
         struct sockaddr_un address = { .sun_family = AF_UNIX };

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include "util/macros.h"
@@ -58,6 +59,8 @@ int outbox_send(struct outbox *outbox, int fd);
 /* The other side is root, our own user, or the one that is allowed ((uid_t) -1: nobody else). Otherwise
  * -EPERM, with its uid in *ret_uid. */
 int channel_check_peer(int fd, uid_t allowed, uid_t *ret_uid);
+/* The process that listens there, or that connected; 0: not to be seen from here. */
+pid_t channel_peer_pid(int fd);
 
 /* -EINVAL: the path is empty or too long. -ENOENT, -ECONNREFUSED: nobody listens. -EAGAIN: its queue is
  * full. */

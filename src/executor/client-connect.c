@@ -49,6 +49,7 @@ void client_disconnect(struct executor_client *client) {
         bool was_synchronised = client->state == CLIENT_SYNCHRONISED;
 
         client->socket_source = sd_event_source_disable_unref(client->socket_source);
+        client->peer_source = sd_event_source_disable_unref(client->peer_source);
         client->fd = close_fd(client->fd);
         client->state = client->stopping ? CLIENT_STOPPED : CLIENT_AWAY;
         client->n_known = 0;
@@ -244,6 +245,34 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
         return 0;
 }
 
+static int on_peer_ended(sd_event_source *source, int pidfd, uint32_t revents, void *userdata) {
+        client_disconnect(userdata);
+        return 0;
+}
+
+/* The connection lives as long as anybody holds the executor's end of it, and a job's process that has not
+ * become its program yet (frozen, say) does. So its process is watched, too, where it is the one that
+ * listens; where a service manager listens for it, that ends what an executor leaves behind. What it said
+ * last is read first. Should the number be another process's by now, the worst is one connection too many.
+ */
+static void client_watch_peer(struct executor_client *client) {
+        pid_t pid = channel_peer_pid(client->fd);
+        _cleanup_close_ int pidfd = -EBADF;
+
+        if (pid <= 1 || pid == getpid())
+                return;
+        pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
+        if (pidfd < 0 ||
+            sd_event_add_io(client->event, &client->peer_source, pidfd, EPOLLIN, on_peer_ended, client) < 0)
+                return;
+        (void) sd_event_source_set_description(client->peer_source, "executor-process");
+        (void) sd_event_source_set_priority(client->peer_source, SD_EVENT_PRIORITY_NORMAL + 1);
+        if (sd_event_source_set_io_fd_own(client->peer_source, /* own= */ true) >= 0)
+                (void) TAKE_FD(pidfd);
+        else
+                client->peer_source = sd_event_source_disable_unref(client->peer_source);
+}
+
 static int client_greet(struct executor_client *client) {
         uid_t uid = (uid_t) -1;
         int r;
@@ -256,6 +285,7 @@ static int client_greet(struct executor_client *client) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(client->socket_source, "executor");
+        client_watch_peer(client);
         r = client_set_timer(client, GREETING_TIMEOUT_USEC);
         if (r < 0)
                 return r;
@@ -332,6 +362,7 @@ static void client_connect(struct executor_client *client) {
         if (r == -ENOENT || r == -ECONNREFUSED)
                 client_start_program(client);
         client->socket_source = sd_event_source_disable_unref(client->socket_source);
+        client->peer_source = sd_event_source_disable_unref(client->peer_source);
         client->fd = close_fd(client->fd);
         client_retry_later(client);
 }
@@ -377,6 +408,7 @@ int client_connect_init(struct executor_client *client) {
 void client_connect_done(struct executor_client *client) {
         client_reads_fail(client, -ENOTCONN);
         client->socket_source = sd_event_source_disable_unref(client->socket_source);
+        client->peer_source = sd_event_source_disable_unref(client->peer_source);
         client->retry_timer = sd_event_source_disable_unref(client->retry_timer);
         client->child_source = sd_event_source_disable_unref(client->child_source);
 }

@@ -41,6 +41,7 @@ struct executor_client {
         sd_event_source *retry_timer;  /* while greeting: until then the executor must say something */
         usec_t retry_usec;             /* how long to wait the next time */
         sd_event_source *child_source; /* an executor that we have started, until it ends */
+        sd_event_source *peer_source;  /* while connected: the executor's process, where it is known */
         bool start_failed;             /* it was said already that the executor cannot be started */
         bool silent;                   /* likewise, that it does not answer */
 
@@ -57,6 +58,7 @@ struct executor_client {
         struct executor_journalled journalled[JOURNALLED_MAX]; /* the last word on each run */
         size_t n_journalled;
         bool slots_changed;
+        bool forgetful;          /* there was no memory for a command: both sides compare anew */
         enum executor_stop stop; /* to be said */
         bool stopping;           /* it was asked for */
 

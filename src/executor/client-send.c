@@ -48,6 +48,14 @@ static void run_queue_drop(struct run_queue *queue) {
         *queue = (struct run_queue){};
 }
 
+/* Who gave a command for which there was no memory need not give it again: it follows from what both sides
+ * have. */
+static int client_forget(struct executor_client *client) {
+        client->forgetful = true;
+        client_wants_flush(client);
+        return -ENOMEM;
+}
+
 int executor_client_start(
         struct executor_client *client, const struct run_id *run, const struct job_spec *spec) {
         struct pending_start *start;
@@ -58,7 +66,7 @@ int executor_client_start(
                 return -ENOBUFS;
         start = malloc(sizeof(*start));
         if (!start)
-                return -ENOMEM;
+                return client_forget(client);
         /* The count of references is no part of what is immutable. */
         *start = (struct pending_start){ .run = *run, .spec = job_spec_ref((struct job_spec *) spec) };
         list_append(&client->starts, &start->link);
@@ -73,8 +81,9 @@ static int client_note(struct executor_client *client, struct run_queue *queue, 
         if (client->state != CLIENT_SYNCHRONISED)
                 return -ENOTCONN;
         r = run_queue_add(queue, run);
-        if (r >= 0)
-                client_wants_flush(client);
+        if (r == -ENOMEM)
+                return client_forget(client);
+        client_wants_flush(client);
         return r;
 }
 
@@ -337,7 +346,7 @@ static int on_flush(sd_event_source *source, void *userdata) {
 
         if (client->fd < 0)
                 return 0;
-        r = client_try_flush(client);
+        r = client->forgetful ? -ENOMEM : client_try_flush(client);
         if (r < 0 && r != -EAGAIN) {
                 if (r != -EPIPE && r != -ECONNRESET)
                         log_warning_errno(r, "Cannot talk to the executor, connecting anew: %m");
@@ -362,6 +371,7 @@ void client_send_drop(struct executor_client *client) {
         run_queue_drop(&client->withdrawals);
         run_queue_drop(&client->releases);
         client->n_journalled = 0;
+        client->forgetful = false;
         client->stop = EXECUTOR_STOP_NOT;
 }
 

@@ -186,6 +186,19 @@ static int connection_receive(struct connection *connection) {
         return apply_commands(connection->executor, &commands, &received);
 }
 
+/* Everybody may connect, and nobody shall fill the log that way. */
+static bool may_complain(struct executor *executor) {
+        unsigned suppressed;
+
+        if (!ratelimit_below(&executor->complaints, now_usec(CLOCK_MONOTONIC)))
+                return false;
+        suppressed = executor->complaints.suppressed;
+        executor->complaints.suppressed = 0;
+        if (suppressed > 0)
+                log_warning("Left out %u lines about connections.", suppressed);
+        return true;
+}
+
 static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct connection *connection = userdata;
         int r = 0;
@@ -195,7 +208,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
         if (r < 0 && r != -EAGAIN) {
                 if (r == -ECONNRESET)
                         log_debug("The daemon has gone.");
-                else
+                else if (may_complain(connection->executor))
                         log_warning_errno(r, "Dropping a connection that cannot be understood: %m");
                 (void) connection_free(connection);
                 return 0;
@@ -450,11 +463,12 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t revents, 
         }
         r = channel_check_peer(fd, executor->daemon_uid, &uid);
         if (r < 0) {
-                log_warning_errno(r, "Refusing a connection by user %d: %m", (int) uid);
+                if (may_complain(executor))
+                        log_warning_errno(r, "Refusing a connection by user %d: %m", (int) uid);
                 return 0;
         }
         r = connection_new(executor, TAKE_FD(fd));
-        if (r < 0)
+        if (r < 0 && may_complain(executor))
                 log_warning_errno(r, "Cannot take a connection: %m");
         return 0;
 }

@@ -82,6 +82,7 @@ int executor_new(sd_event *event, const struct executor_settings *settings, stru
                 .daemon_uid = settings->daemon_uid,
                 .job_user = settings->job_user,
                 .managed = settings->managed,
+                .complaints = { .interval_usec = 10 * USEC_PER_SEC, .burst = 10 },
                 .null_fd = -EBADF,
                 .listen_fd = -EBADF,
         };

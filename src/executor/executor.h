@@ -17,6 +17,7 @@
 #include "executor/spawner.h"
 #include "mesh/job.h"
 #include "util/list.h"
+#include "util/log.h"
 #include "util/map.h"
 #include "wire/executor-message.h"
 
@@ -168,7 +169,8 @@ struct executor {
         sd_event_source *listen_source;
         struct list strangers; /* connections that have not said hello */
         unsigned n_strangers;
-        struct connection *daemon; /* the one that has; NULL */
+        struct ratelimit complaints; /* about those who connect */
+        struct connection *daemon;   /* the one that has; NULL */
         sd_event_source *flush_source;
 
         usec_t idle_timeout_usec;

@@ -18,6 +18,7 @@
 #include "executor/connection.h"
 #include "executor/executor.h"
 #include "executor/job-user.h"
+#include "util/log-loop.h"
 #include "util/log.h"
 #include "util/random.h"
 
@@ -50,7 +51,9 @@ static void help(void) {
              "  --daemon-user NAME   Take commands from this user, besides root and\n"
              "                       ourselves\n"
              "  -h, --help           Show this help\n"
-             "  --version            Show the version");
+             "  --version            Show the version\n"
+             "\n"
+             "See worker-mesh-executor(8).");
 }
 
 static int usage_error(const char *option, const char *value, const char *allowed) {
@@ -274,6 +277,7 @@ prepare(const struct arguments *arguments, sd_event *event, struct claim *claim,
 
 static int serve(const struct arguments *arguments, sd_event *event, struct claim *claim, int inherited_fd) {
         _cleanup_(job_user_free_p) struct job_user *job_user = NULL;
+        _cleanup_(sd_event_source_unrefp) sd_event_source *log_source = NULL;
         _cleanup_(executor_free_p) struct executor *executor = NULL;
         struct executor_settings settings = {
                 .cgroups = arguments->cgroups,
@@ -282,6 +286,9 @@ static int serve(const struct arguments *arguments, sd_event *event, struct clai
         };
         int listen_fd = inherited_fd, r;
 
+        r = log_watch(event, &log_source);
+        if (r < 0)
+                return log_error_errno(r, "Cannot watch the journal's socket: %m");
         r = find_users(arguments, &settings.daemon_uid, &job_user);
         if (r < 0)
                 return r;

@@ -165,6 +165,12 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
         ret->status = mesh_status(mesh, &ret->status_reason);
 }
 
+const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
+        struct peer *peer = MAP_GET(&mesh->peers, node_id, strlen(node_id), struct peer, by_id);
+
+        return peer ? &peer->public : NULL;
+}
+
 void mesh_foreach_peer(
         struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata) {
         struct peer *peer;

@@ -188,5 +188,7 @@ struct mesh_state {
         bool executor_connected;
 };
 void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret);
+/* NULL: it is not known. Valid until the mind is told something. */
+const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id);
 void mesh_foreach_peer(
         struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata);

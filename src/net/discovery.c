@@ -270,6 +270,10 @@ struct discovery *discovery_free(struct discovery *discovery) {
         return NULL;
 }
 
+int discovery_take_stream_fd(struct discovery *discovery) {
+        return TAKE_FD(discovery->node.tcp_fd);
+}
+
 uint16_t discovery_port(const struct discovery *discovery) {
         return discovery->discovery_port;
 }

@@ -56,6 +56,10 @@ int discovery_new(
 struct discovery *discovery_free(struct discovery *discovery); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct discovery *, discovery_free)
 
+/* The TCP socket of the node port, bound and not listening: the caller's from now on. -EBADF: there is none
+ * beside an inherited socket, or it was taken before. */
+int discovery_take_stream_fd(struct discovery *discovery);
+
 uint16_t discovery_port(const struct discovery *discovery);
 uint16_t discovery_node_port(const struct discovery *discovery);
 const struct discovery_counters *discovery_counters(const struct discovery *discovery);

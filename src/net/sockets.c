@@ -153,6 +153,11 @@ static int bind_node(uint16_t port, struct node_sockets *ret, const char **ret_p
         r = new_socket(SOCK_STREAM, &tcp_fd);
         if (r < 0)
                 return r;
+        /* What is left of the connections of the daemon before this one is not in the way; a program that
+         * listens is. */
+        r = set_flag(tcp_fd, SOL_SOCKET, SO_REUSEADDR);
+        if (r < 0)
+                return r;
         r = bind_any(tcp_fd, port);
         if (r < 0)
                 return r;

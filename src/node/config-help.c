@@ -12,7 +12,11 @@ static const char *const group_titles[_GROUP_MAX] = {
 
 static void print_line(FILE *file, const char *option, const char *argument, const char *help) {
         int used = fprintf(file, "  --%s%s%s", option, argument ? "=" : "", argument ?: "");
-        fprintf(file, "%*s%s", MAX(OPTION_WIDTH - used, 1), "", help);
+        if (used >= OPTION_WIDTH) {
+                fputc('\n', file);
+                used = 0;
+        }
+        fprintf(file, "%*s%s", OPTION_WIDTH - used, "", help);
 }
 
 void config_print_help(FILE *file) {
@@ -46,7 +50,9 @@ void config_print_help(FILE *file) {
               "/run/worker-mesh, /usr/local/lib/worker-mesh and /usr/lib/worker-mesh.\n"
               "Without a state directory: $XDG_STATE_HOME/worker-mesh/PORT, where\n"
               "$XDG_STATE_HOME is ~/.local/state if it is not set.\n"
-              "Times are 5s or 1min 30s, sizes 64K or 1.5M. One dash will do: -api-port 3001.\n",
+              "Times are 5s or 1min 30s, sizes 64K or 1.5M. One dash will do: -api-port 3001.\n"
+              "\n"
+              "See worker-mesh(8) and worker-mesh.conf(5).\n",
               file);
 }
 

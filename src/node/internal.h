@@ -87,9 +87,12 @@ void stop_executor_is_back(struct node *node);
 /* sockets.c */
 struct inherited_sockets {
         int discovery_fd, node_fd; /* -EBADF: none */
+        int node_stream_fd;        /* for links; nobody takes it up yet */
         int *rest_fds;
         size_t n_rest_fds;
 };
+#define INHERITED_SOCKETS_NONE \
+        ((struct inherited_sockets){ .discovery_fd = -EBADF, .node_fd = -EBADF, .node_stream_fd = -EBADF })
 int inherited_sockets_take(struct inherited_sockets *ret);
 void inherited_sockets_done(struct inherited_sockets *sockets);
 

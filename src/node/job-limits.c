@@ -4,6 +4,7 @@
 
 #include "wire/job-limits.h"
 #include "node/internal.h"
+#include "util/message-ids.h"
 
 void job_limits_say(struct node *node) {
         const struct limit_support *support = executor_client_support(node->executor);
@@ -16,7 +17,8 @@ void job_limits_say(struct node *node) {
                 if (node->support_said)
                         log_notice("Every limit of a job can be enforced now.");
         } else
-                log_notice(
+                log_event(
+                        LOG_NOTICE, MESSAGE_LIMITS_UNAVAILABLE,
                         "Limits of jobs that cannot be enforced here: %s. A job that asks for one is "
                         "refused, unless it says \"best_effort\".",
                         limit_support_describe(support, text));

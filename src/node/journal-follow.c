@@ -29,9 +29,17 @@ void journal_unfollow(struct journal_run *run) {
         run->journal->n_followed--;
 }
 
-static void note_offsets(const struct journal_run *run) {
+/* What waits for the journal is not there yet. */
+static void note_offsets(struct journal_run *run) {
         const uint64_t offsets[2] = { run->streams[0].offset, run->streams[1].offset };
 
+        if (!run->note)
+                return;
+        if (log_queue_size() > 0) {
+                journal_run_is_slow(run);
+                return;
+        }
+        run->note = false;
         /* Lost, it costs lines that are written twice. */
         (void) executor_client_journalled(run->journal->executor, &run->run, offsets);
 }
@@ -65,8 +73,7 @@ static bool write_lines(struct journal_stream *stream, bool all) {
         }
         stream->offset += written;
         buffer_consume(&stream->text, written);
-        if (written > 0)
-                note_offsets(run);
+        run->note = run->note || written > 0;
         if (stream->text.size > 0)
                 return !text_line_next(stream->text.data, stream->text.size, all, &line);
         buffer_done(&stream->text);
@@ -133,6 +140,7 @@ void journal_follow_on(struct journal_run *run) {
                         read_on(&run->streams[i]);
                 else
                         journal_run_is_slow(run);
+        note_offsets(run);
 }
 
 void journal_follow(struct journal_run *run) {

@@ -35,6 +35,7 @@ struct journal_run {
         usec_t started_at;          /* CLOCK_REALTIME */
         bool tell_start;
         bool followed;
+        bool note; /* the executor has to be told the offsets */
         struct journal_stream streams[2];
         struct budget budget;
         uint64_t n_written; /* bytes of output */
@@ -62,6 +63,11 @@ struct journal {
 
         unsigned n_refused[_PROBLEM_CODE_MAX];
         sd_event_source *refused_timer;
+        struct run_id held[JOURNAL_HELD_MAX];
+        unsigned n_held;
+        usec_t held_usec; /* since when, the first of them */
+        usec_t held_due;  /* when it is looked at again */
+
         struct list lookups; /* struct lookup: ends of which the store is asked */
         unsigned n_lookups;
 };
@@ -108,6 +114,14 @@ struct journal_run *journal_run_free(struct journal_run *run);
 void journal_run_expect(struct journal_run *run, usec_t started_at);
 /* It may not write more now; later. */
 void journal_run_is_slow(struct journal_run *run);
+
+void journal_arm(struct journal *journal);
+
+/* How often it is tried again to do what had to wait. */
+#define JOURNAL_SLOW_USEC (100 * USEC_PER_MSEC)
+
+/* journal-hold.c */
+void journal_hold_check(struct journal *journal, usec_t now);
 
 /* journal-follow.c */
 void journal_follow(struct journal_run *run);

@@ -179,17 +179,22 @@ void journal_tell_cancel(struct journal *journal, const struct uuid *id, const s
 }
 
 void journal_tell_left_out(const struct uuid *id, uint64_t bytes, uint64_t lines) {
-        char text[UUID_TEXT_SIZE], size[SPAN_TEXT_MAX], count[64] = "";
+        char text[UUID_TEXT_SIZE], size[SPAN_TEXT_MAX], what[2 * SPAN_TEXT_MAX];
         struct journal_entry entry;
 
+        if (log_max_level() < LOG_NOTICE)
+                return;
+        (void) format_size(size, bytes);
         if (lines > 0)
-                (void) snprintf(count, sizeof(count), "%" PRIu64 " lines, ", lines);
+                (void) snprintf(what, sizeof(what), "%" PRIu64 " lines (%s)", lines, size);
+        else
+                (void) snprintf(what, sizeof(what), "%s", size);
         begin(&entry, LOG_NOTICE, MESSAGE_JOB_OUTPUT_LEFT_OUT, uuid_to_text(id, text));
         journal_entry_add(
                 &entry,
-                "MESSAGE=Left out %s%s, of the output of job %s; what is kept of it is in GET "
+                "MESSAGE=Left out %s of the output of job %s; what is kept of it is in GET "
                 "/api/v1/jobs/%s/stdout and …/stderr.",
-                count, format_size(size, bytes), text, text);
+                what, text, text);
         journal_entry_add(&entry, "LEFT_OUT_BYTES=%" PRIu64, bytes);
         if (lines > 0)
                 journal_entry_add(&entry, "LEFT_OUT_LINES=%" PRIu64, lines);

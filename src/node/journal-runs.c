@@ -6,7 +6,6 @@
 #include "node/journal-internal.h"
 #include "util/log.h"
 
-#define SLOW_USEC (100 * USEC_PER_MSEC) /* how often it is tried again to write what had to wait */
 #define TIMER_ACCURACY_USEC (20 * USEC_PER_MSEC)
 
 struct journal_run *journal_run_find(struct journal *journal, const struct uuid *id) {
@@ -68,12 +67,14 @@ struct journal_run *journal_run_free(struct journal_run *run) {
         return NULL;
 }
 
-static void journal_arm(struct journal *journal) {
+void journal_arm(struct journal *journal) {
         struct journal_run *run = LIST_FIRST(&journal->due, struct journal_run, due_link);
         usec_t next = run ? run->due_usec : USEC_INFINITY;
 
         if (!list_is_empty(&journal->slow))
                 next = MIN(next, journal->slow_usec);
+        if (journal->n_held > 0)
+                next = MIN(next, journal->held_due);
         (void) sd_event_source_set_time(journal->timer, next);
         (void) sd_event_source_set_enabled(
                 journal->timer, next == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
@@ -119,7 +120,7 @@ void journal_run_is_slow(struct journal_run *run) {
         if (list_is_linked(&run->slow_link))
                 return;
         if (list_is_empty(&journal->slow))
-                journal->slow_usec = usec_add(now_usec(CLOCK_BOOTTIME), SLOW_USEC);
+                journal->slow_usec = usec_add(now_usec(CLOCK_BOOTTIME), JOURNAL_SLOW_USEC);
         list_append(&journal->slow, &run->slow_link);
         journal_arm(journal);
 }
@@ -130,6 +131,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         struct list slow;
 
         tell_due(journal, now_usec(CLOCK_BOOTTIME));
+        journal_hold_check(journal, now_usec(CLOCK_BOOTTIME));
         if (now_usec(CLOCK_BOOTTIME) < journal->slow_usec)
                 list_init(&slow);
         else

@@ -61,6 +61,11 @@ struct journal *journal_free(struct journal *journal) {
         return NULL;
 }
 
+void journal_disconnected(struct journal *journal) {
+        /* All that the executor keeps is compared when it is back. */
+        journal->n_held = 0;
+}
+
 void journal_set_output(struct journal *journal, bool output) {
         struct journal_run *run;
 

@@ -36,6 +36,8 @@ struct store_unfinished;
 #define JOURNAL_COMMAND_MAX 1024u     /* bytes of COMMAND= */
 #define JOURNAL_END_LINES_MAX 1000u   /* written at the end of a job */
 #define JOURNAL_END_BYTES_MAX (256u * 1024)
+#define JOURNAL_HELD_MAX 1024u /* runs that the executor keeps until the journal has taken their lines */
+#define JOURNAL_HOLD_USEC (2 * USEC_PER_SEC)      /* and for so long at most */
 #define JOURNAL_JOB_BYTES_MAX (16u * 1024 * 1024) /* written of one job in all */
 
 int journal_new(const char *node_id, bool output, sd_event *event, struct journal **ret);
@@ -56,3 +58,7 @@ void journal_restored(struct journal *journal, const struct store_unfinished *jo
 void journal_synchronised(struct journal *journal, const struct executor_known_run *runs, size_t n_runs);
 void journal_exited(struct journal *journal, struct job_result *result);
 void journal_written(struct journal *journal, const struct record_batch *batch, int error);
+/* The executor may forget a run. True: not yet, since lines about it wait for the journal; it is told later.
+ */
+bool journal_holds(struct journal *journal, const struct run_id *run);
+void journal_disconnected(struct journal *journal);

@@ -292,8 +292,7 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
 }
 
 int node_new(const struct config *config, sd_event *event, struct node **ret) {
-        _cleanup_(inherited_sockets_done) struct inherited_sockets sockets = { .discovery_fd = -EBADF,
-                                                                               .node_fd = -EBADF };
+        _cleanup_(inherited_sockets_done) struct inherited_sockets sockets = INHERITED_SOCKETS_NONE;
         _cleanup_(node_free_p) struct node *node = NULL;
         int r;
 

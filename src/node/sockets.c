@@ -19,21 +19,27 @@ void inherited_sockets_done(struct inherited_sockets *sockets) {
         sockets->n_rest_fds = 0;
         sockets->discovery_fd = close_fd(sockets->discovery_fd);
         sockets->node_fd = close_fd(sockets->node_fd);
+        sockets->node_stream_fd = close_fd(sockets->node_stream_fd);
+}
+
+static int fill_slot(int *slot, int fd, const char *name) {
+        if (*slot >= 0)
+                return log_error_errno(-EEXIST, "Two inherited sockets want to be '%s'.", name);
+        *slot = fd;
+        return 0;
 }
 
 static int place(struct inherited_sockets *sockets, int fd, const char *name) {
-        if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /* listening= */ 1) > 0) {
+        bool is_node = streq(name, "node");
+
+        if (is_node && sd_is_socket_inet(fd, AF_UNSPEC, SOCK_STREAM, /* listening= */ 1, 0) > 0)
+                return fill_slot(&sockets->node_stream_fd, fd, name);
+        if (!is_node && sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /* listening= */ 1) > 0) {
                 sockets->rest_fds[sockets->n_rest_fds++] = fd;
                 return 0;
         }
-        if (sd_is_socket(fd, AF_INET, SOCK_DGRAM, -1) > 0) {
-                int *slot = streq(name, "node") ? &sockets->node_fd : &sockets->discovery_fd;
-
-                if (*slot >= 0)
-                        return log_error_errno(-EEXIST, "Two inherited sockets want to be '%s'.", name);
-                *slot = fd;
-                return 0;
-        }
+        if (sd_is_socket(fd, AF_INET, SOCK_DGRAM, -1) > 0)
+                return fill_slot(is_node ? &sockets->node_fd : &sockets->discovery_fd, fd, name);
         return log_error_errno(
                 -EINVAL,
                 "Inherited socket '%s' is neither a listening stream socket nor an IPv4 datagram "
@@ -45,7 +51,7 @@ int inherited_sockets_take(struct inherited_sockets *ret) {
         _cleanup_strv_free_ char **names = NULL;
         int n, r;
 
-        *ret = (struct inherited_sockets){ .discovery_fd = -EBADF, .node_fd = -EBADF };
+        *ret = INHERITED_SOCKETS_NONE;
 
         n = sd_listen_fds_with_names(/* unset_environment= */ true, &names);
         if (n < 0)

@@ -72,7 +72,8 @@ static void world_withdraw(void *userdata, const struct run_id *run) {
 static void world_release(void *userdata, const struct run_id *run) {
         struct node *node = userdata;
 
-        (void) executor_client_release(node->executor, run);
+        if (!journal_holds(node->journal, run))
+                (void) executor_client_release(node->executor, run);
 }
 
 static void world_accepted(void *userdata, void *tag, int error) {
@@ -240,6 +241,7 @@ static void on_executor_disconnected(void *userdata) {
 
         if (!node->stopping && !node->executor_let_go)
                 tell_executor_gone(node);
+        journal_disconnected(node->journal);
         mesh_executor_lost(node->mesh);
         stop_check(node);
 }

@@ -24,6 +24,8 @@
 #include "util/macros.h"
 #include "util/message-ids.h"
 
+#define SEND_BUFFER_SIZE (8 * 1024 * 1024) /* asked for; the kernel gives what it allows */
+
 /* A message as it is on the wire. */
 struct waiting {
         struct list_link link;
@@ -91,11 +93,15 @@ static void disconnect(void) {
 }
 
 static int connect_journal(void) {
+        int size = SEND_BUFFER_SIZE;
+
         if (journal.fd >= 0)
                 return 0;
         journal.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (journal.fd < 0)
                 return -errno;
+        /* What the journal has is not lost with us. */
+        (void) setsockopt(journal.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
         if (connect(journal.fd, (const struct sockaddr *) &journal.address, sizeof(journal.address)) < 0) {
                 int r = -errno;
 

@@ -20,7 +20,9 @@ struct submitter {
 };
 
 struct load {
-        struct buffer request; /* the same every time */
+        unsigned port;
+        const char *socket_path; /* of a unix socket, instead of the port */
+        struct buffer request;   /* the same every time */
         struct samples *samples;
         unsigned n_to_send;
         int epoll_fd;
@@ -36,7 +38,7 @@ static void load_done(struct load *load) {
         free(load->samples);
 }
 
-static int load_connect(struct load *load, uint16_t port, size_t n_connections) {
+static int load_connect(struct load *load, size_t n_connections) {
         load->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         if (load->epoll_fd < 0)
                 return -errno;
@@ -45,7 +47,8 @@ static int load_connect(struct load *load, uint16_t port, size_t n_connections) 
                 struct epoll_event event = { .events = EPOLLIN, .data.ptr = submitter };
                 int r;
 
-                r = http_connect(port, &submitter->connection);
+                r = load->socket_path ? http_connect_unix(load->socket_path, &submitter->connection)
+                                      : http_connect((uint16_t) load->port, &submitter->connection);
                 if (r < 0)
                         return r;
                 load->n_submitters++;
@@ -99,7 +102,7 @@ static int load_run(struct load *load) {
         return 0;
 }
 
-static int measure(struct load *load, uint16_t port, size_t n_connections, const char *body) {
+static int measure(struct load *load, size_t n_connections, const char *body) {
         int r;
 
         r = http_format(&load->request, "POST", "/api/v1/jobs", "application/json", body, strlen(body));
@@ -108,7 +111,7 @@ static int measure(struct load *load, uint16_t port, size_t n_connections, const
         r = samples_new(load->n_to_send, &load->samples);
         if (r < 0)
                 return r;
-        r = load_connect(load, port, n_connections);
+        r = load_connect(load, n_connections);
         if (r < 0)
                 return r;
 
@@ -122,15 +125,16 @@ static int measure(struct load *load, uint16_t port, size_t n_connections, const
 }
 
 int main(int argc, char *argv[]) {
-        unsigned port = 3000, count = 10000, connections = 64;
+        unsigned count = 10000, connections = 64;
         const char *body = "{\"command\":\"true\"}";
+        static struct load load = { .port = 3000, .epoll_fd = -EBADF };
         const struct bench_option options[] = {
-                { "port", "Of the node (3000).", 1, UINT16_MAX, &port, NULL, NULL },
+                { "port", "Of the node (3000).", 1, UINT16_MAX, &load.port, NULL, NULL },
+                { "socket", "A unix socket of the node, instead.", 0, 0, NULL, &load.socket_path, NULL },
                 { "count", "How many jobs (10000).", 1, 10000000, &count, NULL, NULL },
                 { "connections", "How many at once (64).", 1, CONNECTIONS_MAX, &connections, NULL, NULL },
                 { "body", "The job ({\"command\":\"true\"}).", 0, 0, NULL, &body, NULL },
         };
-        static struct load load = { .epoll_fd = -EBADF };
         int r;
 
         r = bench_options_parse(
@@ -139,7 +143,7 @@ int main(int argc, char *argv[]) {
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 
         load.n_to_send = count;
-        r = measure(&load, (uint16_t) port, connections, body);
+        r = measure(&load, connections, body);
         load_done(&load);
         if (r < 0)
                 fprintf(stderr, "Cannot submit: %s\n", strerror(-r));

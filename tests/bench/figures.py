@@ -12,7 +12,6 @@ from node import Failure, Node
 
 IDLE_NODES = 50
 SLICES = 4  # of a round of rates
-PROGRAM_SECONDS = 600  # no single measurement takes that long
 
 
 class Bench:
@@ -30,12 +29,9 @@ class Bench:
 
     def program(self, name, **options):
         """Runs a program of this folder; its figures by name."""
-        command = [node.program(self.build, "tests", "bench", name)]
-        command += [f"--{option}={value}" for option, value in options.items()]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
-        if result.returncode != 0:
-            raise Failure(f"{name} failed: {result.stderr.strip()}")
-        return {key: float(value) for key, value in (line.split() for line in result.stdout.splitlines())}
+        command = node.words(node.program(self.build, "tests", "bench", name), options)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=node.PROGRAM_SECONDS, check=False)
+        return node.figures_of(name, result.returncode, result.stdout, result.stderr)
 
     def node(self, slots, state_directory=None):
         return Node(self.build, self.directory, slots, state_directory)
@@ -44,14 +40,18 @@ class Bench:
         """Both, again and again, so that what else the machine does meets both."""
         return [(measured(), limit()) for _ in range(self.rounds)]
 
-    def rate_turns(self, measured, limit):
-        """As turns(), each in short slices: what disturbs a second or two does not decide a round."""
-        turns = []
+    def rate_rounds(self, *measured):
+        """The rates of all of them in turns; each round in short slices: what disturbs a second or two does not
+        decide it."""
+        rounds = []
         for _ in range(self.rounds):
-            slices = [(measured()["rate"], limit()["rate"]) for _ in range(SLICES)]
-            ours, theirs = (statistics.harmonic_mean(rates) for rates in zip(*slices))
-            turns.append(({"rate": ours}, {"rate": theirs}))
-        return turns
+            slices = [[measure()["rate"] for measure in measured] for _ in range(SLICES)]
+            rounds.append([statistics.harmonic_mean(rates) for rates in zip(*slices)])
+        return rounds
+
+    def rate_turns(self, measured, limit):
+        """As turns(), in slices."""
+        return [({"rate": ours}, {"rate": theirs}) for ours, theirs in self.rate_rounds(measured, limit)]
 
     def goal(self, name, values, unit, at_least=None, below=None):
         median = statistics.median(values)
@@ -81,10 +81,10 @@ def rates(turns):
     return [measured["rate"] for measured, _ in turns], [limit["rate"] for _, limit in turns]
 
 
-def ratio(bench, turns, at_least, limit_name):
+def ratio(bench, turns, at_least, limit_name, name="node"):
     ours, theirs = rates(turns)
-    bench.goal("node / " + limit_name, [a / b for a, b in zip(ours, theirs)], "", at_least=at_least)
-    remark("node", ours, "/s")
+    bench.goal(f"{name} / {limit_name}", [a / b for a, b in zip(ours, theirs)], "", at_least=at_least)
+    remark(name, ours, "/s")
     remark(limit_name, theirs, "/s")
 
 
@@ -182,8 +182,7 @@ def _idle_windows(bench, measured, window, interval):
     remark("Pss", [kinds["Pss"] / 1024 for kinds in memory], " MB")
     remark("Rss", [kinds["Rss"] / 1024 for kinds in memory], " MB")
     for pid in pids:
-        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
-            remark(f"Pss_Anon of {file.read().strip()}", [node.memory([pid])["Pss_Anon"] / 1024], " MB")
+        remark(f"Pss_Anon of {node.name_of(pid)}", [node.memory([pid])["Pss_Anon"] / 1024], " MB")
     remark("wake-ups", wakeups, "/s")
 
 

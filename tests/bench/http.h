@@ -26,6 +26,7 @@ struct http_answer {
 };
 
 int http_connect(uint16_t port, struct http_connection *ret);
+int http_connect_unix(const char *path, struct http_connection *ret);
 void http_disconnect(struct http_connection *connection);
 #define _cleanup_http_ _cleanup_(http_disconnect)
 

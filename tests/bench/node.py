@@ -18,6 +18,7 @@ import processes
 
 START_SECONDS = 60  # a large history is checked at the start
 STOP_SECONDS = 30
+PROGRAM_SECONDS = 600  # no single measurement takes that long
 CPUCLOCK_SCHED = 2  # of the kernel: with the complement of a pid above it, the clock of that process
 
 
@@ -36,6 +37,31 @@ def program(build, *path):
     if not os.access(found, os.X_OK):
         raise Failure(f"{found} is not there: build it first (meson compile -C {build}).")
     return found
+
+
+def words(path, options):
+    """How a program of this folder is called; True: an option without a value."""
+    return [path] + [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+
+
+def figures_of(name, status, output, errors):
+    """What a program of this folder has printed, by name."""
+    if status != 0:
+        raise Failure(f"{name} failed: {errors.strip()}")
+    return {key: float(value) for key, value in (line.split() for line in output.splitlines())}
+
+
+def database_in(directory):
+    names = [name for name in os.listdir(directory) if name.startswith("worker_") and name.endswith(".db")]
+    if len(names) != 1:
+        raise Failure(f"{directory} holds {len(names)} databases instead of one.")
+    return os.path.join(directory, names[0])
+
+
+def count_jobs(directory, status):
+    """Asks the database there, not the node."""
+    with contextlib.closing(sqlite3.connect(f"file:{database_in(directory)}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT count(*) FROM jobs WHERE status = ?", (status,)).fetchone()[0]
 
 
 class Node:
@@ -113,19 +139,20 @@ class Node:
 
     @property
     def database(self):
-        names = [name for name in os.listdir(self.directory) if name.startswith("worker_") and name.endswith(".db")]
-        if len(names) != 1:
-            raise Failure(f"{self.directory} holds {len(names)} databases instead of one.")
-        return os.path.join(self.directory, names[0])
+        return database_in(self.directory)
 
     def count_jobs(self, status):
-        """Asks the file, not the node."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-            return database.execute("SELECT count(*) FROM jobs WHERE status = ?", (status,)).fetchone()[0]
+        return count_jobs(self.directory, status)
 
     def pids(self):
         """Daemon and executor."""
         return processes.using(self.directory)
+
+
+def name_of(pid):
+    """As the kernel knows it: at most 15 bytes."""
+    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+        return file.read().strip()
 
 
 def memory(pids):

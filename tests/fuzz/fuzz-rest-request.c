@@ -98,7 +98,8 @@ static void read_request_line(struct request *request, char *line) {
                           : streq(line, "HEAD") ? HTTP_HEAD
                           : streq(line, "POST") ? HTTP_POST
                                                 : HTTP_OTHER;
-        request->target = target && strlen(target) <= TARGET_MAX ? strdup(target) : NULL;
+        request->target_too_long = target && strlen(target) > TARGET_MAX;
+        request->target = request->target_too_long ? NULL : strdup(target ? target : "");
 }
 
 static bool read_pretence(struct exchange *exchange, const char *name, const char *value) {

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import itertools
 import os
+import shutil
 
+import bus
 import harness
 import pytest
 
@@ -71,3 +73,35 @@ def make_mesh(make_node):
         return nodes
 
     return make
+
+
+@pytest.fixture
+def private_bus(tmp_path):
+    """A session bus that only this test uses."""
+    if not shutil.which("dbus-daemon"):
+        pytest.skip("dbus-daemon is not installed")
+    harness.open_to_others(str(tmp_path))
+    own = bus.Bus(str(tmp_path)).start()
+    yield own
+    own.end()
+
+
+@pytest.fixture
+def make_bus_node(make_node, private_bus):
+    """A function that makes a node on the private bus, not started yet."""
+
+    def make(options=(), environment=None, **settings):
+        environment = {"DBUS_SESSION_BUS_ADDRESS": private_bus.address, **(environment or {})}
+        return make_node(options, environment, **settings)
+
+    return make
+
+
+@pytest.fixture
+def bus_node(make_bus_node, private_bus):
+    """A node that has its names on the private bus, and a client of it."""
+    node = make_bus_node().start()
+    client = private_bus.connect()
+    harness.wait_for(lambda: client.has_owner(bus.NAME), what="the node has its name")
+    yield node, client
+    client.close()

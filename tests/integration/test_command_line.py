@@ -34,7 +34,8 @@ def test_help_fits_a_terminal(option):
     assert (result.returncode, result.stderr) == (0, "")
     for name in ("api-port", "discovery-port", "node-port", "interface", "state-dir", "config", "slots", "version"):
         assert f"--{name}" in result.stdout
-    assert max(len(line) for line in result.stdout.splitlines()) <= 100
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert "worker-mesh(8)" in result.stdout and "worker-mesh.conf(5)" in result.stdout
 
 
 @pytest.mark.parametrize("option", ["--version", "-version"])
@@ -61,6 +62,7 @@ def test_version(option):
         (["--discovery-port", "99999999999999999999"], ["discovery-port", "99999999999999999999"]),
         (["--slots", "-3"], ["slots", "-3"]),
         (["--slots", "two"], ["slots", "two"]),
+        (["--bus", "both"], ["--bus", "both", "auto, system, session, none"]),
         (["--log-level", "loud"], ["log-level", "loud", "debug"]),
     ],
 )

@@ -24,7 +24,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 NOBODY = 65534
 UNKNOWN_ID = "550e8400-e29b-41d4-a716-446655440000"
 RARE_STATUSES = {"408", "410", "429", "500", "503"}
-RARE_KEYS = {"Health.reason"}
+RARE_KEYS = {"Health.reason", "Limit.reason"}
 
 
 def load():
@@ -155,6 +155,7 @@ def ask_about_jobs(recorder):
     binary = submit(recorder, r"printf '\377'; printf '\377' >&2", env={"A": "1"}, cwd="/", stdin="x", timeout_seconds=60)
     long = submit(recorder, "head -c 5000 /dev/zero | tr '\\0' x; head -c 5000 /dev/zero | tr '\\0' y >&2")
     killed = submit(recorder, "kill -9 $$")
+    submit(recorder, "true", memory_max=1 << 30, cpu_weight=100, cpu_quota=100, tasks_max=100, best_effort=True)
     recorder.ask("POST", API + "/jobs", '[{"command":"exit 3"},{"command":"true"}]', JSON, 201)
     recorder.ask("POST", API + "/jobs", '{"command":"true"}\n{"command":"true"}\n', LINES, 201)
     for job_id in (binary, long, killed):
@@ -241,8 +242,8 @@ def test_codes():
     described = set(load()["components"]["schemas"]["Problem"]["properties"]["code"]["enum"])
     with open(os.path.join(ROOT, "src", "api", "rest", "answer.c"), encoding="utf-8") as file:
         codes = set(re.findall(r'\[FAULT_\w+\] = \{\s*"(\w+)"', file.read()))
-    with open(os.path.join(ROOT, "src", "api", "ops.h"), encoding="utf-8") as file:
-        codes |= {name.lower() for name in re.findall(r"^\s+PROBLEM_(\w+)[ ,]", file.read(), re.M)} - {"none"}
+    with open(os.path.join(ROOT, "src", "api", "ops.c"), encoding="utf-8") as file:
+        codes |= set(re.findall(r'\[PROBLEM_\w+\] = "(\w+)"', file.read())) - {"none"}
     assert described == codes
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
+import subprocess
 
 import hosts
 import pytest
@@ -15,8 +16,16 @@ def pytest_runtest_makereport(item, call):
     lab = item.funcargs.get("lab") if hasattr(item, "funcargs") else None
     if report.failed and lab:
         for host in lab.hosts.values():
-            text = host.run("journalctl --no-pager --boot=all -n 150", check=False).stdout if host.is_up() else "(off)"
-            report.sections.append((f"journal of {host}", text[-20000:]))
+            report.sections.append((f"journal of {host}", last_words(host)))
+
+
+def last_words(host):
+    """Of a host that may be off, or about to be."""
+    try:
+        text = host.run("journalctl --no-pager --boot=all -n 150", check=False).stdout if host.is_up() else "(off)"
+        return text[-20000:]
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
 
 
 def pytest_sessionfinish(session, exitstatus):
@@ -26,22 +35,23 @@ def pytest_sessionfinish(session, exitstatus):
         session.exitstatus = SKIPPED
 
 
-@pytest.fixture(scope="session")
-def can_have_hosts():
+def pytest_collection_modifyitems(items):
+    """One line a file, with the reason, where there can be no lab."""
     reason = hosts.why_unavailable(os.environ.get("LAB_ROOT", "/"))
     if reason:
-        pytest.skip(reason)
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="module")
-def bare_lab(can_have_hosts):
+def bare_lab():
     """Without Worker Mesh."""
     with hosts.Lab() as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def lab(can_have_hosts):
+def lab():
     """Whose hosts have what the build installs."""
     if not BUILD:
         pytest.exit("set MESON_BUILD_ROOT, or run: meson test -C build --suite lab", 2)

@@ -26,7 +26,7 @@ import guardian
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STATE = "/run/worker-mesh-lab"
-CGROUP_PREFIX = "worker-mesh-lab-"
+CGROUP_PREFIX = "mesh-lab-"
 NUMBERS = itertools.count(1)
 HOSTS_MAX = 100
 PROGRAMS = ("unshare", "nsenter", "setpriv", "ip", "bash", "mount", "systemctl", "dbus-daemon", "journalctl")

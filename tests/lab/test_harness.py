@@ -9,6 +9,7 @@ import sys
 import guardian
 import hosts
 import pytest
+from evidence import Evidence
 from hosts import wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -69,6 +70,27 @@ def test_journal(three):
     entry = host.journal("-t", "tester")[-1]
     assert entry["MESSAGE"] == "good news"
     assert entry["_HOSTNAME"] == host.name
+
+
+def test_evidence_shows_what_went_wrong(three):
+    evidence = Evidence(three[0], "made-up")
+    commands = [evidence.command(until="true") for _ in range(6)]
+    for number in (0, 2, 2):
+        three[0].run(commands[number])
+    three[0].write(
+        evidence.path,
+        three[0].read(evidence.path) + "start made-up-4 \nstart made-up-5\nstart made-up-5\nend made-up-5\nend made-up-5\n"
+        "start made-up-6\nend made-up-6\nstart somebody-else\n",
+    )
+    assert evidence.problems() == [
+        "made-up-2 was lost",
+        "made-up-3 began 2 times",
+        "made-up-3 ended 2 times",
+        "made-up-4 ended 0 times",
+        "made-up-5 began 2 times, two at once",
+        "made-up-5 ended 2 times",
+        "unexpected: ('start', 'somebody-else')",
+    ]
 
 
 def test_cables(three):
@@ -157,7 +179,7 @@ class OtherLab:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_of_a_lab_whose_test_was_ended(can_have_hosts, number):
+def test_nothing_is_left_of_a_lab_whose_test_was_ended(number):
     lab = OtherLab()
     assert lab.has_processes() and len(lab.folders()) == 2
     lab.process.send_signal(number)
@@ -165,7 +187,7 @@ def test_nothing_is_left_of_a_lab_whose_test_was_ended(can_have_hosts, number):
     wait_for(lab.is_gone, 20, f"all is removed after {number.name}")
 
 
-def test_the_next_lab_removes_what_a_killed_guardian_left(can_have_hosts):
+def test_the_next_lab_removes_what_a_killed_guardian_left():
     lab = OtherLab()
     os.kill(lab.guardian, signal.SIGKILL)
     wait_for(lambda: not lab.has_processes(), 20, "the hosts went with the guardian")
@@ -185,7 +207,7 @@ def test_labs_do_not_disturb_each_other(three):
     assert [host.run("systemctl is-system-running").stdout for host in three] == ["running\n"] * 3
 
 
-def test_the_command(can_have_hosts):
+def test_the_command():
     environment = {**os.environ, "LAB": f"test{os.getpid()}"}
 
     def lab(*words, status=0):

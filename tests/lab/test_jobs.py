@@ -175,3 +175,20 @@ def test_nothing_outlives_a_job_that_is_ended(host):
     host.request("POST", f"/jobs/{job}/cancel")
     assert ended(host, job)["status"] == "JOB_CANCELLED"
     assert host.run("pgrep -u worker-mesh-job", check=False).stdout == ""
+
+
+def test_an_executor_removes_what_executors_left_and_nothing_else(host):
+    """Of control groups beside its own: here of a node that root starts from a terminal."""
+    left = "worker-mesh-6b7a8a0e-5f0c-4a3e-9d52-0f4f1a5b7c11"
+    other = "worker-mesh-of-somebody-else"
+    group = "/sys/fs/cgroup$(grep ^0:: /proc/self/cgroup | cut -d: -f3)"
+    node = "worker-mesh --api-port 3007 --discovery-port 8707 --interface lo --state-dir /tmp/by-hand"
+
+    def groups():
+        return set(host.run("find /sys/fs/cgroup/lab -name 'worker-mesh-*' -printf '%f\\n'").stdout.split())
+
+    with host.background(f"mkdir {group}/{left} {group}/{other} && exec {node}"):
+        wait_for(lambda: other in groups(), 5)
+        # Its own has come, and the abandoned one has gone.
+        wait_for(lambda: len(groups()) == 2 and left not in groups(), 10, "the executor has looked")
+        assert other in groups()

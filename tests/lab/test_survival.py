@@ -129,6 +129,21 @@ def test_jobs_go_on_through_a_crash_loop(host):
     assert main_pid(host, "worker-mesh-executor") == executor
 
 
+def test_an_executor_that_crashes_takes_its_jobs_along(host):
+    """They are said to be lost, nothing of them goes on, and the node does."""
+    evidence, ids = submit_jobs(host, "executor")
+    executor, daemon = main_pid(host, "worker-mesh-executor"), main_pid(host)
+    host.run("systemctl kill --kill-whom=main --signal=KILL worker-mesh-executor")
+    wait_for(lambda: main_pid(host, "worker-mesh-executor") not in (0, executor) and is_ready(host), 20)
+    assert host.run("pgrep -u worker-mesh-job", check=False).stdout == ""
+    for job_id in ids:
+        job = ended(host, job_id)
+        assert job["status"] == "JOB_FAILED" and job["error_message"].startswith("lost"), job
+    assert [evidence.count("start"), evidence.count("end")] == [JOBS, 0]
+    assert ended(host, host.submit("echo goes on"))["stdout"] == "goes on\n"
+    assert main_pid(host) == daemon
+
+
 def stop_in_background(host):
     """A future of how long it took."""
 

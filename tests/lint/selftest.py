@@ -12,6 +12,114 @@ import files
 
 LICENCE = "/* SPDX-License-Identifier: LGPL-2.1-or-later */\n"
 
+SETTING = """\
+        [SETTING_SLOTS] = {
+                "Slots", "SLOTS", "slots", "N", "jobs at once",
+                .value = "4", .reloads = true,
+        },
+"""
+TABLE = LICENCE + "/* clang-format off */\nconst struct setting settings[_SETTING_MAX] = {\n%s};\n/* clang-format on */\n"
+EXECUTOR = LICENCE + """\
+enum {
+        EXIT_USAGE = 2
+};
+static const struct option options[] = {
+        { "socket", required_argument, NULL, 's' },
+};
+"""
+INTERFACE = """\
+<node>
+  <interface name="org.workermesh.Mesh1.Job">
+    <method name="Cancel">
+      <arg name="ended" type="b" direction="out"/>
+    </method>
+    <property name="Id" type="s" access="read"/>
+%s  </interface>
+</node>
+"""
+OPENAPI = """\
+paths:
+  /api/v1/jobs:
+    get: { parameters: [{ name: limit }], responses: { "200": {}, "403": {} } }
+components: { schemas: { Problem: { properties: { code: { enum: [forbidden] } } } } }
+"""
+PROGRAM_PAGE = """\
+OPTIONS
+=======
+
+--%s
+    What it does.
+
+EXIT STATUS
+===========
+
+0, 1, 2
+    How it ended.
+
+EVENTS
+======
+
+4a2602141e824ded8b114f58bb58a19a, **JOB_ID**, **$SLOTS**, worker-mesh.service
+"""
+CONFIG_PAGE = """\
+SETTINGS
+========
+
+Slots=
+    Jobs at once. Variable **$SLOTS**, option **--slots**. Default: %s.%s
+"""
+REST_PAGE = """\
+PATHS
+=====
+
+GET /api/v1/jobs
+    Status: 200. With **limit**, and as Problem with a *code*.
+
+ERRORS
+======
+
+403
+    *forbidden*.%s
+"""
+BUS_PAGE = """\
+JOB INTERFACE
+=============
+
+Cancel() → (b ended)
+    Ends it.
+
+Id (s)
+    Its id.
+%s
+ERRORS
+======
+
+Gone
+    It is.
+"""
+# What documents and code say of each other.
+DOCUMENTED = {
+    "README.md": "See worker-mesh(8) and [the page](man/worker-mesh.rst).\n",
+    "dbus/bus.xml": INTERFACE % "",
+    "man/org.workermesh.Mesh1.rst": BUS_PAGE % "",
+    "man/worker-mesh-executor.rst": PROGRAM_PAGE % "socket",
+    "man/worker-mesh-rest.rst": REST_PAGE % "",
+    "man/worker-mesh.conf.rst": CONFIG_PAGE % ("4", " Reload."),
+    "man/worker-mesh.rst": PROGRAM_PAGE % "slots",
+    "src/api/ops.c": LICENCE
+    + 'static const char *const problem_texts[_PROBLEM_CODE_MAX] = {\n        [PROBLEM_GONE] = "gone",\n};\n',
+    "src/api/rest/openapi.yaml": OPENAPI,
+    "src/executor/main.c": EXECUTOR,
+    "src/node/config-table.c": TABLE % SETTING,
+    "src/node/config.h": LICENCE + "enum {\n        EXIT_USAGE = 2\n};\n",
+    "src/node/journal.c": LICENCE + 'const char *field = "JOB_ID=";\n',
+    "src/node/worker-mesh.catalog": "-- 4a2602141e824ded8b114f58bb58a19a\nSubject: A job\n\nSlots= is one of the reasons.\n",
+    "src/util/message-ids.h": LICENCE + '#define MESSAGE_JOB_STARTED "4a2602141e824ded8b114f58bb58a19a"\n',
+    "tests/unit/all.py": '# SPDX-License-Identifier: LGPL-2.1-or-later\nprint("--slots --socket /jobs Cancel Id")\n',
+    "units/worker-mesh.conf": "[Mesh]\n#Slots=4\n",
+    "units/worker-mesh.service.in": "[Service]\nType=notify\n",
+}
+
 GOOD = {
     ".clang-format": None,  # the real one
     "src/main.c": LICENCE + '#include "node/node.h"\n',
@@ -69,6 +177,38 @@ BAD = [
     ("words", "src/util/list.c", LICENCE + "int list_length(void); \n", "blanks at the end"),
     ("words", "src/util/list.c", LICENCE + "int list_length(void);", "no newline"),
     ("words", "README.md", "Done \U0001f389\n", "a picture"),
+    ("documents", "src/node/config-table.c", TABLE % SETTING.replace("SLOTS", "NICE").replace("Slots", "Nice"), "Nice= is not"),
+    ("documents", "src/node/config-table.c", TABLE % SETTING.replace('"slots"', '"places"'), "--places is not described"),
+    ("documents", "man/worker-mesh.conf.rst", CONFIG_PAGE % ("5", " Reload."), "Slots=: Default: 4. is missing"),
+    ("documents", "man/worker-mesh.conf.rst", CONFIG_PAGE % ("4", ""), "whether a reload takes it up"),
+    ("documents", "man/worker-mesh.conf.rst", CONFIG_PAGE % ("4", " Reload.\n\nSpeed=\n    Of all."), "no setting Speed="),
+    ("documents", "man/worker-mesh.rst", PROGRAM_PAGE % "slots=N\n    Jobs.\n\n--speed", "there is no option --speed"),
+    ("documents", "man/worker-mesh.rst", PROGRAM_PAGE.replace("0, 1, 2", "0, 1") % "slots", "exit status 2 is not"),
+    ("documents", "man/worker-mesh.rst", PROGRAM_PAGE.replace("0, 1, 2", "0, 1, 2, 9") % "slots", "no exit status 9"),
+    ("documents", "man/worker-mesh.rst", PROGRAM_PAGE.replace("4a26", "4a27") % "slots", "event 4a2602141e82"),
+    ("documents", "man/worker-mesh.rst", PROGRAM_PAGE.replace("JOB_ID", "ID") % "slots", "field of the journal JOB_ID"),
+    ("documents", "units/worker-mesh-new.socket", "[Socket]\n", "unit worker-mesh-new.socket is not described"),
+    ("documents", "units/worker-mesh.conf", "[Mesh]\n#Slots=5\n", "the default of Slots= is 4, not 5"),
+    ("documents", "units/worker-mesh.conf", "[Mesh]\n#Speed=5\n", "there is no setting Speed="),
+    ("documents", "src/executor/main.c", EXECUTOR.replace('"socket"', '"pipe"'), "--pipe is not described"),
+    ("documents", "src/node/new.c", LICENCE + 'const char *x = getenv("NEW_ONE");\n', "variable $NEW_ONE is not described"),
+    ("documents", "src/node/worker-mesh.catalog", "Speed= is one of the reasons.\n", "there is no setting Speed="),
+    ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("403", "404"), "status 404 is not described"),
+    ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("get:", "post:"), "POST /api/v1/jobs is not described"),
+    ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("[forbidden]", "[gone]"), "code gone is not described"),
+    ("documents", "src/api/rest/openapi.yaml", OPENAPI.replace("limit", "cursor"), "parameter cursor is not described"),
+    ("documents", "man/worker-mesh-rest.rst", REST_PAGE % "\n\nAt /api/v1/speed.", "there is no address /api/v1/speed"),
+    ("documents", "dbus/bus.xml", INTERFACE % '    <signal name="Gone"/>\n', "is not described: Gone()"),
+    ("documents", "dbus/bus.xml", (INTERFACE % "").replace('"b"', '"s"'), "is not described: Cancel() → (s ended)"),
+    ("documents", "man/org.workermesh.Mesh1.rst", BUS_PAGE % "\nSpeed (t)\n    Of all.\n", "there is no Speed (t)"),
+    ("documents", "man/org.workermesh.Mesh1.rst", (BUS_PAGE % "").replace("Gone", "Away"), "error Gone is not described"),
+    ("documents", "README.md", "Ask --no-such-option for it.\n", "there is no option --no-such-option"),
+    ("documents", "README.md", "Look at worker-mesh-web.service.\n", "there is no unit worker-mesh-web.service"),
+    ("documents", "README.md", "See [there](man/gone.rst).\n", "there is no man/gone.rst"),
+    ("documents", "README.md", "See worker-meshctl(1).\n", "there is no page worker-meshctl(1)"),
+    ("documents", "tests/unit/all.py", "print()\n", "none mentions Slots="),
+    ("documents", "tests/unit/all.py", 'print("--slots Cancel")\n', "none mentions GET /api/v1/jobs"),
+    ("documents", "tests/unit/all.py", 'print("--slots /jobs")\n', "none mentions method Cancel"),
     ("scripts", "tool.py", "print(1\n", "tool.py:1"),
     ("scripts", "script", '#!/bin/bash\nrm -r "$1"/*; cd $2\n', "SC"),
 ]
@@ -93,7 +233,7 @@ def run(check, root):
 def try_sample(check, path, content, expected):
     """What is wrong with the check, or None."""
     with tempfile.TemporaryDirectory() as root:
-        for name, text in GOOD.items():
+        for name, text in {**GOOD, **(DOCUMENTED if check == "documents" else {})}.items():
             write(root, name, text)
         if path:
             write(root, path, content)
@@ -107,10 +247,31 @@ def try_sample(check, path, content, expected):
     return None
 
 
+PAGE = ".TH T 8\n.SH NAME\nt \\- %s\n.SH DESCRIPTION\nIt is.\n.SH SEE ALSO\nNothing.\n"
+PAGES = [
+    (PAGE % "try", None),
+    (PAGE % ".\n.nf\n%s\n.fi" % ("word " * 20), "columns"),
+    (PAGE.replace("SEE ALSO", "MORE") % "try", "the sections are"),
+    (PAGE % "@LATER@", "was not filled in"),
+]
+
+
+def try_page(content, expected):
+    """As try_sample(), for a man page: what is checked there is no tree."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, "t.8", content)
+        status, output = run("pages", os.path.join(folder, "t.8"))
+    if status == files.SKIPPED:
+        return None
+    good = status == 0 if expected is None else status != 0 and expected in output
+    return None if good else f"pages: expected {expected or 'nothing'!r}; exit status {status}:\n{output}"
+
+
 def main():
     samples = [(check, None, None, None) for check in ("includes", "format", "size", "words", "scripts", "catalog")]
     problems = [problem for sample in samples + BAD for problem in [try_sample(*sample)] if problem]
-    print(f"{len(samples) + len(BAD)} samples, {len(problems)} problems")
+    problems += [problem for page in PAGES for problem in [try_page(*page)] if problem]
+    print(f"{len(samples) + len(BAD) + len(PAGES)} samples, {len(problems)} problems")
     files.finish(problems)
 
 

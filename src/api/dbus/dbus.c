@@ -28,6 +28,10 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
 
         if (dbus->connected)
                 log_info("The %s bus has gone away; connecting again when it is back.", dbus->bus_kind);
+        else if (!dbus->said_absent) {
+                log_info("The %s bus did not accept the connection; trying again.", dbus->bus_kind);
+                dbus->said_absent = true;
+        }
         dbus->connected = false;
         connect_later(dbus);
         return 0;

@@ -6,6 +6,18 @@
 #include <stdio.h>
 
 #include "api/dbus/internal.h"
+#include "util/utf8.h"
+
+/* A text that had no room may end in the middle of a character, and no bus takes that. */
+static void cut_to_characters(char *text) {
+        size_t left = strlen(text), sequence;
+
+        while (left > 0 && (sequence = utf8_sequence(text, left)) > 0) {
+                text += sequence;
+                left -= sequence;
+        }
+        *text = '\0';
+}
 
 void bus_fault_set(struct bus_fault *ret, const char *name, const char *format, ...) {
         va_list arguments;
@@ -14,6 +26,7 @@ void bus_fault_set(struct bus_fault *ret, const char *name, const char *format, 
         va_start(arguments, format);
         (void) vsnprintf(ret->detail, sizeof(ret->detail), format, arguments);
         va_end(arguments);
+        cut_to_characters(ret->detail);
         /* It is one line, whatever strangers wrote that it quotes. */
         for (char *position = ret->detail; *position != '\0'; position++)
                 if ((unsigned char) *position < 0x20 || *position == 0x7f)

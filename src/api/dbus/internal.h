@@ -47,7 +47,7 @@
 #define BUS_QUESTION_WAIT_USEC (10 * USEC_PER_SEC) /* for the bus itself to answer */
 /* Job signals that wait to be sent; beyond half of it the start of a job is not told, beyond it nothing, and
  * what was not told is counted. */
-#define BUS_EVENTS_MAX 8192u
+#define BUS_EVENTS_MAX 32768u
 #define BUS_EVENTS_PER_TURN 32u
 /* While so many messages wait for the bus to read them, no signal is sent. */
 #define BUS_UNSENT_MAX 1024u

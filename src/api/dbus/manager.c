@@ -3,6 +3,7 @@
 /* The manager object: the node itself, and the way to jobs and peers. */
 
 #include "api/dbus/internal.h"
+#include "wire/job-limits.h"
 
 static int get_text(
         sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -78,6 +79,35 @@ static int get_metadata(
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+static int append_limit(sd_bus_message *reply, const struct ops_status *status, enum limit_field field) {
+        enum limit_kind kind = limit_field_kind(field);
+        enum limit_obstacle obstacle = status->limit_support
+                                               ? limit_support_obstacle(status->limit_support, kind)
+                                               : OBSTACLE_UNKNOWN;
+        char reason[OBSTACLE_TEXT_MAX] = "";
+
+        if (status->limit_support && obstacle != OBSTACLE_NONE)
+                (void) limit_obstacle_describe(obstacle, kind, reason);
+        return sd_bus_message_append(
+                reply, "{sa{sv}}", limit_field_to_text(field), 4, "enforced", "b", obstacle == OBSTACLE_NONE,
+                "reason", "s", reason, "default", "t", job_limits_get(&status->default_limits, field),
+                "ceiling", "t", job_limits_get(&status->limit_ceilings, field));
+}
+
+static int get_limits(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+        int r;
+
+        ops_get_status(dbus->ops, &status);
+        r = sd_bus_message_open_container(reply, 'a', "{sa{sv}}");
+        for (enum limit_field field = 0; r >= 0 && field < _LIMIT_FIELD_MAX; field++)
+                r = append_limit(reply, &status, field);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static void run_subscribe(struct bus_request *request) {
         int r;
 
@@ -124,6 +154,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("Version", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Address", "s", get_text, 0, 0),
         SD_BUS_PROPERTY("Metadata", "a{ss}", get_metadata, 0, 0),
+        SD_BUS_PROPERTY("Limits", "a{sa{sv}}", get_limits, 0, 0),
         SD_BUS_PROPERTY("StartedAt", "t", get_started_at, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Status", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("StatusReason", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -138,8 +169,8 @@ static const sd_bus_vtable manager_vtable[] = {
                 "SubmitJob", SD_BUS_ARGS("s", command, "a{sv}", options),
                 SD_BUS_RESULT("s", job_id, "o", job), manager_submit_job, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
-                "SubmitJobs", SD_BUS_ARGS("a(sa{sv})", jobs, "a{sv}", options), SD_BUS_RESULT("a(so)", jobs),
-                manager_submit_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
+                "SubmitJobs", SD_BUS_ARGS("a(sa{sv})", jobs, "a{sv}", options),
+                SD_BUS_RESULT("a(so)", accepted), manager_submit_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                 "GetJob", SD_BUS_ARGS("s", job_id), SD_BUS_RESULT("o", job), manager_get_job,
                 SD_BUS_VTABLE_UNPRIVILEGED),

@@ -7,6 +7,12 @@
 
 #include "api/dbus/internal.h"
 
+/* What the bus answers to RequestName, of the D-Bus specification. */
+enum {
+        REPLY_IN_QUEUE = 2,
+        REPLY_EXISTS = 3,
+};
+
 /* Letters, digits and '_' are allowed in the last part of a name; "node-" is not repeated. */
 int bus_name_from_node_id(const char *node_id, char ret[static BUS_NAME_MAX + 1]) {
         static const char prefix[] = "node-";
@@ -44,7 +50,13 @@ static int on_name_answer(sd_bus_message *reply, void *userdata, sd_bus_error *e
                 log_warning(
                         "The %s bus does not let this node have its name, ignoring: %s", dbus->bus_kind,
                         refusal->message ? refusal->message : refusal->name);
-        else if (!refusal && sd_bus_message_read(reply, "u", &outcome) >= 0 && outcome == 2) /* IN_QUEUE */
+        if (refusal || sd_bus_message_read(reply, "u", &outcome) < 0)
+                return 0;
+        if (outcome == REPLY_EXISTS)
+                log_warning(
+                        "Somebody else has this node's name %s on the %s bus, ignoring.", dbus->node_name,
+                        dbus->bus_kind);
+        else if (outcome == REPLY_IN_QUEUE)
                 log_info(
                         "Another node has the name " BUS_NAME " on the %s bus; this one is %s.",
                         dbus->bus_kind, dbus->node_name);

@@ -139,7 +139,7 @@ int option_read_boolean(
         int value, r;
 
         if (!streq(signature, "b"))
-                return wrong_type(key, "a boolean", signature, ret_fault);
+                return wrong_type(key, "true or false", signature, ret_fault);
         r = sd_bus_message_read_basic(message, 'b', &value);
         if (r < 0)
                 return r;

@@ -5,51 +5,57 @@
 #include "api/dbus/internal.h"
 #include "api/dbus/submission.h"
 
-/* About how many bytes the arguments take. The message stays in memory until it is answered. */
-static int weigh(sd_bus_message *message, size_t *size) {
-        const char *contents, *text;
+static int weigh(sd_bus_message *message, size_t *size);
+
+/* One value, of which a container may hold any number. */
+static int weigh_value(sd_bus_message *message, char type, const char *contents, size_t *size) {
+        const char signature[] = { type, '\0' };
+        const char *text;
         const void *data;
         size_t n;
+        int r;
+
+        *size += 8;
+        if (type == 's' || type == 'o' || type == 'g') {
+                r = sd_bus_message_read_basic(message, type, &text);
+                if (r >= 0)
+                        *size += strlen(text);
+                return r;
+        }
+        if (type == 'a' && streq(contents, "y")) {
+                r = sd_bus_message_read_array(message, 'y', &data, &n);
+                if (r >= 0)
+                        *size += n;
+                return r;
+        }
+        if (!contents)
+                return sd_bus_message_skip(message, signature);
+
+        r = sd_bus_message_enter_container(message, type, contents);
+        if (r < 0)
+                return r;
+        r = weigh(message, size);
+        return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+/* About how many bytes the arguments take: the message stays in memory until it is answered. -EFBIG: more
+ * than BUS_MESSAGE_SIZE_MAX. */
+static int weigh(sd_bus_message *message, size_t *size) {
+        const char *contents;
         char type;
         int r;
 
         while ((r = sd_bus_message_peek_type(message, &type, &contents)) > 0) {
-                if (type == 's' || type == 'o' || type == 'g') {
-                        r = sd_bus_message_read_basic(message, type, &text);
-                        if (r < 0)
-                                return r;
-                        *size += strlen(text) + 8;
-                } else if (type == 'a' && streq(contents, "y")) {
-                        r = sd_bus_message_read_array(message, 'y', &data, &n);
-                        if (r < 0)
-                                return r;
-                        *size += n + 8;
-                } else if (contents) {
-                        r = sd_bus_message_enter_container(message, type, contents);
-                        if (r < 0)
-                                return r;
-                        r = weigh(message, size);
-                        if (r < 0)
-                                return r;
-                        r = sd_bus_message_exit_container(message);
-                        if (r < 0)
-                                return r;
-                        *size += 8;
-                } else {
-                        char signature[] = { type, '\0' };
-
-                        r = sd_bus_message_skip(message, signature);
-                        if (r < 0)
-                                return r;
-                        *size += 8;
-                }
+                r = weigh_value(message, type, contents, size);
+                if (r < 0)
+                        return r;
+                if (*size > BUS_MESSAGE_SIZE_MAX)
+                        return -EFBIG;
         }
         return r;
 }
 
 static const char *too_much(const struct dbus *dbus, const struct bus_sender *sender, size_t size) {
-        if (size > BUS_MESSAGE_SIZE_MAX)
-                return "the arguments are longer than 32 MiB; send the jobs in several calls";
         if (dbus->n_requests >= BUS_REQUESTS_MAX || sender->n_requests >= BUS_REQUESTS_PER_SENDER_MAX)
                 return "too many calls are under way already; try again later";
         if (dbus->requests_memory + size > BUS_REQUESTS_MEMORY_MAX)
@@ -57,36 +63,23 @@ static const char *too_much(const struct dbus *dbus, const struct bus_sender *se
         return NULL;
 }
 
-struct bus_request *bus_request_new(struct dbus *dbus, sd_bus_message *message) {
-        const char *name = sd_bus_message_get_sender(message), *refusal;
-        struct bus_request *request;
-        struct bus_sender *sender;
-        size_t size = 0;
+static void refuse_message(sd_bus_message *message, int error) {
+        if (error == -EFBIG)
+                (void) sd_bus_reply_method_errorf(
+                        message, ERROR_PREFIX "BodyTooLarge",
+                        "the arguments are longer than %u MiB; send the jobs in several calls",
+                        BUS_MESSAGE_SIZE_MAX / (1024 * 1024));
+        else
+                (void) sd_bus_reply_method_errno(message, error, NULL);
+}
 
-        int r = name ? weigh(message, &size) : -EINVAL;
-        if (r >= 0)
-                r = sd_bus_message_rewind(message, true);
-        if (r >= 0)
-                r = bus_sender_get(dbus, name, &sender);
-        if (r < 0) {
-                (void) sd_bus_reply_method_errno(message, r, NULL);
-                return NULL;
-        }
-        refusal = too_much(dbus, sender, size);
-        request = refusal ? NULL : calloc(1, sizeof(*request));
-        if (!request) {
-                if (refusal)
-                        (void) sd_bus_reply_method_errorf(
-                                message,
-                                size > BUS_MESSAGE_SIZE_MAX ? ERROR_PREFIX "BodyTooLarge"
-                                                            : ERROR_PREFIX "TooManyCalls",
-                                "%s", refusal);
-                else
-                        (void) sd_bus_reply_method_errnof(message, ENOMEM, "out of memory");
-                bus_sender_check_idle(sender);
-                return NULL;
-        }
+/* What the request takes is counted from here on, and until it is freed. */
+static struct bus_request *add_request(struct bus_sender *sender, sd_bus_message *message, size_t size) {
+        struct bus_request *request = calloc(1, sizeof(*request));
+        struct dbus *dbus = sender->dbus;
 
+        if (!request)
+                return NULL;
         request->dbus = dbus;
         request->sender = sender;
         request->message = sd_bus_message_ref(message);
@@ -95,6 +88,34 @@ struct bus_request *bus_request_new(struct dbus *dbus, sd_bus_message *message) 
         sender->n_requests++;
         dbus->n_requests++;
         dbus->requests_memory += size;
+        return request;
+}
+
+struct bus_request *bus_request_new(struct dbus *dbus, sd_bus_message *message) {
+        const char *name = sd_bus_message_get_sender(message), *refusal;
+        struct bus_request *request = NULL;
+        struct bus_sender *sender;
+        size_t size = 0;
+        int r;
+
+        r = name ? weigh(message, &size) : -EINVAL;
+        if (r >= 0)
+                r = sd_bus_message_rewind(message, true);
+        if (r >= 0)
+                r = bus_sender_get(dbus, name, &sender);
+        if (r < 0) {
+                refuse_message(message, r);
+                return NULL;
+        }
+
+        refusal = too_much(dbus, sender, size);
+        if (refusal)
+                (void) sd_bus_reply_method_errorf(message, ERROR_PREFIX "TooManyCalls", "%s", refusal);
+        else {
+                request = add_request(sender, message, size);
+                if (!request)
+                        refuse_message(message, -ENOMEM);
+        }
         bus_sender_check_idle(sender);
         return request;
 }
@@ -182,8 +203,16 @@ static void on_polkit(struct bus_request *request, bool granted, bool needs_inte
 }
 
 void bus_request_ask(struct bus_request *request, const char *action, unsigned access) {
+        int r;
+
         request->access = access;
-        if (polkit_ask(request, action, on_polkit, &request->check) < 0)
+        r = polkit_ask(request, action, on_polkit, &request->check);
+        if (r == -EBUSY) {
+                bus_fault_set(
+                        &request->fault, ERROR_PREFIX "TooManyCalls",
+                        "polkit is asked for too many calls already; try again later");
+                bus_request_fail(request, &request->fault);
+        } else if (r < 0)
                 refuse(request, SD_BUS_ERROR_ACCESS_DENIED);
 }
 

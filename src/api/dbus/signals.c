@@ -117,7 +117,8 @@ static int on_events(sd_event_source *source, void *userdata) {
         }
         if (dbus->n_events > 0)
                 (void) sd_event_source_set_enabled(dbus->events_source, SD_EVENT_ONESHOT);
-        else if (dbus->n_lost > 0)
+        /* Where it never ends, it is told now and then. */
+        if (dbus->n_lost > 0 && (dbus->n_events == 0 || dbus->n_lost >= BUS_EVENTS_MAX))
                 tell_lost(dbus);
         return 0;
 }

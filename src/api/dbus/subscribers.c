@@ -24,7 +24,7 @@ static int on_presence(sd_bus_message *reply, void *userdata, sd_bus_error *erro
         int present = false;
 
         sender->presence_slot = sd_bus_slot_unref(sender->presence_slot);
-        if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "b", &present) >= 0 &&
+        if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_read(reply, "b", &present) < 0 ||
             present)
                 return 0;
         (void) bus_unsubscribe(sender);

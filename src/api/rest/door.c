@@ -346,6 +346,9 @@ static int admit_client(struct door *door, int fd, const union address *address)
                 (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
                 r = ask_tcp_peer(door, client, address);
         }
+        /* Coming again may help, which somebody whose user cannot be known would not be told. */
+        if (r == -ENOMEM)
+                return r;
         if (r < 0)
                 log_debug_errno(r, "Cannot tell which user is connected to %s: %m", door->address);
         return http_add_client(door->rest->http, TAKE_PTR(client));

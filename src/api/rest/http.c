@@ -297,7 +297,8 @@ static void *on_target(void *userdata, const char *target, struct MHD_Connection
         struct client *client = client_of(connection);
 
         client->phase = CLIENT_HEAD;
-        client->request.target = strnlen(target, TARGET_MAX + 1) <= TARGET_MAX ? strdup(target) : NULL;
+        client->request.target_too_long = strnlen(target, TARGET_MAX + 1) > TARGET_MAX;
+        client->request.target = client->request.target_too_long ? NULL : strdup(target);
         return client;
 }
 

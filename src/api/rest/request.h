@@ -40,7 +40,8 @@ struct stream {
 
 struct request {
         /* http.c: set before routes hear of the request. */
-        char *target; /* "/path?query", owned; NULL: longer than TARGET_MAX */
+        char *target;         /* "/path?query", owned; NULL: too long, or there was no memory for it */
+        bool target_too_long; /* longer than TARGET_MAX */
         enum http_method method;
         bool http_1_0;
         struct gate_headers headers; /* borrowed from the connection until the request is over */

@@ -2,6 +2,7 @@
 
 /* Submissions: the body as it comes in, the operation, and the wait for the end of a single job. */
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,16 @@
 #include "api/rest/routes.h"
 
 #define JOBS_PATH "/api/v1/jobs"
+#define TRIM_FROM (16u * 1024 * 1024) /* bytes of bodies */
+
+/* After many bodies at once the heap is full of holes, which the C library would keep. */
+static void give_memory_back(struct rest *rest) {
+        if (rest->bodies_memory > 0)
+                return;
+        if (rest->bodies_peak >= TRIM_FROM)
+                (void) malloc_trim(0);
+        rest->bodies_peak = 0;
+}
 
 /* What the reader holds counts in a sum of all; false: there is no room for more. */
 static bool count_memory(struct request *request) {
@@ -17,6 +28,8 @@ static bool count_memory(struct request *request) {
 
         rest->bodies_memory += memory - request->memory;
         request->memory = memory;
+        rest->bodies_peak = MAX(rest->bodies_peak, rest->bodies_memory);
+        give_memory_back(rest);
         return rest->bodies_memory <= BODIES_MEMORY_MAX;
 }
 

@@ -96,10 +96,14 @@ static bool check_header(struct request *request, struct fault *ret_fault) {
                         REQUEST_HEADER_MAX);
                 return false;
         }
-        if (!request->target) {
+        if (request->target_too_long) {
                 fault_set(
                         ret_fault, FAULT_TARGET_TOO_LONG, "path and query are longer than %u bytes",
                         TARGET_MAX);
+                return false;
+        }
+        if (!request->target) {
+                fault_set(ret_fault, FAULT_INTERNAL, "out of memory");
                 return false;
         }
         return gate_admits(&client->door, &request->headers, request->http_1_0, ret_fault);

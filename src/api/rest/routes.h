@@ -28,7 +28,7 @@ struct rest {
         struct peer_uid *peer_uid; /* NULL: the kernel cannot be asked */
         struct door **doors;
         size_t n_doors;
-        size_t bodies_memory;
+        size_t bodies_memory, bodies_peak; /* now, and at most since there were none */
 };
 
 /* Whether a query parameter was taken. */

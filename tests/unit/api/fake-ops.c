@@ -7,6 +7,7 @@
 
 #include "util/list.h"
 #include "util/random.h"
+#include "wire/job-limits.h"
 
 #define NODE_ID "node-0123456789abcdef"
 #define PIECE_SIZE 1000
@@ -238,6 +239,7 @@ const char *problem_code_to_text(enum problem_code code) {
                 [PROBLEM_DUPLICATE_NODE] = "duplicate_node",
                 [PROBLEM_EXECUTOR_AWAY] = "executor_away",
                 [PROBLEM_GONE] = "gone",
+                [PROBLEM_LIMIT] = "limit_unavailable",
                 [PROBLEM_INTERNAL] = "internal",
         };
 
@@ -564,7 +566,12 @@ static int on_defer(sd_event_source *source, void *userdata) {
 void ops_get_status(struct ops *ops, struct ops_status *ret) {
         static const struct metadata_entry metadata[] = { { "os", "Debian \"12\"" }, { "kernel", "6.1" } };
 
+        static const struct limit_support support = { { OBSTACLE_NONE, OBSTACLE_ABSENT, OBSTACLE_NONE } };
+
         *ret = (struct ops_status){
+                .limit_support = ops->status == NODE_FAILED ? NULL : &support,
+                .default_limits = { .tasks_max = 10 },
+                .limit_ceilings = { .tasks_max = 20, .memory_max = UINT64_C(1) << 40 },
                 .node_id = NODE_ID,
                 .version = "0.1.0",
                 .address = "127.0.0.1:8081",

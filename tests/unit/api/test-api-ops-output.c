@@ -108,6 +108,10 @@ void executor_read_cancel(struct executor_read *read) {
 }
 
 /* Not asked for here. */
+const struct limit_support *executor_client_support(const struct executor_client *client) {
+        return NULL;
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         return MESH_CANCEL_UNKNOWN;
 }
@@ -118,6 +122,10 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
 
 void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
         *ret = (struct mesh_state){};
+}
+
+const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
+        return NULL;
 }
 
 void mesh_foreach_peer(

@@ -74,6 +74,38 @@ static void test_one_job(void) {
         job_reader_free(reader);
 }
 
+static void test_limits_of_a_job(void) {
+        static const char body[] =
+                "[{\"command\":\"a\",\"memory_max\":1099511627776,\"cpu_weight\":50,\"cpu_quota\":150,"
+                "\"tasks_max\":-7,\"best_effort\":true},"
+                "{\"command\":\"b\",\"memory_max\":null,\"cpu_weight\":null,\"cpu_quota\":null,"
+                "\"tasks_max\":null,\"best_effort\":null},"
+                "{\"command\":\"c\",\"cpu_quota\":0,\"best_effort\":false}]";
+        struct job_reader *reader = read_body(JOB_FORMAT_JSON, body, strlen(body), 0);
+        size_t n;
+        const struct job_request *jobs = job_reader_jobs(reader, &n);
+        const struct job_request_limits *limits = &jobs[0].limits;
+
+        ASSERT_EQ(n, 3);
+        ASSERT_TRUE(limits->has_memory_max && limits->has_cpu_weight && limits->has_cpu_quota);
+        ASSERT_EQ(limits->memory_max, INT64_C(1) << 40);
+        ASSERT_EQ(limits->cpu_weight, 50);
+        ASSERT_EQ(limits->cpu_quota, 150);
+        ASSERT_TRUE(limits->has_tasks_max);
+        ASSERT_EQ(limits->tasks_max, -7);
+        ASSERT_TRUE(limits->best_effort);
+
+        limits = &jobs[1].limits;
+        ASSERT_FALSE(limits->has_memory_max || limits->has_cpu_weight);
+        ASSERT_FALSE(limits->has_cpu_quota || limits->has_tasks_max || limits->best_effort);
+
+        /* What is given is checked, and 0 is not "none". */
+        ASSERT_TRUE(jobs[2].limits.has_cpu_quota);
+        ASSERT_EQ(jobs[2].limits.cpu_quota, 0);
+        ASSERT_FALSE(jobs[2].limits.best_effort);
+        job_reader_free(reader);
+}
+
 static void test_absent_fields(void) {
         static const char body[] = "{\"command\":\"true\",\"target_node_id\":\"\",\"env\":null,\"timeout_"
                                    "seconds\":null,\"cwd\":null,"
@@ -204,6 +236,13 @@ static void test_wrong_types(void) {
                 { "{\"command\":\"a\",\"env\":{\"A\":null}}", "env \"A\" must be a string, not null" },
                 { "{\"command\":\"a\",\"cwd\":1}", "cwd must be a string" },
                 { "{\"command\":\"a\",\"stdin\":{}}", "stdin must be a string" },
+                { "{\"command\":\"a\",\"memory_max\":\"64M\"}",
+                  "memory_max must be a whole number, not a string" },
+                { "{\"command\":\"a\",\"cpu_weight\":true}", "cpu_weight must be a whole number" },
+                { "{\"command\":\"a\",\"cpu_quota\":12.5}", "with a fraction or exponent" },
+                { "{\"command\":\"a\",\"tasks_max\":[]}", "tasks_max must be a whole number" },
+                { "{\"command\":\"a\",\"best_effort\":1}",
+                  "best_effort must be true or false, not a number" },
                 { "{\"command\":\"a\",\"target_node_id\":1}", "target_node_id must be a string" },
         };
 
@@ -367,6 +406,7 @@ static void test_write_failure_sticks(void) {
 int main(void) {
         ASSERT_OK(json_parser_new(&parser));
         RUN(test_one_job);
+        RUN(test_limits_of_a_job);
         RUN(test_absent_fields);
         RUN(test_array);
         RUN(test_lines);

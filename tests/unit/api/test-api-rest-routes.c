@@ -90,6 +90,55 @@ static void test_health_of_a_failing_node(void) {
         end();
 }
 
+static void test_limits_of_a_node(void) {
+        struct response response;
+
+        begin();
+        fixture_get(&fixture, "/api/v1/status", &response);
+        assert_has(
+                &response,
+                "\"limits\":{\"memory_max\":{\"enforced\":true,\"default\":null,\"ceiling\":1099511627776},"
+                "\"cpu_weight\":{\"enforced\":false,\"reason\":\"its cgroup tree has no cpu controller\","
+                "\"default\":null,\"ceiling\":null},"
+                "\"cpu_quota\":{\"enforced\":false,\"reason\":\"its cgroup tree has no cpu controller\","
+                "\"default\":null,\"ceiling\":null},"
+                "\"tasks_max\":{\"enforced\":true,\"default\":10,\"ceiling\":20}}");
+        response_done(&response);
+
+        /* Here: an executor that was never seen. */
+        fixture.ops->status = NODE_FAILED;
+        fixture_get(&fixture, "/api/v1/status", &response);
+        assert_has(&response, "\"tasks_max\":{\"enforced\":null,\"default\":10,\"ceiling\":20}}");
+        response_done(&response);
+        end();
+}
+
+static void test_limits_of_a_job(void) {
+        struct response response;
+
+        begin();
+        fake_ops_add(fixture.ops, "true", 0);
+        fixture_get(&fixture, job_path(0, ""), &response);
+        assert_has_not(&response, "memory_max");
+        assert_has_not(&response, "best_effort");
+        assert_has_not(&response, "oom_killed");
+        response_done(&response);
+
+        fake_ops_job(fixture.ops, 0)->limits = (struct job_limits){ .memory_max = UINT64_C(1) << 40,
+                                                                    .cpu_weight = 1,
+                                                                    .cpu_quota = 150,
+                                                                    .tasks_max = 7,
+                                                                    .best_effort = true };
+        fake_ops_job(fixture.ops, 0)->oom_killed = true;
+        fake_ops_finish(fixture.ops, 0, 137);
+        fixture_get(&fixture, "/api/v1/jobs", &response);
+        assert_has(
+                &response, "\"memory_max\":1099511627776,\"cpu_weight\":1,\"cpu_quota\":150,\"tasks_max\":7,"
+                           "\"best_effort\":true,\"oom_killed\":true");
+        response_done(&response);
+        end();
+}
+
 static void test_submit_one(void) {
         struct response response;
         char expected[128];
@@ -379,6 +428,8 @@ static void test_http_1_0(void) {
 int main(void) {
         RUN(test_node_endpoints);
         RUN(test_health_of_a_failing_node);
+        RUN(test_limits_of_a_node);
+        RUN(test_limits_of_a_job);
         RUN(test_submit_one);
         RUN(test_submit_several);
         RUN(test_idempotency_key);

@@ -3,13 +3,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 
+#include "lib/program.h"
 #include "util/file.h"
 #include "util/random.h"
-
-extern char **environ;
 
 static int on_synchronised(
         void *userdata, const struct uuid *instance, const struct executor_known_run *runs, size_t n_runs) {
@@ -61,18 +59,18 @@ static const char *program(void) {
 
 void fixture_start_executor(struct fixture *fixture) {
         const char *idle = fixture->options.idle_timeout ? fixture->options.idle_timeout : "20s";
-        char *const arguments[] = {
-                (char *) program(),
-                (char *) "--socket",
+        const char *const arguments[] = {
+                program(),
+                "--socket",
                 fixture->socket_path,
-                (char *) "--cgroup",
-                (char *) (fixture->options.process_groups ? "no" : "auto"),
-                (char *) "--idle-timeout",
-                (char *) idle,
+                "--cgroup",
+                fixture->options.process_groups ? "no" : "auto",
+                "--idle-timeout",
+                idle,
                 NULL,
         };
 
-        ASSERT_EQ(posix_spawn(&fixture->executor, program(), NULL, NULL, arguments, environ), 0);
+        fixture->executor = program_start(arguments);
 }
 
 void fixture_begin_to_connect(struct fixture *fixture) {

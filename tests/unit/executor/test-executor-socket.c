@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -77,6 +78,42 @@ static void test_noise(void) {
                 assert_dropped(fd);
         }
         assert_serves(&fixture);
+}
+
+/* The executor of fixture_begin() with its stderr in a file. */
+static int fixture_begin_with_log(struct fixture *fixture) {
+        int log_fd = memfd_create("log", MFD_CLOEXEC), saved = dup(STDERR_FILENO);
+
+        ASSERT_TRUE(log_fd >= 0 && saved >= 0);
+        ASSERT_OK(dup2(log_fd, STDERR_FILENO));
+        fixture_begin(fixture, NULL);
+        ASSERT_OK(dup2(saved, STDERR_FILENO));
+        (void) close(saved);
+        return log_fd;
+}
+
+static void test_noise_costs_few_lines(void) {
+        _cleanup_fixture_ struct fixture fixture;
+        _cleanup_close_ int log_fd = fixture_begin_with_log(&fixture);
+        char text[64 * 1024], *position = text;
+        unsigned n_lines = 0;
+        ssize_t size;
+
+        for (unsigned i = 0; i < 60; i++) {
+                int fd = connect_raw(&fixture);
+
+                ASSERT_OK(channel_send(fd, "noise", 5, NULL, 0));
+                assert_dropped(fd);
+        }
+        assert_serves(&fixture);
+        size = pread(log_fd, text, sizeof(text) - 1, 0);
+        ASSERT_GT(size, 0);
+        text[size] = '\0';
+        while ((position = strstr(position, "Dropping a connection"))) {
+                n_lines++;
+                position++;
+        }
+        ASSERT_TRUE(n_lines >= 1 && n_lines <= 20);
 }
 
 static void test_too_long(void) {
@@ -342,6 +379,7 @@ static void test_command_line(void) {
 
 int main(int argc, char *argv[]) {
         RUN(test_noise);
+        RUN(test_noise_costs_few_lines);
         RUN(test_too_long);
         RUN(test_too_many_descriptors);
         RUN(test_nothing_counts_before_hello);

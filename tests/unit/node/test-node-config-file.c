@@ -4,6 +4,7 @@
 
 #include <syslog.h>
 
+#include "api/dbus/dbus.h"
 #include "lib/fault.h"
 #include "messages.h"
 #include "util/buffer.h"
@@ -35,6 +36,7 @@ static void test_good(void) {
                                    "HistoryMaxAge=infinity\n"
                                    "StateDirectory=/srv/mesh state/\n"
                                    "ApiSocket=/run/a=b#c;d\\\\\n"
+                                   "Bus=none\n"
                                    "LogLevel=debug\n"
                                    "Slots=0\n"
                                    "[X-Other]\n"
@@ -63,6 +65,7 @@ static void test_good(void) {
         ASSERT_TRUE(config->history_max_age_usec == USEC_INFINITY);
         ASSERT_STREQ(config->state_directory, "/srv/mesh state");
         ASSERT_STREQ(config->api_socket, "/run/a=b#c;d\\\\");
+        ASSERT_EQ(config->bus, DBUS_BUS_NONE);
         ASSERT_EQ(config->log_level, LOG_DEBUG);
         ASSERT_EQ(config->slots, 0);
         ASSERT_EQ(config->kill_grace_usec, 0);
@@ -98,6 +101,7 @@ static void test_reset(void) {
 
 #define PORT_TEXT "must be a port from 1 to 65535."
 #define SPAN_TEXT "must be a time span such as 5s or 1min 30s, from 100ms to 1h."
+#define PERCENT_TEXT "must be a percentage of one CPU such as 150%, from 1% to 1000000%."
 #define SIZE_TEXT "must be a size in bytes such as 64K or 1.5M, from 4K to 64M."
 #define PATH_TEXT "must be an absolute path of at most 4095 bytes."
 #define NAMES_TEXT "must be names of network interfaces, at most 15 bytes each, at most 64 names."
@@ -125,10 +129,20 @@ static void test_messages(void) {
                                      "from 1M to infinity." },
                 { "HistoryMaxAge=0", "file:2: HistoryMaxAge=0: must be a time span such as 5s or 1min 30s, "
                                      "from 1s to infinity." },
+                { "JobMemoryMax=1K", "file:2: JobMemoryMax=1K: must be a size in bytes such as 64K or 1.5M, "
+                                     "from 1M to 1P." },
+                { "JobCpuWeightCeiling=10001",
+                  "file:2: JobCpuWeightCeiling=10001: must be a whole number from 1 to 10000." },
+                { "JobCpuQuota=1.5", "file:2: JobCpuQuota=1.5: " PERCENT_TEXT },
+                { "JobCpuQuota=0%", "file:2: JobCpuQuota=0%: " PERCENT_TEXT },
+                { "JobCpuQuota=50%%", "file:2: JobCpuQuota=50%%: " PERCENT_TEXT },
+                { "JobCpuQuota=%", "file:2: JobCpuQuota=%: " PERCENT_TEXT },
                 { "StateDirectory=state", "file:2: StateDirectory=state: " PATH_TEXT },
                 { "StateDirectory=/a\tb", "file:2: StateDirectory=/a?b: " PATH_TEXT },
                 { "Interfaces=lo 0123456789abcdef", "file:2: Interfaces=lo 0123456789abcdef: " NAMES_TEXT },
                 { "Interfaces=a/b", "file:2: Interfaces=a/b: " NAMES_TEXT },
+                { "Bus=both", "file:2: Bus=both: must be one of auto, system, session, none." },
+                { "Bus=System", "file:2: Bus=System: must be one of auto, system, session, none." },
                 { "LogLevel=loud", "file:2: LogLevel=loud: must be one of debug, info, notice, warning, "
                                    "error, crit, alert, emerg, "
                                    "or 7 to 0." },

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "api/dbus/dbus.h"
 #include "lib/fault.h"
 #include "lib/folder.h"
 #include "messages.h"
@@ -80,6 +81,7 @@ static void test_defaults(void) {
         ASSERT_EQ(config->history_max_jobs, 2000000);
         ASSERT_EQ(config->history_max_bytes, UINT64_C(4) << 30);
         ASSERT_EQ(config->connections_max, 2048);
+        ASSERT_EQ(config->bus, DBUS_BUS_AUTO);
         ASSERT_EQ(config->peers_max, 1024);
         ASSERT_EQ(config->log_level, LOG_INFO);
         ASSERT_EQ(config->executor_program[0], '/');
@@ -364,6 +366,75 @@ static void test_together(void) {
         ASSERT_EQ(LOAD(&run, "--api-port=8080"), CONFIG_OK);
 }
 
+static void test_limits(void) {
+        _cleanup_run_ struct run run;
+        const struct config *config = &run.config;
+
+        run_begin(&run);
+        ASSERT_EQ(LOAD(&run), CONFIG_OK);
+        ASSERT_EQ(job_limits_kinds(&config->job_limits), 0);
+        ASSERT_EQ(job_limits_kinds(&config->job_ceilings), 0);
+
+        ASSERT_EQ(
+                LOAD(&run, "--job-memory-max=64M", "--job-memory-max-ceiling=64M", "--job-cpu-weight=10",
+                     "--job-cpu-quota=150%", "--job-cpu-quota-ceiling=200", "--job-tasks-max=5"),
+                CONFIG_OK);
+        ASSERT_EQ(config->job_limits.memory_max, 64 << 20);
+        ASSERT_EQ(config->job_ceilings.memory_max, 64 << 20);
+        ASSERT_EQ(config->job_limits.cpu_weight, 10);
+        ASSERT_EQ(config->job_ceilings.cpu_weight, 0);
+        ASSERT_EQ(config->job_limits.cpu_quota, 150);
+        ASSERT_EQ(config->job_ceilings.cpu_quota, 200);
+        ASSERT_EQ(config->job_limits.tasks_max, 5);
+        ASSERT_FALSE(config->job_limits.best_effort);
+}
+
+/* Who asks for nothing gets no more than who asks. */
+static void test_ceilings_are_defaults(void) {
+        _cleanup_run_ struct run run;
+        const struct config *config = &run.config;
+
+        run_begin(&run);
+        ASSERT_EQ(
+                LOAD(&run, "--job-memory-max-ceiling=64M", "--job-cpu-weight-ceiling=50",
+                     "--job-cpu-quota-ceiling=200%", "--job-tasks-max-ceiling=20"),
+                CONFIG_OK);
+        ASSERT_EQ(config->job_limits.memory_max, 64 << 20);
+        ASSERT_EQ(config->job_limits.cpu_weight, 50);
+        ASSERT_EQ(config->job_limits.cpu_quota, 200);
+        ASSERT_EQ(config->job_limits.tasks_max, 20);
+
+        /* Without a weight it is 100 anyway. */
+        ASSERT_EQ(LOAD(&run, "--job-cpu-weight-ceiling=100"), CONFIG_OK);
+        ASSERT_EQ(config->job_limits.cpu_weight, 0);
+}
+
+static void test_defaults_above_ceilings(void) {
+        _cleanup_run_ struct run run;
+        char path[256], expected[1024];
+
+        run_begin(&run);
+        (void) snprintf(path, sizeof(path), "--config=%s/file", run.folder.path);
+        folder_write(
+                &run.folder, "file",
+                "[Mesh]\nJobMemoryMax=65M\nJobTasksMaxCeiling=9\nJobTasksMax=10\nJobMemoryMaxCeiling=64M\n");
+        ASSERT_EQ(LOAD(&run, path), CONFIG_INVALID);
+        (void) snprintf(
+                expected, sizeof(expected),
+                "JobMemoryMax=68157440 (%s/file:2) must not be above JobMemoryMaxCeiling=67108864 "
+                "(%s/file:5).\n"
+                "JobTasksMax=10 (%s/file:4) must not be above JobTasksMaxCeiling=9 (%s/file:3).\n",
+                run.folder.path, run.folder.path, run.folder.path, run.folder.path);
+        ASSERT_STREQ(run.messages.text, expected);
+        ASSERT_EQ(LOAD(&run, path, "--job-memory-max=64M", "--job-tasks-max-ceiling=10"), CONFIG_OK);
+
+        ASSERT_EQ(LOAD(&run, "--job-cpu-quota=101%", "--job-cpu-quota-ceiling=100"), CONFIG_INVALID);
+        ASSERT_STREQ(
+                run.messages.text,
+                "JobCpuQuota=101 (--job-cpu-quota) must not be above JobCpuQuotaCeiling=100 "
+                "(--job-cpu-quota-ceiling).\n");
+}
+
 /* What fails writes nothing. */
 static void test_untouched(void) {
         _cleanup_run_ struct run run;
@@ -461,8 +532,9 @@ static void test_help(void) {
         }
         for (enum setting_id id = 0; id < _SETTING_MAX; id++) {
                 (void) snprintf(
-                        option, sizeof(option), "\n  --%s=%s ", settings[id].option, settings[id].argument);
-                if (!strstr(text, option))
+                        option, sizeof(option), "\n  --%s=%s", settings[id].option, settings[id].argument);
+                const char *found = strstr(text, option);
+                if (!found || !strchr(" \n", found[strlen(option)]))
                         _TEST_FAIL("--help does not have %s", option);
         }
 
@@ -472,7 +544,7 @@ static void test_help(void) {
                         _TEST_FAIL("wider than 80 columns: %s", line);
                 ASSERT_FALSE(strlen(line) > 0 && line[strlen(line) - 1] == ' ');
         }
-        ASSERT_LE(lines, 50);
+        ASSERT_LE(lines, 70);
 
         capture_stdout(&run, "--version", text, sizeof(text));
         ASSERT_STREQ(text, "worker-mesh " VERSION "\n");
@@ -540,6 +612,9 @@ int main(void) {
         RUN(test_unreadable);
         RUN(test_config_option);
         RUN(test_together);
+        RUN(test_limits);
+        RUN(test_ceilings_are_defaults);
+        RUN(test_defaults_above_ceilings);
         RUN(test_untouched);
         RUN(test_reload);
         RUN(test_changes_for_start);

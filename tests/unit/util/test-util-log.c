@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "lib/fake-journal.h"
@@ -277,7 +278,7 @@ static void test_journal(void) {
 /* Any byte in a value, and messages that no datagram can hold. */
 static void test_entries(void) {
         static const char bytes[] = "MESSAGE=a\nb\0c=\xff\x1b";
-        static char large[600 * 1024];
+        static char large[20 * 1024 * 1024];
         const struct iovec fields[] = { { (char *) bytes, sizeof(bytes) - 1 },
                                         { (char *) "PRIORITY=6", 10 },
                                         { (char *) "no field", 8 } };
@@ -393,6 +394,51 @@ static void test_full_queue(void) {
         end_journal(&journal);
 }
 
+#define N_THREADS 4u
+#define N_MESSAGES 1000u
+
+static void *log_many(void *userdata) {
+        const unsigned *number = userdata;
+
+        for (unsigned i = 0; i < N_MESSAGES; i++)
+                log_info("Thread %u, number %u", *number, i);
+        return NULL;
+}
+
+/* All of them arrive, each thread's in order. */
+static void test_threads(void) {
+        unsigned numbers[N_THREADS], next[N_THREADS] = {}, n = 0;
+        struct journal_message message;
+        struct fake_journal journal;
+        pthread_t threads[N_THREADS];
+
+        begin_journal(&journal);
+        log_setup("test");
+        for (unsigned i = 0; i < N_THREADS; i++) {
+                numbers[i] = i;
+                ASSERT_EQ(pthread_create(&threads[i], NULL, log_many, &numbers[i]), 0);
+        }
+        for (usec_t deadline = now_usec(CLOCK_MONOTONIC) + 30 * USEC_PER_SEC; n < N_THREADS * N_MESSAGES;) {
+                unsigned thread, number;
+
+                ASSERT_LT(now_usec(CLOCK_MONOTONIC), deadline);
+                log_flush();
+                while (fake_journal_receive(&journal, &message)) {
+                        ASSERT_EQ(
+                                sscanf(journal_message_get(&message, "MESSAGE")->value,
+                                       "Thread %u, number %u", &thread, &number),
+                                2);
+                        ASSERT_EQ(number, next[thread]++);
+                        journal_message_done(&message);
+                        n++;
+                }
+        }
+        for (unsigned i = 0; i < N_THREADS; i++)
+                ASSERT_EQ(pthread_join(threads[i], NULL), 0);
+        ASSERT_EQ(log_queue_size(), 0);
+        end_journal(&journal);
+}
+
 /* A journal that comes back under the same path. */
 static void test_restarted_journal(void) {
         struct journal_message message;
@@ -499,6 +545,7 @@ int main(void) {
         RUN(test_entries);
         RUN(test_stuck_journal);
         RUN(test_full_queue);
+        RUN(test_threads);
         RUN(test_restarted_journal);
         RUN(test_no_journal);
         RUN(test_journal_stream);

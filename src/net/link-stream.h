@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The bytes below the frames of a link: a connected socket that never waits, and a table of what can be done
+ * with it, so that they may be plain or come through something that encrypts them. */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct link_stream;
+
+/* -EAGAIN: not now; again after the events that wants() names. Other negative values end the connection. */
+struct link_stream_operations {
+        /* Whatever the two ends say to each other before the first byte of ours. 0: it is over. */
+        int (*handshake)(struct link_stream *stream);
+        /* 0: the other end has closed. Less than size: there is no more at the moment. */
+        ssize_t (*read)(struct link_stream *stream, void *data, size_t size);
+        /* What was not taken is given again, with the same bytes in front. */
+        ssize_t (*write)(struct link_stream *stream, const void *data, size_t size);
+        /* EPOLLIN, EPOLLOUT: for the handshake to go on. */
+        uint32_t (*wants)(const struct link_stream *stream);
+        void (*close)(struct link_stream *stream);
+};
+
+struct link_stream {
+        const struct link_stream_operations *operations;
+        int fd; /* owned; -EBADF: closed */
+};
+
+/* Takes the descriptor. */
+void link_stream_init_plain(struct link_stream *stream, int fd);
+/* Harmless where it is closed, or was never opened (a zeroed one). */
+void link_stream_close(struct link_stream *stream);

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Frames of a link into messages. Each *_decode() returns false for what must not be believed. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "link.pb-c.h"
+#include "util/utf8.h"
+#include "wire/link-codec.h"
+#include "wire/unpack-memory.h"
+
+#define EXIT_CODE_MAX 255
+#define SIGNAL_MAX 127
+#define ERRNO_MAX 4095u
+#define OFFSET_MAX ((uint64_t) INT64_MAX)
+
+int link_frame_size(const void *data, size_t size, size_t *ret_size) {
+        const uint8_t *header = data;
+        size_t length = 0;
+
+        *ret_size = 0;
+        if (size < LINK_FRAME_HEADER_SIZE)
+                return 0;
+        for (unsigned i = 0; i < LINK_FRAME_HEADER_SIZE; i++)
+                length = length << 8 | header[i];
+        if (length > LINK_FRAME_MAX)
+                return -EBADMSG;
+        *ret_size = LINK_FRAME_HEADER_SIZE + length;
+        return 0;
+}
+
+static bool text_is_valid(const char *text, size_t max) {
+        size_t size = strnlen(text, max + 1);
+
+        return size <= max && utf8_is_valid(text, size);
+}
+
+/* Words for people: they may not begin a line of their own in a log, and too many of them are cut. */
+static bool words_cut(char *text, size_t max) {
+        size_t length, end = 0;
+
+        for (size_t i = 0; text[i] != '\0'; i += length) {
+                length = utf8_sequence(text + i, strnlen(text + i, 4));
+                if (length == 0 || (unsigned char) text[i] < 0x20 || text[i] == 0x7f)
+                        return false;
+                if (i + length <= max)
+                        end = i + length;
+        }
+        if (text[end] != '\0') /* the default of a field that is not there is a constant */
+                /* An absent text is a constant, which nobody may write to. */
+                if (text[end] != '\0')
+                        text[end] = '\0';
+        return true;
+}
+
+static usec_t usec_decode(uint64_t usec) {
+        return MIN(usec, LINK_USEC_MAX);
+}
+
+static const char *text_or_null(const char *text) {
+        return text[0] != '\0' ? text : NULL;
+}
+
+static bool uuid_decode(const ProtobufCBinaryData *in, struct uuid *ret) {
+        if (in->len != sizeof(ret->bytes))
+                return false;
+        memcpy(ret->bytes, in->data, sizeof(ret->bytes));
+        return !uuid_is_null(ret);
+}
+
+static bool run_decode(const Link__RunId *in, struct run_id *ret) {
+        if (!in)
+                return false;
+        *ret = (struct run_id){ .epoch = in->epoch, .attempt = in->attempt };
+        return uuid_decode(&in->job, &ret->job);
+}
+
+static bool hello_decode(const Link__Hello *in, struct link_hello *ret) {
+        if (in->protocol == 0 || !node_id_is_valid(in->node_id) || !words_cut(in->version, LINK_VERSION_MAX))
+                return false;
+        *ret = (struct link_hello){
+                .protocol = in->protocol,
+                .node_id = in->node_id,
+                .version = in->version,
+                .incarnation = in->incarnation,
+                .instance = in->instance,
+                .ordinal = in->ordinal,
+        };
+        return true;
+}
+
+static bool held_decode(const Link__Held *in, struct link_held *ret) {
+        *ret = (struct link_held){
+                .state = (enum link_held_state) in->state,
+                .started_at = usec_decode(in->started_at_usec),
+        };
+        return (uint32_t) in->state < _LINK_HELD_STATE_MAX && run_decode(in->run, &ret->run);
+}
+
+static bool in_range_or_absent(uint64_t value, uint64_t low, uint64_t high) {
+        return value == 0 || (value >= low && value <= high);
+}
+
+static bool limits_decode(const Link__Limits *in, struct job_limits *ret) {
+        if (!in)
+                return true;
+        *ret = (struct job_limits){
+                .memory_max = in->memory_max,
+                .cpu_weight = in->cpu_weight,
+                .cpu_quota = in->cpu_quota,
+                .tasks_max = in->tasks_max,
+                .best_effort = in->best_effort,
+        };
+        return in_range_or_absent(ret->memory_max, JOB_MEMORY_MIN, JOB_MEMORY_MAX) &&
+               in_range_or_absent(ret->cpu_weight, JOB_CPU_WEIGHT_MIN, JOB_CPU_WEIGHT_MAX) &&
+               in_range_or_absent(ret->cpu_quota, JOB_CPU_QUOTA_MIN, JOB_CPU_QUOTA_MAX) &&
+               in_range_or_absent(ret->tasks_max, JOB_TASKS_MIN, JOB_TASKS_MAX);
+}
+
+static bool env_is_valid(char *const *env, size_t n_env) {
+        if (n_env > LINK_ENV_MAX)
+                return false;
+        for (size_t i = 0; i < n_env; i++)
+                if (env[i][0] == '=' || !strchr(env[i], '=') || !text_is_valid(env[i], LINK_TEXT_MAX))
+                        return false;
+        return true;
+}
+
+/* What says where it may run and who asked for it. */
+static bool job_people_decode(const Link__Job *in, struct link_job *ret) {
+        ret->target_node_id = text_or_null(in->target_node_id);
+        ret->created_by_node = in->created_by_node;
+        ret->submitter = in->submitter;
+        ret->submitter_uid = (uid_t) (in->submitter_uid_plus_one - 1);
+        return (!ret->target_node_id || node_id_is_valid(ret->target_node_id)) &&
+               node_id_is_valid(in->created_by_node) && words_cut(in->submitter, LINK_SUBMITTER_MAX);
+}
+
+/* An empty stdin is not the same as none. */
+static bool job_data_decode(const Link__Job *in, struct link_job *ret) {
+        if (in->stdin.len > (in->has_stdin ? LINK_STDIN_MAX : 0))
+                return false;
+        if (in->digest.len != 0 && in->digest.len != sizeof(ret->digest))
+                return false;
+        if (in->has_stdin)
+                ret->stdin_data = in->stdin.len > 0 ? (const void *) in->stdin.data : "";
+        ret->stdin_size = in->stdin.len;
+        ret->has_digest = in->digest.len > 0;
+        if (ret->has_digest)
+                memcpy(ret->digest, in->digest.data, sizeof(ret->digest));
+        return true;
+}
+
+static bool job_decode(const Link__Job *in, struct link_job *ret) {
+        *ret = (struct link_job){
+                .created_at = usec_decode(in->created_at_usec),
+                .timeout_usec = in->timeout_usec == 0 ? USEC_INFINITY : usec_decode(in->timeout_usec),
+                .command = in->command,
+                .cwd = text_or_null(in->cwd),
+                .env = in->env,
+                .n_env = in->n_env,
+        };
+        if (in->command[0] == '\0' || !text_is_valid(in->command, LINK_TEXT_MAX))
+                return false;
+        if (ret->cwd && (ret->cwd[0] != '/' || !text_is_valid(ret->cwd, LINK_CWD_MAX)))
+                return false;
+        return uuid_decode(&in->id, &ret->id) && env_is_valid(in->env, in->n_env) &&
+               job_data_decode(in, ret) && job_people_decode(in, ret) &&
+               limits_decode(in->limits, &ret->limits);
+}
+
+static bool assignment_decode(const Link__Assignment *in, struct link_assignment *ret) {
+        return in->job && run_decode(in->run, &ret->run) && job_decode(in->job, &ret->job) &&
+               uuid_equal(&ret->run.job, &ret->job.id);
+}
+
+static bool refusal_decode(const Link__Refusal *in, struct link_refusal *ret) {
+        *ret = (struct link_refusal){
+                .reason = (uint32_t) in->reason < _LINK_REFUSAL_REASON_MAX
+                                  ? (enum link_refusal_reason) in->reason
+                                  : LINK_REFUSED,
+        };
+        return run_decode(in->run, &ret->run);
+}
+
+static bool started_decode(const Link__Started *in, struct link_started *ret) {
+        *ret = (struct link_started){ .started_at = usec_decode(in->started_at_usec) };
+        return run_decode(in->run, &ret->run);
+}
+
+static bool output_decode(const Link__Output *in, struct link_output *ret) {
+        if (!in)
+                return true;
+        *ret = (struct link_output){
+                .data = in->data.len > 0 ? in->data.data : NULL,
+                .data_size = in->data.len,
+                .size = in->size,
+                .total = in->total,
+                .truncated = in->truncated,
+        };
+        if (in->data.len > LINK_OUTPUT_INLINE_MAX || in->data.len > in->size)
+                return false;
+        /* Nothing is kept of what was never written. */
+        return in->size <= LINK_OUTPUT_MAX && in->total <= OFFSET_MAX && (in->size == 0 || in->total > 0);
+}
+
+static bool ended_decode(const Link__Ended *in, struct link_ended *ret) {
+        *ret = (struct link_ended){
+                .outcome = (enum link_outcome) in->outcome,
+                .exit_code = in->exit_code,
+                .signal = in->signal,
+                .started_at = usec_decode(in->started_at_usec),
+                .finished_at = usec_decode(in->finished_at_usec),
+                .duration_usec = usec_decode(in->duration_usec),
+                .error_message = text_or_null(in->error_message),
+                .oom_killed = in->oom_killed,
+        };
+        if ((uint32_t) in->outcome >= _LINK_OUTCOME_MAX || in->exit_code < 0 ||
+            in->exit_code > EXIT_CODE_MAX || in->signal < 0 || in->signal > SIGNAL_MAX)
+                return false;
+        return run_decode(in->run, &ret->run) && text_is_valid(in->error_message, LINK_ERROR_MAX) &&
+               output_decode(in->stdout, &ret->stdout_output) &&
+               output_decode(in->stderr, &ret->stderr_output);
+}
+
+static bool read_decode(const Link__Read *in, struct link_read *ret) {
+        *ret = (struct link_read){
+                .id = in->id,
+                .stream = (int) in->stream,
+                .offset = in->offset,
+                .wait = in->wait,
+        };
+        return (in->stream == 1 || in->stream == 2) && in->offset <= OFFSET_MAX &&
+               run_decode(in->run, &ret->run);
+}
+
+static bool piece_decode(const Link__Piece *in, struct link_piece *ret) {
+        if (in->error > ERRNO_MAX || in->data.len > LINK_PIECE_MAX || in->offset > OFFSET_MAX ||
+            in->total > OFFSET_MAX)
+                return false;
+        *ret = (struct link_piece){
+                .id = in->id,
+                .error = -(int) in->error,
+                .offset = in->offset,
+                .data = in->data.len > 0 ? in->data.data : NULL,
+                .size = in->data.len,
+                .ended = in->ended,
+                .total = in->total,
+        };
+        return true;
+}
+
+/* All parts of one kind. */
+#define DEFINE_LIST_DECODE(kind, in_type, out_type)                                         \
+        static bool kind##_list_decode(                                                     \
+                struct unpack_memory *memory, in_type *const *in, size_t n, out_type **ret, \
+                size_t *ret_n) {                                                            \
+                                                                                            \
+                if (n > LINK_PARTS_MAX)                                                     \
+                        return false;                                                       \
+                if (n == 0)                                                                 \
+                        return true;                                                        \
+                out_type *parts = unpack_memory_take(memory, n * sizeof(*parts));           \
+                if (!parts)                                                                 \
+                        return false;                                                       \
+                for (size_t i = 0; i < n; i++)                                              \
+                        if (!kind##_decode(in[i], &parts[i]))                               \
+                                return false;                                               \
+                *ret = parts;                                                               \
+                *ret_n = n;                                                                 \
+                return true;                                                                \
+        }
+
+DEFINE_LIST_DECODE(held, Link__Held, struct link_held)
+DEFINE_LIST_DECODE(assignment, Link__Assignment, struct link_assignment)
+DEFINE_LIST_DECODE(run, Link__RunId, struct run_id)
+DEFINE_LIST_DECODE(refusal, Link__Refusal, struct link_refusal)
+DEFINE_LIST_DECODE(started, Link__Started, struct link_started)
+DEFINE_LIST_DECODE(ended, Link__Ended, struct link_ended)
+DEFINE_LIST_DECODE(read, Link__Read, struct link_read)
+DEFINE_LIST_DECODE(piece, Link__Piece, struct link_piece)
+
+static bool cancelled_reads_decode(const Link__LinkMessage *in, struct link_message *message) {
+        if (in->n_cancel_read > LINK_PARTS_MAX)
+                return false;
+        message->n_cancelled_reads = in->n_cancel_read;
+        message->cancelled_reads = in->n_cancel_read > 0 ? in->cancel_read : NULL;
+        return true;
+}
+
+static bool
+message_convert(const Link__LinkMessage *in, struct unpack_memory *memory, struct link_message *message) {
+
+        if (in->hello) {
+                message->has_hello = true;
+                if (!hello_decode(in->hello, &message->hello))
+                        return false;
+        }
+        message->held_complete = in->held_complete;
+        message->compared = in->compared;
+        message->room = in->room;
+        return held_list_decode(memory, in->held, in->n_held, &message->held, &message->n_held) &&
+               assignment_list_decode(
+                       memory, in->assign, in->n_assign, &message->assignments, &message->n_assignments) &&
+               run_list_decode(memory, in->taken, in->n_taken, &message->taken, &message->n_taken) &&
+               refusal_list_decode(
+                       memory, in->refused, in->n_refused, &message->refused, &message->n_refused) &&
+               started_list_decode(
+                       memory, in->started, in->n_started, &message->started, &message->n_started) &&
+               ended_list_decode(memory, in->ended, in->n_ended, &message->ended, &message->n_ended) &&
+               run_list_decode(memory, in->kill, in->n_kill, &message->kills, &message->n_kills) &&
+               run_list_decode(
+                       memory, in->withdraw, in->n_withdraw, &message->withdrawn, &message->n_withdrawn) &&
+               run_list_decode(memory, in->retire, in->n_retire, &message->retired, &message->n_retired) &&
+               read_list_decode(memory, in->read, in->n_read, &message->reads, &message->n_reads) &&
+               piece_list_decode(memory, in->piece, in->n_piece, &message->pieces, &message->n_pieces) &&
+               cancelled_reads_decode(in, message);
+}
+
+int link_message_decode(const void *data, size_t size, struct link_message *ret) {
+        _cleanup_link_message_ struct link_message message = {};
+        struct unpack_memory *memory;
+        Link__LinkMessage *in;
+        int r;
+
+        *ret = (struct link_message){};
+        if (size > LINK_FRAME_MAX)
+                return -EBADMSG;
+        r = unpack_memory_new(size * LINK_DECODE_FACTOR + LINK_DECODE_BASE, size * 4, &memory);
+        if (r < 0)
+                return r;
+        message.storage = memory;
+        in = link__link_message__unpack(unpack_memory_allocator(memory), size, data);
+        if (!in || !message_convert(in, memory, &message))
+                return unpack_memory_ran_out(memory) ? -ENOMEM : -EBADMSG;
+
+        *ret = message;
+        message = (struct link_message){};
+        return 0;
+}
+
+void link_message_done(struct link_message *message) {
+        unpack_memory_free(message->storage);
+        *message = (struct link_message){};
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Messages of a link into frames. Every part is encoded as a message of its own: put one behind the other
+ * they are the encoding of the whole. They are walked through twice, to measure and to write, so that
+ * nothing is allocated but the room in the buffer, once. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "link.pb-c.h"
+#include "wire/link-codec.h"
+
+struct encoder {
+        uint8_t *to; /* NULL: measures */
+        size_t size;
+};
+
+/* protobuf-c has no const; the packer changes nothing. */
+static char *unconst(const char *text) {
+        return (char *) (text ? text : "");
+}
+
+static ProtobufCBinaryData bytes(const void *data, size_t size) {
+        return (ProtobufCBinaryData){ .len = data ? size : 0, .data = (uint8_t *) data };
+}
+
+static void encoder_add(struct encoder *encoder, const Link__LinkMessage *part) {
+        if (encoder->to)
+                encoder->size += link__link_message__pack(part, encoder->to + encoder->size);
+        else
+                encoder->size += link__link_message__get_packed_size(part);
+}
+
+static Link__RunId run_encoding(const struct run_id *run) {
+        Link__RunId out = LINK__RUN_ID__INIT;
+
+        out.job = bytes(run->job.bytes, sizeof(run->job.bytes));
+        out.epoch = run->epoch;
+        out.attempt = run->attempt;
+        return out;
+}
+
+static void add_hello(struct encoder *encoder, const struct link_hello *hello) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Hello part = LINK__HELLO__INIT;
+
+        part.protocol = hello->protocol;
+        part.node_id = unconst(hello->node_id);
+        part.version = unconst(hello->version);
+        part.incarnation = hello->incarnation;
+        part.instance = hello->instance;
+        part.ordinal = hello->ordinal;
+        out.hello = &part;
+        encoder_add(encoder, &out);
+}
+
+static void add_held(struct encoder *encoder, const struct link_held *held) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Held part = LINK__HELD__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&held->run);
+
+        part.run = &run;
+        part.state = (Link__HeldState) held->state;
+        part.started_at_usec = held->started_at;
+        out.n_held = 1;
+        out.held = &parts;
+        encoder_add(encoder, &out);
+}
+
+static Link__Limits limits_encoding(const struct job_limits *limits) {
+        Link__Limits out = LINK__LIMITS__INIT;
+
+        out.memory_max = limits->memory_max;
+        out.cpu_weight = limits->cpu_weight;
+        out.cpu_quota = limits->cpu_quota;
+        out.tasks_max = limits->tasks_max;
+        out.best_effort = limits->best_effort;
+        return out;
+}
+
+/* Limits stay in the caller's hands: the job only points to them. */
+static Link__Job job_encoding(const struct link_job *job, Link__Limits *limits) {
+        Link__Job out = LINK__JOB__INIT;
+
+        out.id = bytes(job->id.bytes, sizeof(job->id.bytes));
+        out.created_at_usec = job->created_at;
+        out.timeout_usec = job->timeout_usec == USEC_INFINITY ? 0 : job->timeout_usec;
+        out.command = unconst(job->command);
+        out.cwd = unconst(job->cwd);
+        out.n_env = job->n_env;
+        out.env = (char **) job->env;
+        out.stdin = bytes(job->stdin_data, job->stdin_size);
+        out.has_stdin = job->stdin_data != NULL;
+        if (job_limits_kinds(&job->limits) != 0 || job->limits.best_effort)
+                out.limits = limits;
+        out.target_node_id = unconst(job->target_node_id);
+        out.created_by_node = unconst(job->created_by_node);
+        out.submitter = unconst(job->submitter);
+        out.submitter_uid_plus_one = (uint32_t) job->submitter_uid + 1;
+        out.digest = bytes(job->digest, job->has_digest ? sizeof(job->digest) : 0);
+        return out;
+}
+
+static void add_assignment(struct encoder *encoder, const struct link_assignment *assignment) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Assignment part = LINK__ASSIGNMENT__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&assignment->run);
+        Link__Limits limits = limits_encoding(&assignment->job.limits);
+        Link__Job job = job_encoding(&assignment->job, &limits);
+
+        part.run = &run;
+        part.job = &job;
+        out.n_assign = 1;
+        out.assign = &parts;
+        encoder_add(encoder, &out);
+}
+
+static void add_refusal(struct encoder *encoder, const struct link_refusal *refusal) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Refusal part = LINK__REFUSAL__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&refusal->run);
+
+        part.run = &run;
+        part.reason = (Link__RefusalReason) refusal->reason;
+        out.n_refused = 1;
+        out.refused = &parts;
+        encoder_add(encoder, &out);
+}
+
+static void add_started(struct encoder *encoder, const struct link_started *started) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Started part = LINK__STARTED__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&started->run);
+
+        part.run = &run;
+        part.started_at_usec = started->started_at;
+        out.n_started = 1;
+        out.started = &parts;
+        encoder_add(encoder, &out);
+}
+
+static Link__Output output_encoding(const struct link_output *output) {
+        Link__Output out = LINK__OUTPUT__INIT;
+
+        out.data = bytes(output->data, output->data_size);
+        out.size = output->size;
+        out.total = output->total;
+        out.truncated = output->truncated;
+        return out;
+}
+
+static void add_ended(struct encoder *encoder, const struct link_ended *ended) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Ended part = LINK__ENDED__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&ended->run);
+        Link__Output out_output = output_encoding(&ended->stdout_output);
+        Link__Output error_output = output_encoding(&ended->stderr_output);
+
+        part.run = &run;
+        part.outcome = (Link__Outcome) ended->outcome;
+        part.exit_code = ended->exit_code;
+        part.signal = ended->signal;
+        part.started_at_usec = ended->started_at;
+        part.finished_at_usec = ended->finished_at;
+        part.duration_usec = ended->duration_usec;
+        if (ended->stdout_output.total > 0)
+                part.stdout = &out_output;
+        if (ended->stderr_output.total > 0)
+                part.stderr = &error_output;
+        part.error_message = unconst(ended->error_message);
+        part.oom_killed = ended->oom_killed;
+        out.n_ended = 1;
+        out.ended = &parts;
+        encoder_add(encoder, &out);
+}
+
+static void add_read(struct encoder *encoder, const struct link_read *read) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Read part = LINK__READ__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&read->run);
+
+        part.id = read->id;
+        part.run = &run;
+        part.stream = (uint32_t) read->stream;
+        part.offset = read->offset;
+        part.wait = read->wait;
+        out.n_read = 1;
+        out.read = &parts;
+        encoder_add(encoder, &out);
+}
+
+static void add_piece(struct encoder *encoder, const struct link_piece *piece) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Piece part = LINK__PIECE__INIT, *parts = &part;
+
+        part.id = piece->id;
+        part.error = (uint32_t) -piece->error;
+        part.offset = piece->offset;
+        part.data = bytes(piece->data, piece->size);
+        part.ended = piece->ended;
+        part.total = piece->total;
+        out.n_piece = 1;
+        out.piece = &parts;
+        encoder_add(encoder, &out);
+}
+
+/* n runs in a field of *out that lists them. */
+static void add_runs(
+        struct encoder *encoder, Link__LinkMessage *out, size_t *n_field, Link__RunId ***field,
+        const struct run_id *runs, size_t n) {
+
+        Link__RunId part, *parts = &part;
+
+        for (size_t i = 0; i < n; i++) {
+                part = run_encoding(&runs[i]);
+                *n_field = 1;
+                *field = &parts;
+                encoder_add(encoder, out);
+        }
+}
+
+static void add_all_runs(struct encoder *encoder, const struct link_message *message) {
+        Link__LinkMessage taken = LINK__LINK_MESSAGE__INIT, kill = LINK__LINK_MESSAGE__INIT;
+        Link__LinkMessage withdraw = LINK__LINK_MESSAGE__INIT, retire = LINK__LINK_MESSAGE__INIT;
+
+        add_runs(encoder, &taken, &taken.n_taken, &taken.taken, message->taken, message->n_taken);
+        add_runs(encoder, &kill, &kill.n_kill, &kill.kill, message->kills, message->n_kills);
+        add_runs(
+                encoder, &withdraw, &withdraw.n_withdraw, &withdraw.withdraw, message->withdrawn,
+                message->n_withdrawn);
+        add_runs(encoder, &retire, &retire.n_retire, &retire.retire, message->retired, message->n_retired);
+}
+
+/* What is no message of its own. */
+static void add_numbers(struct encoder *encoder, const struct link_message *message) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+
+        out.held_complete = message->held_complete;
+        out.compared = message->compared;
+        out.room = message->room;
+        out.n_cancel_read = message->n_cancelled_reads;
+        out.cancel_read = message->cancelled_reads;
+        encoder_add(encoder, &out);
+}
+
+static void add_message(struct encoder *encoder, const struct link_message *message) {
+        if (message->has_hello)
+                add_hello(encoder, &message->hello);
+        for (size_t i = 0; i < message->n_held; i++)
+                add_held(encoder, &message->held[i]);
+        for (size_t i = 0; i < message->n_assignments; i++)
+                add_assignment(encoder, &message->assignments[i]);
+        for (size_t i = 0; i < message->n_refused; i++)
+                add_refusal(encoder, &message->refused[i]);
+        for (size_t i = 0; i < message->n_started; i++)
+                add_started(encoder, &message->started[i]);
+        for (size_t i = 0; i < message->n_ended; i++)
+                add_ended(encoder, &message->ended[i]);
+        for (size_t i = 0; i < message->n_reads; i++)
+                add_read(encoder, &message->reads[i]);
+        for (size_t i = 0; i < message->n_pieces; i++)
+                add_piece(encoder, &message->pieces[i]);
+        add_all_runs(encoder, message);
+        add_numbers(encoder, message);
+}
+
+static bool has_too_many_parts(const struct link_message *message) {
+        return message->n_held > LINK_PARTS_MAX || message->n_assignments > LINK_PARTS_MAX ||
+               message->n_taken > LINK_PARTS_MAX || message->n_refused > LINK_PARTS_MAX ||
+               message->n_started > LINK_PARTS_MAX || message->n_ended > LINK_PARTS_MAX ||
+               message->n_kills > LINK_PARTS_MAX || message->n_withdrawn > LINK_PARTS_MAX ||
+               message->n_retired > LINK_PARTS_MAX || message->n_reads > LINK_PARTS_MAX ||
+               message->n_pieces > LINK_PARTS_MAX || message->n_cancelled_reads > LINK_PARTS_MAX;
+}
+
+int link_message_encode(const struct link_message *message, struct buffer *buffer) {
+        struct encoder measure = {}, encoder = {};
+        int r;
+
+        if (has_too_many_parts(message))
+                return -EMSGSIZE;
+        add_message(&measure, message);
+        if (measure.size > LINK_FRAME_MAX)
+                return -EMSGSIZE;
+        r = buffer_reserve(buffer, LINK_FRAME_HEADER_SIZE + measure.size);
+        if (r < 0)
+                return r;
+
+        uint8_t *frame = (uint8_t *) buffer->data + buffer->size;
+        for (unsigned i = 0; i < LINK_FRAME_HEADER_SIZE; i++)
+                frame[i] = (uint8_t) (measure.size >> 8 * (LINK_FRAME_HEADER_SIZE - 1 - i));
+        encoder.to = frame + LINK_FRAME_HEADER_SIZE;
+        add_message(&encoder, message);
+        assert(encoder.size == measure.size);
+        buffer->size += LINK_FRAME_HEADER_SIZE + encoder.size;
+        buffer->data[buffer->size] = '\0';
+        return 0;
+}

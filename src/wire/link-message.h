@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What two nodes say to each other over their link, as plain structs; link-codec.h turns them into frames
+ * and back. proto/link.proto says what each part means. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/hash.h"
+#include "util/time.h"
+#include "wire/types.h"
+
+#define LINK_PROTOCOL 1u
+#define LINK_FRAME_HEADER_SIZE 4u
+/* Of an encoded message: the largest job (command, environment, stdin) and room for its neighbours. */
+#define LINK_FRAME_MAX (2u * 1024 * 1024)
+#define LINK_OUTPUT_INLINE_MAX (16u * 1024) /* of each output of an end; the rest is read */
+#define LINK_PIECE_MAX (64u * 1024)
+#define LINK_PARTS_MAX 4096u /* of each kind in one message */
+#define LINK_VERSION_MAX 31u
+#define LINK_ERROR_MAX 511u
+/* What a job may hold; those of mesh/job.h, which a node of another version may have larger. */
+#define LINK_TEXT_MAX (256u * 1024)
+#define LINK_ENV_MAX 1024u
+#define LINK_STDIN_MAX (1024u * 1024)
+#define LINK_CWD_MAX 4095u
+#define LINK_SUBMITTER_MAX 63u
+#define LINK_OUTPUT_MAX (64u * 1024 * 1024 + 4096) /* of what is kept of one output, with its gap line */
+/* The end of the year 9999: later times, and longer spans, are cut to it. */
+#define LINK_USEC_MAX UINT64_C(253402300799999999)
+
+struct link_hello {
+        uint32_t protocol;
+        const char *node_id, *version;
+        uint64_t incarnation, instance;
+        uint64_t ordinal; /* counts the hellos of this instance: the later of two has the higher one */
+};
+
+struct link_job {
+        struct uuid id;
+        usec_t created_at;   /* CLOCK_REALTIME */
+        usec_t timeout_usec; /* USEC_INFINITY: none */
+        const char *command;
+        const char *cwd;            /* NULL: none given */
+        const char *target_node_id; /* NULL: any node */
+        const char *created_by_node;
+        char *const *env; /* n_env entries, "NAME=value" */
+        size_t n_env;
+        const void *stdin_data; /* NULL: none */
+        size_t stdin_size;
+        struct job_limits limits;
+        uid_t submitter_uid;   /* (uid_t) -1: not known */
+        const char *submitter; /* "": not known */
+        bool has_digest;
+        uint8_t digest[SHA256_SIZE];
+};
+
+struct link_assignment {
+        struct run_id run;
+        struct link_job job;
+};
+
+enum link_refusal_reason {
+        LINK_REFUSED = 0, /* also what this version does not know */
+        LINK_REFUSED_NO_SLOT = 1,
+        LINK_REFUSED_DRAINING = 2,
+        LINK_REFUSED_STORAGE = 3,
+        LINK_REFUSED_STALE = 4,
+        LINK_REFUSED_LIMIT = 5,
+        _LINK_REFUSAL_REASON_MAX,
+};
+
+struct link_refusal {
+        struct run_id run;
+        enum link_refusal_reason reason;
+};
+
+struct link_started {
+        struct run_id run;
+        usec_t started_at; /* CLOCK_REALTIME, by the executor's clock */
+};
+
+struct link_output {
+        const void *data; /* NULL where data_size is 0 */
+        size_t data_size; /* of data: the beginning of what is kept */
+        uint64_t size;    /* of what is kept */
+        uint64_t total;
+        bool truncated;
+};
+
+enum link_outcome {
+        LINK_EXITED = 0,
+        LINK_SIGNALLED = 1,
+        LINK_TIMED_OUT = 2,
+        LINK_KILLED = 3,
+        LINK_NOT_STARTED = 4,
+        LINK_LOST = 5,
+        _LINK_OUTCOME_MAX,
+};
+
+struct link_ended {
+        struct run_id run;
+        enum link_outcome outcome;
+        int exit_code, signal;
+        usec_t started_at, finished_at; /* CLOCK_REALTIME, by the executor's clock; started_at 0: never */
+        usec_t duration_usec;
+        struct link_output stdout_output, stderr_output;
+        const char *error_message; /* NULL: none */
+        bool oom_killed;
+};
+
+enum link_held_state {
+        LINK_HELD_WAITING = 0,
+        LINK_HELD_RUNNING = 1,
+        LINK_HELD_ENDED = 2, /* its end follows */
+        _LINK_HELD_STATE_MAX,
+};
+
+struct link_held {
+        struct run_id run;
+        enum link_held_state state;
+        usec_t started_at;
+};
+
+struct link_read {
+        uint64_t id;
+        struct run_id run;
+        int stream; /* 1 or 2 */
+        uint64_t offset;
+        bool wait;
+};
+
+struct link_piece {
+        uint64_t id;
+        int error; /* a negative errno, or 0 */
+        uint64_t offset;
+        const void *data;
+        size_t size;
+        bool ended;
+        uint64_t total;
+};
+
+/* One batch. To be sent: everything is borrowed. Decoded: everything points into the message itself, until
+ * link_message_done(). */
+struct link_message {
+        bool has_hello;
+        struct link_hello hello;
+        size_t n_held, n_assignments, n_taken, n_refused, n_started, n_ended, n_kills, n_withdrawn,
+                n_retired, n_reads, n_pieces, n_cancelled_reads;
+        struct link_held *held;
+        bool held_complete;
+        bool compared;
+        struct link_assignment *assignments;
+        struct run_id *taken;
+        struct link_refusal *refused;
+        struct link_started *started;
+        struct link_ended *ended;
+        struct run_id *kills, *withdrawn, *retired;
+        uint32_t room; /* 0: nothing is said */
+        struct link_read *reads;
+        struct link_piece *pieces;
+        uint64_t *cancelled_reads;
+        void *storage;
+};
+
+/* Whether nothing is said beside a hello. */
+static inline bool link_message_is_empty(const struct link_message *message) {
+        return message->n_held == 0 && !message->held_complete && !message->compared &&
+               message->n_assignments == 0 && message->n_taken == 0 && message->n_refused == 0 &&
+               message->n_started == 0 && message->n_ended == 0 && message->n_kills == 0 &&
+               message->n_withdrawn == 0 && message->n_retired == 0 && message->room == 0 &&
+               message->n_reads == 0 && message->n_pieces == 0 && message->n_cancelled_reads == 0;
+}

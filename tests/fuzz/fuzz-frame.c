@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What comes over a link, header and all: whatever is accepted keeps to its limits, and means the same when
+ * it is said again. */
+
+#include "lib/tests.h"
+#include "wire/link-codec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_run(const struct run_id *run) {
+        ASSERT_FALSE(uuid_is_null(&run->job));
+}
+
+static void check_job(const struct link_job *job) {
+        ASSERT_NE(job->command[0], '\0');
+        ASSERT_LE(strlen(job->command), LINK_TEXT_MAX);
+        ASSERT_TRUE(!job->cwd || job->cwd[0] == '/');
+        ASSERT_TRUE(!job->target_node_id || node_id_is_valid(job->target_node_id));
+        ASSERT_TRUE(node_id_is_valid(job->created_by_node));
+        ASSERT_LE(strlen(job->submitter), LINK_SUBMITTER_MAX);
+        ASSERT_LE(job->n_env, LINK_ENV_MAX);
+        for (size_t i = 0; i < job->n_env; i++)
+                ASSERT_NOT_NULL(strchr(job->env[i], '='));
+        ASSERT_LE(job->stdin_size, LINK_STDIN_MAX);
+        ASSERT_TRUE(job->stdin_data || job->stdin_size == 0);
+        ASSERT_LE(job->limits.memory_max, JOB_MEMORY_MAX);
+        ASSERT_LE(job->created_at, LINK_USEC_MAX);
+        ASSERT_TRUE(job->timeout_usec <= LINK_USEC_MAX || job->timeout_usec == USEC_INFINITY);
+}
+
+static void check_output(const struct link_output *output) {
+        ASSERT_LE(output->data_size, LINK_OUTPUT_INLINE_MAX);
+        ASSERT_LE(output->data_size, output->size);
+        ASSERT_LE(output->size, LINK_OUTPUT_MAX);
+        ASSERT_EQ(output->data == NULL, output->data_size == 0);
+}
+
+static void check_ended(const struct link_ended *ended) {
+        check_run(&ended->run);
+        check_output(&ended->stdout_output);
+        check_output(&ended->stderr_output);
+        ASSERT_LT(ended->outcome, _LINK_OUTCOME_MAX);
+        ASSERT_TRUE(ended->exit_code >= 0 && ended->exit_code <= 255);
+        ASSERT_TRUE(!ended->error_message || strlen(ended->error_message) <= LINK_ERROR_MAX);
+}
+
+static void check_limits(const struct link_message *message) {
+        ASSERT_TRUE(!message->has_hello || node_id_is_valid(message->hello.node_id));
+        ASSERT_TRUE(!message->has_hello || strlen(message->hello.version) <= LINK_VERSION_MAX);
+        for (size_t i = 0; i < message->n_assignments; i++) {
+                check_run(&message->assignments[i].run);
+                check_job(&message->assignments[i].job);
+        }
+        for (size_t i = 0; i < message->n_ended; i++)
+                check_ended(&message->ended[i]);
+        for (size_t i = 0; i < message->n_held; i++)
+                ASSERT_LT(message->held[i].state, _LINK_HELD_STATE_MAX);
+        for (size_t i = 0; i < message->n_refused; i++)
+                ASSERT_LT(message->refused[i].reason, _LINK_REFUSAL_REASON_MAX);
+        for (size_t i = 0; i < message->n_reads; i++)
+                ASSERT_TRUE(message->reads[i].stream == 1 || message->reads[i].stream == 2);
+        for (size_t i = 0; i < message->n_pieces; i++)
+                ASSERT_LE(message->pieces[i].size, LINK_PIECE_MAX);
+        for (size_t i = 0; i < message->n_taken; i++)
+                check_run(&message->taken[i]);
+}
+
+static void decode(const struct buffer *frame, struct link_message *ret) {
+        size_t size;
+
+        ASSERT_OK(link_frame_size(frame->data, frame->size, &size));
+        ASSERT_EQ(size, frame->size);
+        ASSERT_OK(link_message_decode(
+                frame->data + LINK_FRAME_HEADER_SIZE, frame->size - LINK_FRAME_HEADER_SIZE, ret));
+}
+
+/* Said again, and once more: the same bytes. */
+static void check_again(const struct link_message *message) {
+        _cleanup_link_message_ struct link_message again = {};
+        _cleanup_buffer_ struct buffer first = {}, second = {};
+
+        int r = link_message_encode(message, &first);
+        if (r == -EMSGSIZE)
+                return; /* ours is not always the shorter one */
+        ASSERT_OK(r);
+        decode(&first, &again);
+        check_limits(&again);
+        ASSERT_OK(link_message_encode(&again, &second));
+        ASSERT_EQ(first.size, second.size);
+        ASSERT_EQ(memcmp(first.data, second.data, first.size), 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        size_t frame_size;
+
+        /* As many frames as there are, one behind the other. */
+        while (link_frame_size(data, size, &frame_size) >= 0 && frame_size > 0 && frame_size <= size) {
+                _cleanup_link_message_ struct link_message message = {};
+
+                if (link_message_decode(
+                            data + LINK_FRAME_HEADER_SIZE, frame_size - LINK_FRAME_HEADER_SIZE, &message) <
+                    0) {
+                        ASSERT_NULL(message.storage);
+                        return 0;
+                }
+                check_limits(&message);
+                check_again(&message);
+                data += frame_size;
+                size -= frame_size;
+        }
+        return 0;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "link-messages.h"
+
+#include "lib/tests.h"
+
+struct run_id run_of(uint8_t number) {
+        struct run_id run = { .epoch = 1000u + number, .attempt = 2000u + number };
+
+        memset(run.job.bytes, number, sizeof(run.job.bytes));
+        return run;
+}
+
+struct link_job job_of(uint8_t number) {
+        return (struct link_job){
+                .id = run_of(number).job,
+                .timeout_usec = USEC_INFINITY,
+                .command = "true",
+                .created_by_node = "node-0123456789abcdef",
+                .submitter_uid = (uid_t) -1,
+                .submitter = "",
+        };
+}
+
+static void fill_assignment(struct link_assignment *assignment) {
+        static char *const env[] = { (char *) "A=1", (char *) "B=", (char *) "C=x=y" };
+
+        *assignment = (struct link_assignment){
+                .run = run_of(2),
+                .job = {
+                        .id = run_of(2).job,
+                        .created_at = UINT64_C(1715684864500001),
+                        .timeout_usec = 300 * USEC_PER_SEC,
+                        .command = "echo größer",
+                        .cwd = "/srv/app",
+                        .target_node_id = "node-1111111111111111",
+                        .created_by_node = "node-2222222222222222",
+                        .env = env,
+                        .n_env = ELEMENTSOF(env),
+                        .stdin_data = "in\0put",
+                        .stdin_size = 6,
+                        .limits = { .memory_max = JOB_MEMORY_MIN,
+                                    .cpu_weight = 200,
+                                    .cpu_quota = 150,
+                                    .tasks_max = 7,
+                                    .best_effort = true },
+                        .submitter_uid = 0,
+                        .submitter = "uid:0",
+                        .has_digest = true,
+                },
+        };
+        for (size_t i = 0; i < sizeof(assignment->job.digest); i++)
+                assignment->job.digest[i] = (uint8_t) i;
+}
+
+static void fill_ended(struct link_ended *ended) {
+        *ended = (struct link_ended){
+                .run = run_of(8),
+                .outcome = LINK_SIGNALLED,
+                .exit_code = 3,
+                .signal = 9,
+                .started_at = 11,
+                .finished_at = 12,
+                .duration_usec = 13,
+                .stdout_output = { .data = "out",
+                                   .data_size = 3,
+                                   .size = 100,
+                                   .total = 200,
+                                   .truncated = true },
+                .stderr_output = { .total = 5 },
+                .error_message = "killed for want of memory",
+                .oom_killed = true,
+        };
+}
+
+void full_message_init(struct full_message *full) {
+        *full = (struct full_message){
+                .held = { .run = run_of(1), .state = LINK_HELD_RUNNING, .started_at = 10 },
+                .taken = run_of(3),
+                .kill = run_of(4),
+                .withdrawn = run_of(5),
+                .retired = run_of(6),
+                .refusal = { .run = run_of(7), .reason = LINK_REFUSED_STALE },
+                .started = { .run = run_of(9), .started_at = 14 },
+                .read = { .id = 15, .run = run_of(10), .stream = 2, .offset = 16, .wait = true },
+                .piece = { .id = 17,
+                           .error = -ENOENT,
+                           .offset = 18,
+                           .data = "piece",
+                           .size = 5,
+                           .ended = true,
+                           .total = 19 },
+                .cancelled_reads = { 20, UINT64_MAX },
+        };
+        fill_assignment(&full->assignment);
+        fill_ended(&full->ended);
+        full->message = (struct link_message){
+                .has_hello = true,
+                .hello = { .protocol = LINK_PROTOCOL,
+                           .node_id = "node-0123456789abcdef",
+                           .version = "0.1.0",
+                           .incarnation = 21,
+                           .instance = UINT64_C(0xfedcba9876543210),
+                           .ordinal = 22 },
+                .n_held = 1,
+                .held = &full->held,
+                .held_complete = true,
+                .n_assignments = 1,
+                .assignments = &full->assignment,
+                .n_taken = 1,
+                .taken = &full->taken,
+                .n_refused = 1,
+                .refused = &full->refusal,
+                .n_started = 1,
+                .started = &full->started,
+                .n_ended = 1,
+                .ended = &full->ended,
+                .n_kills = 1,
+                .kills = &full->kill,
+                .n_withdrawn = 1,
+                .withdrawn = &full->withdrawn,
+                .n_retired = 1,
+                .retired = &full->retired,
+                .room = 23,
+                .n_reads = 1,
+                .reads = &full->read,
+                .n_pieces = 1,
+                .pieces = &full->piece,
+                .n_cancelled_reads = ELEMENTSOF(full->cancelled_reads),
+                .cancelled_reads = full->cancelled_reads,
+        };
+}
+
+void assert_run_equal(const struct run_id *a, const struct run_id *b) {
+        ASSERT_EQ(a->job.bytes[0], b->job.bytes[0]);
+        ASSERT_TRUE(run_id_equal(a, b));
+}
+
+static void assert_runs_equal(const struct run_id *a, size_t n_a, const struct run_id *b, size_t n_b) {
+        ASSERT_EQ(n_a, n_b);
+        for (size_t i = 0; i < n_a; i++)
+                assert_run_equal(&a[i], &b[i]);
+}
+
+static void assert_text_equal(const char *a, const char *b) {
+        if (a || b)
+                ASSERT_STREQ(a, b);
+}
+
+static void assert_hellos_equal(const struct link_hello *a, const struct link_hello *b) {
+        ASSERT_EQ(a->protocol, b->protocol);
+        ASSERT_STREQ(a->node_id, b->node_id);
+        ASSERT_STREQ(a->version, b->version);
+        ASSERT_EQ(a->incarnation, b->incarnation);
+        ASSERT_EQ(a->instance, b->instance);
+        ASSERT_EQ(a->ordinal, b->ordinal);
+}
+
+static void assert_jobs_equal(const struct link_job *a, const struct link_job *b) {
+        ASSERT_TRUE(uuid_equal(&a->id, &b->id));
+        ASSERT_EQ(a->created_at, b->created_at);
+        ASSERT_EQ(a->timeout_usec, b->timeout_usec);
+        ASSERT_STREQ(a->command, b->command);
+        assert_text_equal(a->cwd, b->cwd);
+        assert_text_equal(a->target_node_id, b->target_node_id);
+        ASSERT_STREQ(a->created_by_node, b->created_by_node);
+        ASSERT_EQ(a->n_env, b->n_env);
+        for (size_t i = 0; i < a->n_env; i++)
+                ASSERT_STREQ(a->env[i], b->env[i]);
+        ASSERT_EQ(a->stdin_data == NULL, b->stdin_data == NULL);
+        ASSERT_EQ(a->stdin_size, b->stdin_size);
+        if (a->stdin_size > 0)
+                ASSERT_EQ(memcmp(a->stdin_data, b->stdin_data, a->stdin_size), 0);
+        ASSERT_TRUE(job_limits_equal(&a->limits, &b->limits));
+        ASSERT_EQ(a->limits.best_effort, b->limits.best_effort);
+        ASSERT_EQ(a->submitter_uid, b->submitter_uid);
+        ASSERT_STREQ(a->submitter, b->submitter);
+        ASSERT_EQ(a->has_digest, b->has_digest);
+        ASSERT_EQ(memcmp(a->digest, b->digest, sizeof(a->digest)), 0);
+}
+
+static void assert_outputs_equal(const struct link_output *a, const struct link_output *b) {
+        ASSERT_EQ(a->data_size, b->data_size);
+        if (a->data_size > 0)
+                ASSERT_EQ(memcmp(a->data, b->data, a->data_size), 0);
+        ASSERT_EQ(a->size, b->size);
+        ASSERT_EQ(a->total, b->total);
+        ASSERT_EQ(a->truncated, b->truncated);
+}
+
+static void assert_ends_equal(const struct link_ended *a, const struct link_ended *b) {
+        assert_run_equal(&a->run, &b->run);
+        ASSERT_EQ(a->outcome, b->outcome);
+        ASSERT_EQ(a->exit_code, b->exit_code);
+        ASSERT_EQ(a->signal, b->signal);
+        ASSERT_EQ(a->started_at, b->started_at);
+        ASSERT_EQ(a->finished_at, b->finished_at);
+        ASSERT_EQ(a->duration_usec, b->duration_usec);
+        assert_outputs_equal(&a->stdout_output, &b->stdout_output);
+        assert_outputs_equal(&a->stderr_output, &b->stderr_output);
+        assert_text_equal(a->error_message, b->error_message);
+        ASSERT_EQ(a->oom_killed, b->oom_killed);
+}
+
+static void assert_reads_equal(const struct link_message *a, const struct link_message *b) {
+        ASSERT_EQ(a->n_reads, b->n_reads);
+        for (size_t i = 0; i < a->n_reads; i++) {
+                ASSERT_EQ(a->reads[i].id, b->reads[i].id);
+                assert_run_equal(&a->reads[i].run, &b->reads[i].run);
+                ASSERT_EQ(a->reads[i].stream, b->reads[i].stream);
+                ASSERT_EQ(a->reads[i].offset, b->reads[i].offset);
+                ASSERT_EQ(a->reads[i].wait, b->reads[i].wait);
+        }
+        ASSERT_EQ(a->n_pieces, b->n_pieces);
+        for (size_t i = 0; i < a->n_pieces; i++) {
+                const struct link_piece *x = &a->pieces[i], *y = &b->pieces[i];
+
+                ASSERT_EQ(x->id, y->id);
+                ASSERT_EQ(x->error, y->error);
+                ASSERT_EQ(x->offset, y->offset);
+                ASSERT_EQ(x->size, y->size);
+                if (x->size > 0)
+                        ASSERT_EQ(memcmp(x->data, y->data, x->size), 0);
+                ASSERT_EQ(x->ended, y->ended);
+                ASSERT_EQ(x->total, y->total);
+        }
+        ASSERT_EQ(a->n_cancelled_reads, b->n_cancelled_reads);
+        for (size_t i = 0; i < a->n_cancelled_reads; i++)
+                ASSERT_EQ(a->cancelled_reads[i], b->cancelled_reads[i]);
+}
+
+static void assert_reports_equal(const struct link_message *a, const struct link_message *b) {
+        ASSERT_EQ(a->n_held, b->n_held);
+        for (size_t i = 0; i < a->n_held; i++) {
+                assert_run_equal(&a->held[i].run, &b->held[i].run);
+                ASSERT_EQ(a->held[i].state, b->held[i].state);
+                ASSERT_EQ(a->held[i].started_at, b->held[i].started_at);
+        }
+        ASSERT_EQ(a->held_complete, b->held_complete);
+        ASSERT_EQ(a->n_refused, b->n_refused);
+        for (size_t i = 0; i < a->n_refused; i++) {
+                assert_run_equal(&a->refused[i].run, &b->refused[i].run);
+                ASSERT_EQ(a->refused[i].reason, b->refused[i].reason);
+        }
+        ASSERT_EQ(a->n_started, b->n_started);
+        for (size_t i = 0; i < a->n_started; i++) {
+                assert_run_equal(&a->started[i].run, &b->started[i].run);
+                ASSERT_EQ(a->started[i].started_at, b->started[i].started_at);
+        }
+        ASSERT_EQ(a->n_ended, b->n_ended);
+        for (size_t i = 0; i < a->n_ended; i++)
+                assert_ends_equal(&a->ended[i], &b->ended[i]);
+}
+
+void assert_messages_equal(const struct link_message *a, const struct link_message *b) {
+        ASSERT_EQ(a->has_hello, b->has_hello);
+        if (a->has_hello)
+                assert_hellos_equal(&a->hello, &b->hello);
+        ASSERT_EQ(a->n_assignments, b->n_assignments);
+        for (size_t i = 0; i < a->n_assignments; i++) {
+                assert_run_equal(&a->assignments[i].run, &b->assignments[i].run);
+                assert_jobs_equal(&a->assignments[i].job, &b->assignments[i].job);
+        }
+        assert_reports_equal(a, b);
+        assert_runs_equal(a->taken, a->n_taken, b->taken, b->n_taken);
+        assert_runs_equal(a->kills, a->n_kills, b->kills, b->n_kills);
+        assert_runs_equal(a->withdrawn, a->n_withdrawn, b->withdrawn, b->n_withdrawn);
+        assert_runs_equal(a->retired, a->n_retired, b->retired, b->n_retired);
+        ASSERT_EQ(a->room, b->room);
+        assert_reads_equal(a, b);
+}
+
+void round_trip(const struct link_message *message, struct link_message *ret) {
+        _cleanup_buffer_ struct buffer buffer = {};
+        size_t size;
+
+        ASSERT_OK(link_message_encode(message, &buffer));
+        ASSERT_OK(link_frame_size(buffer.data, buffer.size, &size));
+        ASSERT_EQ(size, buffer.size);
+        ASSERT_OK(link_message_decode(
+                buffer.data + LINK_FRAME_HEADER_SIZE, buffer.size - LINK_FRAME_HEADER_SIZE, ret));
+}
