@@ -27,6 +27,9 @@ struct node {
         struct store *store;
         struct executor_client *executor;
         struct discovery *discovery;
+        struct links *links;
+        char **closed_links; /* of which the mind has to be told */
+        sd_event_source *closed_source;
         struct mesh *mesh;
         struct ops *ops;
         struct rest *rest;
@@ -73,6 +76,13 @@ int world_restore_job(void *userdata, struct store_unfinished *job);
 /* Once, and when it has changed. */
 void job_limits_say(struct node *node);
 void job_limits_say_defaults(const struct node *node);
+
+/* world-links.c: the mind's links to other nodes. */
+void world_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address);
+int world_link_send(void *userdata, const char *node_id, const struct link_message *message);
+void world_link_close(void *userdata, const char *node_id);
+int world_links_new(struct node *node, int stream_fd); /* takes stream_fd; negative: none */
+void world_links_done(struct node *node);
 
 /* status.c */
 int status_new(struct node *node);

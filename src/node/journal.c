@@ -191,6 +191,10 @@ void journal_written(struct journal *journal, const struct record_batch *batch, 
                 case RECORD_CANCEL:
                 case RECORD_PEER:
                 case RECORD_PEER_GONE:
+                /* Their story is told by their owners. */
+                case RECORD_GUEST_TAKEN:
+                case RECORD_GUEST_ENDED:
+                case RECORD_GUEST_GONE:
                         break;
                 }
         }

@@ -147,6 +147,15 @@ static int make_mesh(struct node *node) {
         return 0;
 }
 
+static int make_links(struct node *node, struct inherited_sockets *sockets) {
+        int fd = discovery_take_stream_fd(node->discovery), r;
+
+        r = world_links_new(node, fd >= 0 ? fd : TAKE_FD(sockets->node_stream_fd));
+        if (r < 0)
+                return log_error_errno(r, "Failed to listen for other nodes: %m");
+        return 0;
+}
+
 static int make_ops(struct node *node) {
         struct ops_config config = {
                 .node_id = node->mesh_config.node_id,
@@ -265,6 +274,9 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
         r = make_mesh(node);
         if (r < 0)
                 return r;
+        r = make_links(node, sockets);
+        if (r < 0)
+                return r;
         r = make_journal(node);
         if (r < 0)
                 return r;
@@ -333,6 +345,7 @@ struct node *node_free(struct node *node) {
         dbus_free(node->dbus);
         journal_free(node->journal);
         ops_free(node->ops);
+        world_links_done(node);
         discovery_free(node->discovery);
         executor_client_free(node->executor);
         store_close(node->store);

@@ -159,6 +159,9 @@ const struct mesh_ops world_mesh_ops = {
         .kill = world_kill,
         .withdraw = world_withdraw,
         .release = world_release,
+        .link_open = world_link_open,
+        .link_send = world_link_send,
+        .link_close = world_link_close,
         .accepted = world_accepted,
         .job_finished = world_job_finished,
         .status_changed = world_status_changed,
@@ -192,7 +195,7 @@ int world_restore_job(void *userdata, struct store_unfinished *job) {
         journal_restored(node->journal, job);
         r = mesh_restore(
                 node->mesh, job->spec, job->status, &job->run, job->in_executor, &job->executor,
-                job->started_at, job->cancel_requested);
+                /* executor_node_id= */ NULL, job->started_at, job->cancel_requested);
         job_spec_unref(job->spec);
         return r;
 }
