@@ -74,11 +74,11 @@ static void set_outcome_problem(struct ops_call *call, int outcome) {
                         &call->problem, PROBLEM_QUEUE_FULL,
                         "the queue is full: %u jobs wait; try again when some have ended", state.queued);
                 break;
-        case MESH_NOT_HERE:
+        case MESH_TARGET_UNKNOWN:
                 problem_set(
                         &call->problem, PROBLEM_TARGET_UNKNOWN,
-                        "target_node_id names another node than this one, %s; jobs run where they are "
-                        "accepted",
+                        "target_node_id names neither this node, %s, nor a peer that is there; GET "
+                        "/api/v1/peers lists those",
                         call->ops->config.node_id);
                 call->problem.field = "target_node_id";
                 break;

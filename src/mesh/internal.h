@@ -149,9 +149,15 @@ struct peer {
         bool answer_wanted; /* it said hello; we answer at answer_at_usec */
         usec_t answer_at_usec;
         uint8_t answer_echo[NONCE_SIZE];
+        unsigned n_probes; /* since it was last heard */
+        usec_t probe_due;
+        bool lost;          /* its attempts have been given up */
         usec_t stored_usec; /* when it was last written to the store; 0: never */
 };
 
+#define SUSPICION_PROBES 6u
+#define SUSPICION_PROBE_USEC (500 * USEC_PER_MSEC) /* from one to the next */
+#define SUSPICION_WAIT_USEC USEC_PER_SEC           /* after the last one */
 #define ANSWER_JITTER_USEC (50 * USEC_PER_MSEC)
 #define PROBES_PER_SEC 200u
 #define PROBE_AGAIN_USEC (2 * USEC_PER_SEC)
@@ -318,10 +324,18 @@ void runs_write_started(struct mesh *mesh);
 
 /* peers.c */
 void peers_check(struct mesh *mesh);
+struct peer *peer_find(struct mesh *mesh, const char *node_id);
 bool peer_is_here(struct mesh *mesh, const char *node_id);
+void peer_heard_on_link(struct mesh *mesh, const char *node_id);
 struct peer *peer_free(struct mesh *mesh, struct peer *peer);
 
+/* suspicion.c */
+usec_t suspicion_check(struct mesh *mesh, struct peer *peer);
+void suspicion_heard(struct peer *peer);
+
 /* questions.c */
+/* Asks a peer that has proven to be there before whether it still is. */
+void question_probe(struct mesh *mesh, struct peer *peer);
 /* Asks now, unless that was done a moment ago; datagram_size is that of the message that gave rise to it. */
 void question_ask(
         struct mesh *mesh, struct question *question, const struct sockaddr_in *address,

@@ -530,8 +530,7 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
                 return;
         }
 
-        if (job->run.attempt > 0)
-                attempts_are_over(mesh, job, job->run.attempt - 1);
+        attempts_are_over(mesh, job, job->run.attempt);
         if (job->place)
                 place_send_run(mesh, job->place, &job->run, WORD_RETIRE);
         else if (job->run.attempt > 0)

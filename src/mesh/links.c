@@ -106,6 +106,9 @@ void mesh_link_received(struct mesh *mesh, const char *node_id, const struct lin
         if (!place || !place->link_up)
                 return;
         place->busy++; /* it stays, whatever its parts lead to */
+        peer_heard_on_link(mesh, node_id);
+        if (message->ping)
+                (void) place_send(mesh, place, &(const struct link_message){ .pong = true });
         place_compare(mesh, place, message);
         take_orders(mesh, place, message);
         take_news(mesh, place, message);

@@ -80,9 +80,9 @@ struct mesh_ops {
         void (*withdraw)(void *userdata, const struct run_id *run); /* unless it has started */
         void (*release)(void *userdata, const struct run_id *run);
 
-        /* Links to other nodes (see net/links.h). open() is answered by mesh_link_up() or mesh_link_down().
-         * send(): 0; -ENOTCONN: there is none; -ENOBUFS: it is stuffed, and is best closed: what was lost is
-         * found out when the next one is up. */
+        /* Links to other nodes (see net/links.h). open() is answered by mesh_link_up() or mesh_link_down(),
+         * close() by mesh_link_down(). send(): 0; -ENOTCONN: there is none; -ENOBUFS: it is stuffed, and
+         * mesh_link_writable() follows. */
         void (*link_open)(void *userdata, const char *node_id, const struct sockaddr_in *address);
         int (*link_send)(void *userdata, const char *node_id, const struct link_message *message);
         void (*link_close)(void *userdata, const char *node_id);

@@ -197,6 +197,7 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         peer->public.sequence = message->sequence;
         peer->public.last_heard_usec = now;
         peer->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
+        suspicion_heard(peer);
         if (!message->has_node_info)
                 return;
 
@@ -227,10 +228,28 @@ static void take_echo(struct mesh *mesh, struct peer *peer, const struct mesh_me
         store_peer(mesh, peer, RECORD_PEER);
 }
 
-bool peer_is_here(struct mesh *mesh, const char *node_id) {
-        const struct peer *peer = MAP_GET(&mesh->peers, node_id, strlen(node_id), struct peer, by_id);
+struct peer *peer_find(struct mesh *mesh, const char *node_id) {
+        return MAP_GET(&mesh->peers, node_id, strlen(node_id), struct peer, by_id);
+}
 
-        return peer && peer->public.verified;
+bool peer_is_here(struct mesh *mesh, const char *node_id) {
+        const struct peer *peer = peer_find(mesh, node_id);
+
+        return peer && peer->public.verified && !peer->lost;
+}
+
+/* A word over its link is as good as a heartbeat. */
+void peer_heard_on_link(struct mesh *mesh, const char *node_id) {
+        struct peer *peer = peer_find(mesh, node_id);
+
+        if (!peer || !peer->public.verified)
+                return;
+        peer->public.last_heard_usec = mesh_now(mesh);
+        peer->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
+        if (!peer->lost && peer->n_probes == 0)
+                return;
+        suspicion_heard(peer);
+        place_heard(mesh, peer);
 }
 
 void mesh_received(
@@ -299,7 +318,7 @@ void peers_check(struct mesh *mesh) {
                 if (now >= limit)
                         remove_peer(mesh, peer);
                 else
-                        next = MIN(next, limit);
+                        next = MIN(next, MIN(limit, suspicion_check(mesh, peer)));
         }
         if (mesh->rival.reported)
                 next = MIN(next, usec_add(mesh->rival.last_proven_usec, mesh->config.peer_timeout_usec));

@@ -89,7 +89,7 @@ void job_set_target(struct mesh *mesh, struct mesh_job *job, struct place *targe
 }
 
 static struct peer *peer_of(struct mesh *mesh, const struct place *place) {
-        return MAP_GET(&mesh->peers, place->name->text, strlen(place->name->text), struct peer, by_id);
+        return peer_find(mesh, place->name->text);
 }
 
 /* Opened now where the node is known, and again until it is up. */

@@ -24,6 +24,14 @@ static void set_nonce(struct mesh *mesh, struct question *question, struct mesh_
         memcpy(message->nonce, question->nonce, sizeof(message->nonce));
 }
 
+void question_probe(struct mesh *mesh, struct peer *peer) {
+        struct mesh_message message;
+
+        heartbeat_fill(mesh, MESSAGE_PROBE, &message);
+        set_nonce(mesh, &peer->question, &message);
+        mesh->ops.send(mesh->userdata, &peer->public.address, &message, /* pad= */ false);
+}
+
 bool question_is_answered(const struct question *question, const struct mesh_message *message) {
         return question->asked && message->has_echo &&
                memcmp(message->echo, question->nonce, NONCE_SIZE) == 0;

@@ -299,6 +299,8 @@ message_convert(const Link__LinkMessage *in, struct unpack_memory *memory, struc
         }
         message->held_complete = in->held_complete;
         message->compared = in->compared;
+        message->ping = in->ping;
+        message->pong = in->pong;
         message->room = in->room;
         return held_list_decode(memory, in->held, in->n_held, &message->held, &message->n_held) &&
                assignment_list_decode(

@@ -237,6 +237,8 @@ static void add_numbers(struct encoder *encoder, const struct link_message *mess
 
         out.held_complete = message->held_complete;
         out.compared = message->compared;
+        out.ping = message->ping;
+        out.pong = message->pong;
         out.room = message->room;
         out.n_cancel_read = message->n_cancelled_reads;
         out.cancel_read = message->cancelled_reads;

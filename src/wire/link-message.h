@@ -153,6 +153,7 @@ struct link_message {
         struct link_held *held;
         bool held_complete;
         bool compared;
+        bool ping, pong;
         struct link_assignment *assignments;
         struct run_id *taken;
         struct link_refusal *refused;
@@ -168,9 +169,10 @@ struct link_message {
 
 /* Whether nothing is said beside a hello. */
 static inline bool link_message_is_empty(const struct link_message *message) {
-        return message->n_held == 0 && !message->held_complete && !message->compared &&
-               message->n_assignments == 0 && message->n_taken == 0 && message->n_refused == 0 &&
-               message->n_started == 0 && message->n_ended == 0 && message->n_kills == 0 &&
-               message->n_withdrawn == 0 && message->n_retired == 0 && message->room == 0 &&
-               message->n_reads == 0 && message->n_pieces == 0 && message->n_cancelled_reads == 0;
+        return message->n_held == 0 && !message->held_complete && !message->compared && !message->ping &&
+               !message->pong && message->n_assignments == 0 && message->n_taken == 0 &&
+               message->n_refused == 0 && message->n_started == 0 && message->n_ended == 0 &&
+               message->n_kills == 0 && message->n_withdrawn == 0 && message->n_retired == 0 &&
+               message->room == 0 && message->n_reads == 0 && message->n_pieces == 0 &&
+               message->n_cancelled_reads == 0;
 }

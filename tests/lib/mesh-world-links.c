@@ -109,7 +109,7 @@ int links_send(struct world_node *node, const char *id, const struct link_messag
         return 0;
 }
 
-/* The one who closes hears nothing. */
+/* The one who closes hears of it as the other does, a moment later. */
 void links_close(struct world_node *node, const char *id) {
         struct world_node *other = node_named(node->world, id);
         bool other_up = link_of(other, node)->up || link_of(other, node)->opening;
@@ -118,7 +118,7 @@ void links_close(struct world_node *node, const char *id) {
         *link_of(node, other) = *link_of(other, node) = (struct world_link){};
         if (other->mesh && other_up)
                 event_add(node, other, EVENT_DOWN, WORLD_LATENCY_USEC);
-        mesh_link_down(node->mesh, id);
+        event_add(other, node, EVENT_DOWN, WORLD_LATENCY_USEC);
 }
 
 void links_crash(struct world_node *node) {

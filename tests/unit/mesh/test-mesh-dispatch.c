@@ -47,8 +47,7 @@ static void test_burst_is_shared(void) {
         begin(4, 2);
         ASSERT_EQ(world_submit_batch(world.nodes[0], "500", 200, ids, ids), MESH_ACCEPTED);
         usec_t begun = world.now;
-        WORLD_UNTIL(
-                &world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 200, JOB_COMPLETED) == 200);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 200, JOB_COMPLETED) == 200);
         usec_t took = world.now - begun;
         /* 200 jobs of half a second on 8 slots: 12.5 s. */
         printf("200 jobs of 500 ms on 4 nodes of 2 slots: %.2f s of 12.5\n", (double) took / USEC_PER_SEC);
@@ -139,6 +138,24 @@ static void test_executor_node_is_lost(void) {
         world_done(&world);
 }
 
+static void test_loss_is_found(void) {
+        struct uuid ids[4];
+
+        begin(3, 2);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        ASSERT_EQ(world_submit_batch(world.nodes[0], "forever", 4, ids, ids), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_state(world.nodes[0]).queued == 0);
+        world.nodes[1]->paused = true;
+        usec_t begun = world.now;
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, world_state(world.nodes[0]).queued == 2);
+        printf("a silent node was lost after %.2f s\n", (double) (world.now - begun) / USEC_PER_SEC);
+        ASSERT_LT(world.now - begun, 11 * USEC_PER_SEC);
+        ASSERT_EQ(world_n_peers(world.nodes[0]), 2u);
+        world.nodes[1]->paused = false;
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, world_state(world.nodes[0]).queued == 0);
+        world_done(&world);
+}
+
 static void test_cancel_elsewhere(void) {
         struct uuid id;
 
@@ -189,6 +206,7 @@ int main(void) {
         RUN(test_owner_restarts);
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
+        RUN(test_loss_is_found);
         RUN(test_cancel_elsewhere);
         RUN(test_drain_hands_back);
         RUN(test_full_disk_elsewhere);
