@@ -331,7 +331,7 @@ struct peer *peer_free(struct mesh *mesh, struct peer *peer);
 
 /* suspicion.c */
 usec_t suspicion_check(struct mesh *mesh, struct peer *peer);
-void suspicion_heard(struct peer *peer);
+void suspicion_heard(struct mesh *mesh, struct peer *peer);
 
 /* questions.c */
 /* Asks a peer that has proven to be there before whether it still is. */

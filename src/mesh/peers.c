@@ -197,7 +197,7 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         peer->public.sequence = message->sequence;
         peer->public.last_heard_usec = now;
         peer->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
-        suspicion_heard(peer);
+        suspicion_heard(mesh, peer);
         if (!message->has_node_info)
                 return;
 
@@ -248,7 +248,7 @@ void peer_heard_on_link(struct mesh *mesh, const char *node_id) {
         peer->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
         if (!peer->lost && peer->n_probes == 0)
                 return;
-        suspicion_heard(peer);
+        suspicion_heard(mesh, peer);
         place_heard(mesh, peer);
 }
 
