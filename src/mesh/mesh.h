@@ -51,6 +51,7 @@ struct mesh_peer {
         usec_t first_heard_usec, last_heard_usec; /* the mind's clock */
         usec_t last_heard_at;                     /* CLOCK_REALTIME, to show */
         bool verified;                            /* has echoed a fresh nonce */
+        bool lost;                                /* it does not answer: nothing is expected of it */
 };
 
 /* How the mind reaches the world. All are called on the thread that called the mind. */

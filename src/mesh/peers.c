@@ -235,7 +235,7 @@ struct peer *peer_find(struct mesh *mesh, const char *node_id) {
 bool peer_is_here(struct mesh *mesh, const char *node_id) {
         const struct peer *peer = peer_find(mesh, node_id);
 
-        return peer && peer->public.verified && !peer->lost;
+        return peer && peer->public.verified && !peer->public.lost;
 }
 
 /* A word over its link is as good as a heartbeat. */
@@ -246,7 +246,7 @@ void peer_heard_on_link(struct mesh *mesh, const char *node_id) {
                 return;
         peer->public.last_heard_usec = mesh_now(mesh);
         peer->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
-        if (!peer->lost && peer->n_probes == 0)
+        if (!peer->public.lost && peer->n_probes == 0)
                 return;
         suspicion_heard(mesh, peer);
         place_heard(mesh, peer);

@@ -52,8 +52,14 @@ static bool address_equal(const struct sockaddr_in *a, const struct sockaddr_in 
 
 void world_deliver(
         struct world_node *node, const struct sockaddr_in *source, const void *data, size_t size) {
-        struct delivery *delivery = calloc(1, sizeof(*delivery));
+        struct delivery *delivery;
+        uint32_t drawn = 0;
 
+        if (node->world->loss > 0)
+                world_random(node->world, &drawn, sizeof(drawn));
+        if (drawn % 100 < node->world->loss)
+                return;
+        delivery = calloc(1, sizeof(*delivery));
         ASSERT_NOT_NULL(delivery);
         ASSERT_TRUE(size <= sizeof(delivery->bytes));
         delivery->due = node->world->now + WORLD_LATENCY_USEC;

@@ -118,6 +118,7 @@ struct world_node {
         struct world_answer answers[WORLD_SEEN_MAX];
         size_t n_ends;
         struct world_end ends[WORLD_SEEN_MAX];
+        size_t n_lost; /* peers that were lost and may be back */
         size_t n_notices, n_peers_gone, n_sent, n_broadcasts;
         char notice[256]; /* the last one */
 };
@@ -134,7 +135,8 @@ struct world {
         void (*run_begins)(struct world_node *node, const struct run_id *run);
         void (*run_ends)(struct world_node *node, const struct run_id *run);
         void *userdata;
-        usec_t now; /* CLOCK_BOOTTIME of every node */
+        unsigned loss; /* percent of all datagrams */
+        usec_t now;    /* CLOCK_BOOTTIME of every node */
         uint64_t random_state;
         size_t n_nodes;
         struct world_node *nodes[WORLD_NODES_MAX];

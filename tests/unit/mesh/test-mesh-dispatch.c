@@ -156,6 +156,24 @@ static void test_loss_is_found(void) {
         world_done(&world);
 }
 
+static bool anybody_is_lost(void) {
+        for (size_t i = 0; i < world.n_nodes; i++)
+                if (world_n_peers(world.nodes[i]) != world.n_nodes - 1 || world.nodes[i]->n_lost > 0)
+                        return true;
+        return false;
+}
+
+/* Twenty minutes in which one datagram of five is lost. */
+static void test_loss_of_datagrams_is_no_loss_of_nodes(void) {
+        begin(4, 2);
+        world.loss = 20;
+        for (unsigned i = 0; i < 1200; i++) {
+                world_run_for(&world, USEC_PER_SEC);
+                ASSERT_FALSE(anybody_is_lost());
+        }
+        world_done(&world);
+}
+
 static void test_cancel_elsewhere(void) {
         struct uuid id;
 
@@ -207,6 +225,7 @@ int main(void) {
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
         RUN(test_loss_is_found);
+        RUN(test_loss_of_datagrams_is_no_loss_of_nodes);
         RUN(test_cancel_elsewhere);
         RUN(test_drain_hands_back);
         RUN(test_full_disk_elsewhere);
