@@ -151,7 +151,6 @@ struct peer {
         uint8_t answer_echo[NONCE_SIZE];
         unsigned n_probes; /* since it was last heard */
         usec_t probe_due;
-        bool lost;          /* its attempts have been given up */
         usec_t stored_usec; /* when it was last written to the store; 0: never */
 };
 

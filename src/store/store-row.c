@@ -148,9 +148,9 @@ int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char *
                 .attempt = (uint32_t) row_number(&row, ROW_ATTEMPT, UINT32_MAX),
                 .command = row_copy(&row, ROW_COMMAND, COMMAND_MAX),
                 .cwd = row_copy(&row, ROW_CWD, CWD_MAX),
-                .target_node_id = row_node_id(&row, ROW_TARGET),
-                .created_by_node = row_node_id(&row, ROW_CREATED_BY),
-                .executor_node_id = row_node_id(&row, ROW_EXECUTOR_NODE),
+                .target_node_id = row_node_id_copy(&row, ROW_TARGET),
+                .created_by_node = row_node_id_copy(&row, ROW_CREATED_BY),
+                .executor_node_id = row_node_id_copy(&row, ROW_EXECUTOR_NODE),
                 .env = read_env(&row),
                 .timeout_usec = row_number(&row, ROW_TIMEOUT, TIMEOUT_MAX_SEC) * USEC_PER_SEC,
                 .created_at = row_time(&row, ROW_CREATED_AT),
@@ -236,10 +236,8 @@ static int read_spec(struct row *row, struct job_spec **ret) {
         text = row_text(row, ROW_SUBMITTER, SUBMITTER_MAX, &size);
         if (text)
                 memcpy(spec->submitter, text, size + 1);
-        text = row_text(row, ROW_CREATED_BY, NODE_ID_MAX, &size);
-        if (text && node_id_is_valid(text))
-                memcpy(spec->created_by_node, text, size + 1);
-        else
+        row_node_id(row, ROW_CREATED_BY, spec->created_by_node);
+        if (spec->created_by_node[0] == '\0')
                 row_fail(row, ROW_CREATED_BY, -EBADMSG);
         if (uuid_is_null(&spec->id))
                 row_fail(row, ROW_JOB_ID, -EBADMSG);
@@ -263,6 +261,11 @@ int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *
         };
         int r;
 
+        row_node_id(&row, ROW_EXECUTOR_NODE, job.executor_node_id);
+        job.in_executor = job.executor_node_id[0] != '\0' || !uuid_is_null(&job.executor);
+        /* Nobody has what was never given away. */
+        if (job.in_executor && job.run.attempt == 0)
+                row_fail(&row, ROW_ATTEMPT, -EBADMSG);
         if (job_status_is_final(job.status) || !row_is_null(&row, ROW_FINISHED_AT))
                 row_fail(&row, ROW_FINISHED_AT, -EBADMSG);
         r = read_spec(&row, &spec);
@@ -272,7 +275,6 @@ int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *
         }
 
         job.run.job = spec->id;
-        job.in_executor = !uuid_is_null(&job.executor);
         job.spec = TAKE_PTR(spec);
         *ret = job;
         return 0;

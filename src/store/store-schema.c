@@ -87,8 +87,28 @@ static const char schema_2[] = "CREATE TABLE job_limits ("
                                "  oom_killed INTEGER NOT NULL DEFAULT 0"
                                ") STRICT;";
 
+/* Runs of jobs that other nodes own: what a restart needs of them, and no history. A job, and the end of its
+ * run, are what a link carries, since they came over one or go over one: what travels is what is kept, and
+ * reading it back has the checks of a link. The command is there for people. Outputs may be larger than a
+ * frame, and stay readable beside it. */
+static const char schema_3[] = "CREATE TABLE guests ("
+                               "  seq INTEGER PRIMARY KEY,"
+                               "  job_id TEXT NOT NULL UNIQUE,"
+                               "  owner_node_id TEXT NOT NULL,"
+                               "  epoch INTEGER NOT NULL,"
+                               "  attempt INTEGER NOT NULL,"
+                               "  executor_instance TEXT,"
+                               "  created_at TEXT NOT NULL,"
+                               "  updated_at TEXT NOT NULL,"
+                               "  command TEXT NOT NULL,"
+                               "  ending BLOB,"
+                               "  assignment BLOB NOT NULL,"
+                               "  stderr ANY,"
+                               "  stdout ANY"
+                               ") STRICT;";
+
 /* migrations[n] leads from version n to n + 1. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2 };
+static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3 };
 
 /* Files of SQLite beside the main one. */
 static const char *const companions[] = { "-shm", "-wal" };

@@ -34,12 +34,24 @@ struct store_config {
         uint64_t history_max_bytes;
 };
 
+/* A run of a job that another node owns, as the last process left it. */
+struct store_guest {
+        struct job_spec *spec; /* a reference, for the callee */
+        struct run_id run;
+        char owner_node_id[NODE_ID_MAX + 1];
+        struct uuid executor;      /* the executor process that was to run it; UUID_NULL: not known */
+        struct job_result *result; /* a reference, for the callee; NULL: it has not ended */
+};
+
 struct store_handlers {
         /* The outcome of store_write(), in order: error 0: durable. -ENOSPC, -EIO, …: nothing of it is. The
          * batch belongs to the callee again. */
         void (*written)(void *userdata, struct record_batch *batch, int error);
         /* The store began to fail (a negative errno and a sentence), or works again (0). */
         void (*health_changed)(void *userdata, int error, const char *reason);
+        /* By store_open() alone: every run of another node's job, in the order in which they came. A negative
+         * errno ends the walk and store_open(); the references are the callee's even then. NULL: nobody. */
+        int (*guest)(void *userdata, struct store_guest *guest);
         void *userdata;
 };
 
@@ -48,8 +60,9 @@ struct store_unfinished {
         struct job_spec *spec;  /* a reference, for the callee */
         enum job_status status; /* PENDING or RUNNING */
         struct run_id run;      /* attempt 0: waits in the queue */
-        bool in_executor;       /* assigned to the executor process below, and not known to have ended */
-        struct uuid executor;
+        bool in_executor;       /* assigned as said below, and not known to have ended */
+        char executor_node_id[NODE_ID_MAX + 1]; /* the node that has it, this one or another; empty: none */
+        struct uuid executor;                   /* this one's executor process that has it; else UUID_NULL */
         usec_t started_at; /* 0: not known to have started */
         bool cancel_requested;
 };
@@ -58,7 +71,7 @@ struct store_unfinished {
  * the reference is the callee's even then. */
 typedef int (*store_unfinished_t)(void *userdata, struct store_unfinished *job);
 
-/* Opens or makes the file, migrates it, walks the unfinished jobs, and starts the threads. A damaged file is
+/* Opens or makes the file, migrates it, walks the unfinished jobs and the guests, and starts the threads. A damaged file is
  * set aside as *.damaged-<time>, loudly, and a new one made. A file of a newer version: -EPROTONOSUPPORT. */
 int store_open(
         const struct store_config *config, sd_event *event, const struct store_handlers *handlers,

@@ -227,6 +227,7 @@ static void on_peer_changed(void *userdata, const struct mesh_peer *peer, bool g
 
         ASSERT_TRUE(node_id_is_valid(peer->info.node_id));
         node->n_peers_gone += gone;
+        node->n_lost += peer->lost && !gone;
 }
 
 static void on_incarnation_raised(void *userdata, uint64_t incarnation) {
