@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "store/store-guest-writer.h"
 #include "store/store-json.h"
 #include "store/store-runs.h"
 #include "store/store-schema.h"
@@ -75,6 +76,7 @@ struct store_records {
         const char *node_id;
         uint64_t last_sequence;
         sqlite3_stmt *statements[_STATEMENT_MAX];
+        struct guest_writer *guests;
         struct buffer json; /* kept between records, so that they do not each allocate */
 };
 
@@ -95,6 +97,9 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
                 if (r < 0)
                         return r;
         }
+        r = guest_writer_new(db, &records->guests);
+        if (r < 0)
+                return r;
         /* No job gets the number of one that a foreign hand took away and left the limits of. */
         r = sqlite_query_u64(
                 db,
@@ -113,6 +118,7 @@ struct store_records *store_records_free(struct store_records *records) {
                 return NULL;
         for (size_t i = 0; i < _STATEMENT_MAX; i++)
                 sqlite_finalize(records->statements[i]);
+        guest_writer_free(records->guests);
         buffer_done(&records->json);
         free(records);
         return NULL;
@@ -148,8 +154,15 @@ static const char *metadata_to_json(struct store_records *records, const struct 
         return json_text(records, json_write_metadata(&records->json, info->metadata, info->n_metadata));
 }
 
-static usec_t record_time(const struct record *record) {
+usec_t record_time(const struct record *record) {
         return record->at_usec > 0 ? record->at_usec : now_usec(CLOCK_REALTIME);
+}
+
+/* The node that an attempt is given to; NULL: it is not given to any. */
+static const char *executor_node(const struct store_records *records, const struct record *record) {
+        if (record->node)
+                return record->node->text;
+        return uuid_is_null(&record->executor) ? NULL : records->node_id;
 }
 
 /* Of the job that was accepted last. */
@@ -174,7 +187,6 @@ static int write_limits(struct store_records *records, const struct job_limits *
 static int write_accepted(struct store_records *records, const struct record *record) {
         struct binder binder = { .statement = records->statements[STATEMENT_ACCEPT] };
         const struct job_spec *spec = record->spec;
-        bool assigned = !uuid_is_null(&record->executor);
         char id[UUID_TEXT_SIZE], executor[UUID_TEXT_SIZE], created_at[TIME_TEXT_MAX],
                 updated_at[TIME_TEXT_MAX];
         const char *env = env_to_json(records, spec->env);
@@ -192,7 +204,7 @@ static int write_accepted(struct store_records *records, const struct record *re
         bind_u64(&binder, record->run.attempt);
         bind_text(&binder, spec->target_node_id);
         bind_text(&binder, spec->created_by_node);
-        bind_text(&binder, assigned ? records->node_id : NULL);
+        bind_text(&binder, executor_node(records, record));
         bind_uuid(&binder, &record->executor, executor);
         bind_text(&binder, spec->submitter[0] != '\0' ? spec->submitter : NULL);
         if (spec->submitter_uid != (uid_t) -1)
@@ -231,7 +243,7 @@ static int write_assigned(struct store_records *records, const struct record *re
 
         bind_u64(&binder, record->run.epoch);
         bind_u64(&binder, record->run.attempt);
-        bind_text(&binder, records->node_id);
+        bind_text(&binder, executor_node(records, record));
         bind_uuid(&binder, &record->executor, executor);
         bind_time(&binder, record_time(record), updated_at);
         bind_job(&binder, record, id);
@@ -390,6 +402,12 @@ static int write_record(struct store_records *records, const struct record *reco
                 return write_peer(records, record);
         case RECORD_PEER_GONE:
                 return write_peer_gone(records, record);
+        case RECORD_GUEST_TAKEN:
+                return guest_writer_taken(records->guests, record);
+        case RECORD_GUEST_ENDED:
+                return guest_writer_ended(records->guests, record);
+        case RECORD_GUEST_GONE:
+                return guest_writer_gone(records->guests, record);
         }
         return -EINVAL;
 }
@@ -484,7 +502,7 @@ size_t record_batch_size(const struct record_batch *batch) {
         for (size_t i = 0; i < batch->n_records; i++) {
                 const struct record *record = &batch->records[i];
 
-                if (record->type == RECORD_ACCEPTED)
+                if (record->type == RECORD_ACCEPTED || record->type == RECORD_GUEST_TAKEN)
                         size += sizeof(*record->spec) + strlen(record->spec->command) +
                                 record->spec->stdin_size;
                 if (record->result)

@@ -29,5 +29,8 @@ int store_records_touch(struct store_records *records);
 /* The last number that was given to a job; 0 before the first. */
 uint64_t store_records_last_sequence(const struct store_records *records);
 
+/* When it happened; where the mind did not say: now. */
+usec_t record_time(const struct record *record);
+
 /* Bytes that a batch holds, near enough to bound them. */
 size_t record_batch_size(const struct record_batch *batch);

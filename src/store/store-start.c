@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "store/store-damaged-rows.h"
+#include "store/store-guests.h"
 #include "store/store-records.h"
 #include "store/store-row.h"
 #include "store/store-schema.h"
@@ -34,34 +36,6 @@ static int jobs_add(struct unfinished_jobs *jobs, struct store_unfinished *job) 
                 jobs->n_allocated = n;
         }
         jobs->jobs[jobs->n++] = *job;
-        return 0;
-}
-
-/* Unfinished jobs that are there, and cannot be understood. */
-struct damaged_rows {
-        size_t n, n_allocated;
-        int64_t *sequences;
-        const char *column; /* that the first one fails at */
-};
-
-static void damaged_rows_done(struct damaged_rows *rows) {
-        free(rows->sequences);
-        *rows = (struct damaged_rows){};
-}
-
-static int damaged_rows_add(struct damaged_rows *rows, int64_t sequence, const char *column) {
-        if (rows->n == rows->n_allocated) {
-                size_t n = MAX(rows->n_allocated * 2, (size_t) 16);
-                int64_t *larger = reallocarray(rows->sequences, n, sizeof(*larger));
-
-                if (!larger)
-                        return -ENOMEM;
-                rows->sequences = larger;
-                rows->n_allocated = n;
-        }
-        if (rows->n == 0)
-                rows->column = column;
-        rows->sequences[rows->n++] = sequence;
         return 0;
 }
 
@@ -124,18 +98,18 @@ collect(sqlite3 *db, const char *query, const char *row_query, int64_t *after, s
         return r;
 }
 
-static struct record *add_record(
+static int add_record(
         struct record_batch *batch, enum record_type type, const struct store_unfinished *job,
         usec_t at_usec) {
         struct record *record = record_batch_add(batch, type);
 
-        if (record) {
-                record->spec = job_spec_ref(job->spec);
-                record->run = job->run;
-                record->executor = job->executor;
-                record->at_usec = at_usec;
-        }
-        return record;
+        if (!record)
+                return -ENOMEM;
+        record->spec = job_spec_ref(job->spec);
+        record->run = job->run;
+        record->executor = job->executor;
+        record->at_usec = at_usec;
+        return job->executor_node_id[0] != '\0' ? node_name_new(job->executor_node_id, &record->node) : 0;
 }
 
 /* What would have led to the job as it is. */
@@ -146,12 +120,13 @@ static int describe(const struct store_unfinished *job, struct record_batch **re
         r = record_batch_new(3, &batch);
         if (r < 0)
                 return r;
-        if (!add_record(batch, RECORD_ACCEPTED, job, job->spec->created_at))
-                return -ENOMEM;
-        if (job->status == JOB_RUNNING && !add_record(batch, RECORD_STARTED, job, job->started_at))
-                return -ENOMEM;
-        if (job->cancel_requested && !add_record(batch, RECORD_CANCEL, job, 0))
-                return -ENOMEM;
+        r = add_record(batch, RECORD_ACCEPTED, job, job->spec->created_at);
+        if (r >= 0 && job->status == JOB_RUNNING)
+                r = add_record(batch, RECORD_STARTED, job, job->started_at);
+        if (r >= 0 && job->cancel_requested)
+                r = add_record(batch, RECORD_CANCEL, job, 0);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(batch);
         return 0;
@@ -167,7 +142,9 @@ static void drop_batches(struct list *list) {
 }
 
 /* A job that is there twice, since the damaged file said so, is written once. */
-static int write_jobs(sqlite3 *db, const char *node_id, const struct unfinished_jobs *jobs) {
+static int write_unfinished(
+        sqlite3 *db, const char *node_id, const struct unfinished_jobs *jobs,
+        const struct store_guests *guests) {
         _cleanup_(store_records_free_p) struct store_records *records = NULL;
         struct list group;
         uint64_t n_finished;
@@ -185,7 +162,14 @@ static int write_jobs(sqlite3 *db, const char *node_id, const struct unfinished_
                 if (r >= 0)
                         list_append(&group, &batch->link);
         }
-        if (r >= 0 && jobs->n > 0)
+        for (size_t i = 0; i < guests->n && r >= 0; i++) {
+                struct record_batch *batch;
+
+                r = store_guest_describe(&guests->guests[i], &batch);
+                if (r >= 0)
+                        list_append(&group, &batch->link);
+        }
+        if (r >= 0 && !list_is_empty(&group))
                 r = store_records_commit(records, &group, &n_finished);
         drop_batches(&group);
         return r;
@@ -214,23 +198,14 @@ static const char *row_query_of(sqlite3 *db) {
                        : ROW_OF(ROW_TABLES);
 }
 
-/* The unfinished jobs of a damaged file: from both ends up to the damage, without the help of any index. */
-static int salvage(const char *path, struct unfinished_jobs *jobs) {
+/* From both ends up to the damage, without the help of any index. */
+static int salvage_jobs(sqlite3 *db, struct unfinished_jobs *jobs) {
         _cleanup_(unfinished_jobs_done) struct unfinished_jobs tail = {};
         _cleanup_(damaged_rows_done) struct damaged_rows damaged = {}; /* stay in the old file */
-        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
-        const char *row_query;
+        const char *row_query = row_query_of(db);
         int64_t last = 0;
         int r;
 
-        r = store_schema_open_reader(path, &db);
-        if (r < 0)
-                return r == -ENOMEM ? r : 0;
-        /* Then a file that was cut off is read as far as it goes. */
-        (void) sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
-        (void) sqlite_execute(db, "PRAGMA writable_schema = ON");
-
-        row_query = row_query_of(db);
         r = collect(
                 db, "SELECT seq FROM jobs NOT INDEXED WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq",
                 row_query, &last, jobs, &damaged);
@@ -243,29 +218,26 @@ static int salvage(const char *path, struct unfinished_jobs *jobs) {
         return r == -ENOMEM ? r : append_reversed(jobs, &tail);
 }
 
+/* What can be read of a damaged file. */
+static int salvage(const char *path, struct unfinished_jobs *jobs, struct store_guests *guests) {
+        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        int r;
+
+        r = store_schema_open_reader(path, &db);
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        /* Then a file that was cut off is read as far as it goes. */
+        (void) sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+        (void) sqlite_execute(db, "PRAGMA writable_schema = ON");
+
+        r = salvage_jobs(db, jobs);
+        return r == -ENOMEM ? r : store_guests_salvage(db, guests);
+}
+
 /* Without the columns that cannot be read: nobody could run, cancel or wait for such a job. */
 #define END_DAMAGED                                                                 \
         "UPDATE jobs SET status = 'JOB_FAILED', finished_at = ?1, updated_at = ?1," \
         " error_message = 'its record in the database is damaged' WHERE seq = ?2"
-
-static int end_rows(sqlite3 *db, const struct damaged_rows *damaged) {
-        _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
-        char now[TIME_TEXT_MAX];
-        int r;
-
-        r = sqlite_prepare(db, END_DAMAGED, &statement);
-        for (size_t i = 0; i < damaged->n && r >= 0; i++) {
-                struct binder binder = { .statement = statement };
-
-                bind_time(&binder, now_usec(CLOCK_REALTIME), now);
-                bind_i64(&binder, damaged->sequences[i]);
-                r = binder_run(&binder);
-                /* A table of ours takes it, in the row that was there a moment ago. */
-                if (r == 0 || r == -EEXIST || r == -EINVAL)
-                        r = -EUCLEAN;
-        }
-        return r;
-}
 
 /* -EUCLEAN: the file does not even take that. Where the disk does not, the next start tries again: that is
  * no reason to give up the history. */
@@ -274,13 +246,7 @@ static int end_damaged(sqlite3 *db, const char *path, const struct damaged_rows 
 
         if (damaged->n == 0)
                 return 0;
-        r = sqlite_execute(db, "BEGIN IMMEDIATE");
-        if (r >= 0)
-                r = end_rows(db, damaged);
-        if (r >= 0)
-                r = sqlite_execute(db, "COMMIT");
-        if (r < 0)
-                sqlite_rollback(db);
+        r = damaged_rows_apply(damaged, db, END_DAMAGED);
         if (r == -EUCLEAN || r == -ENOMEM)
                 return r;
 
@@ -294,28 +260,58 @@ static int end_damaged(sqlite3 *db, const char *path, const struct damaged_rows 
         return 0;
 }
 
-static int open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs) {
+static int
+read_unfinished(sqlite3 *db, const char *path, struct unfinished_jobs *jobs, struct store_guests *guests) {
         _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
-        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int64_t last = 0;
+        int r;
+
+        r = collect(db, UNFINISHED_SEQUENCES, ROW_OF(ROW_TABLES), &last, jobs, &damaged);
+        if (r >= 0)
+                r = end_damaged(db, path, &damaged);
+        return r < 0 ? r : store_guests_read(db, path, guests);
+}
+
+static int
+open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs, struct store_guests *guests) {
+        _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int r;
 
         if (store_schema_is_marked_damaged(path))
                 return -EUCLEAN;
         r = store_schema_open(path, &db);
-        if (r < 0)
-                return r;
-        r = collect(db, UNFINISHED_SEQUENCES, ROW_OF(ROW_TABLES), &last, jobs, &damaged);
         if (r >= 0)
-                r = end_damaged(db, path, &damaged);
+                r = read_unfinished(db, path, jobs, guests);
         if (r < 0)
                 return r;
         *ret_db = TAKE_PTR(db);
         return 0;
 }
 
-static int open_anew(const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs) {
+/* What is found is what is in the new file. */
+static int make_anew(
+        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs,
+        struct store_guests *guests) {
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
+        int r;
+
+        r = store_schema_open(path, &db);
+        if (r >= 0)
+                r = write_unfinished(db, node_id, jobs, guests);
+        if (r < 0)
+                return r;
+        unfinished_jobs_done(jobs);
+        store_guests_done(guests);
+        r = read_unfinished(db, path, jobs, guests);
+        if (r < 0)
+                return r;
+        *ret_db = TAKE_PTR(db);
+        return 0;
+}
+
+static int open_anew(
+        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs,
+        struct store_guests *guests) {
         _cleanup_free_ char *aside = NULL;
         int r;
 
@@ -324,9 +320,7 @@ static int open_anew(const char *path, const char *node_id, sqlite3 **ret_db, st
                 return log_error_errno(
                         r, "The job database %s is damaged and cannot be set aside: %m", path);
 
-        r = store_schema_open(path, &db);
-        if (r >= 0)
-                r = write_jobs(db, node_id, jobs);
+        r = make_anew(path, node_id, ret_db, jobs, guests);
         if (r < 0)
                 return log_error_errno(
                         r,
@@ -335,33 +329,45 @@ static int open_anew(const char *path, const char *node_id, sqlite3 **ret_db, st
 
         log_event(
                 LOG_ERR, MESSAGE_DATABASE_DAMAGED,
-                "The job database %s is damaged. It was set aside as %s, and a new one was made with the "
-                "%zu "
-                "unfinished jobs that could be read; the history is in the old file only.",
-                path, aside, jobs->n);
-        *ret_db = TAKE_PTR(db);
+                "The job database %s is damaged. It was set aside as %s, and a new one was made with what "
+                "could be read: %zu unfinished jobs of this node and %zu of others; the history is in the "
+                "old file only.",
+                path, aside, jobs->n, guests->n);
         return 0;
 }
 
-int store_start(const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *ret_jobs) {
+static int
+find(const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs,
+     struct store_guests *guests) {
+        int r;
+
+        r = open_sound(path, ret_db, jobs, guests);
+        if (r != -EUCLEAN)
+                return r;
+        unfinished_jobs_done(jobs);
+        store_guests_done(guests);
+        r = salvage(path, jobs, guests);
+        return r < 0 ? r : open_anew(path, node_id, ret_db, jobs, guests);
+}
+
+int store_start(
+        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *ret_jobs,
+        struct store_guests *ret_guests) {
         struct unfinished_jobs jobs = {};
+        struct store_guests guests = {};
         sqlite3 *db = NULL;
         int r;
 
-        r = open_sound(path, &db, &jobs);
-        if (r == -EUCLEAN) {
-                unfinished_jobs_done(&jobs);
-                r = salvage(path, &jobs);
-                if (r >= 0)
-                        r = open_anew(path, node_id, &db, &jobs);
-        }
+        r = find(path, node_id, &db, &jobs, &guests);
         if (r < 0) {
                 unfinished_jobs_done(&jobs);
+                store_guests_done(&guests);
                 return r;
         }
 
         store_schema_accept(db);
         *ret_db = db;
         *ret_jobs = jobs;
+        *ret_guests = guests;
         return 0;
 }

@@ -119,6 +119,18 @@ static void on_counted(void *userdata, uint64_t n_finished) {
         store_writer_set_count(store->writer, n_finished);
 }
 
+static int give_guests(struct store_guests *guests, const struct store_handlers *handlers) {
+        int r = 0;
+
+        for (size_t i = 0; i < guests->n && r >= 0 && handlers->guest; i++) {
+                struct store_guest guest = guests->guests[i];
+
+                guests->guests[i] = (struct store_guest){}; /* the callee's */
+                r = handlers->guest(handlers->userdata, &guest);
+        }
+        return r;
+}
+
 static int give_unfinished(struct unfinished_jobs *jobs, store_unfinished_t unfinished, void *userdata) {
         int r = 0;
 
@@ -184,6 +196,7 @@ int store_open(
         const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
         store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret) {
         _cleanup_(unfinished_jobs_done) struct unfinished_jobs jobs = {};
+        _cleanup_(store_guests_done) struct store_guests guests = {};
         _cleanup_(store_close_p) struct store *store = NULL;
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         bool left_open;
@@ -208,7 +221,7 @@ int store_open(
                 return r;
 
         left_open = store_schema_was_left_open(store->path);
-        r = store_start(store->path, store->node_id, &db, &jobs);
+        r = store_start(store->path, store->node_id, &db, &jobs, &guests);
         if (r < 0)
                 return r;
         /* Whom this node heard before is not whom it hears now. */
@@ -216,6 +229,9 @@ int store_open(
         if (r < 0)
                 return r;
         r = give_unfinished(&jobs, unfinished, unfinished_userdata);
+        if (r < 0)
+                return r;
+        r = give_guests(&guests, handlers);
         if (r < 0)
                 return r;
         r = start_threads(store, config, &db, left_open);

@@ -49,21 +49,22 @@ struct store_handlers {
         void (*written)(void *userdata, struct record_batch *batch, int error);
         /* The store began to fail (a negative errno and a sentence), or works again (0). */
         void (*health_changed)(void *userdata, int error, const char *reason);
-        /* By store_open() alone: every run of another node's job, in the order in which they came. A negative
-         * errno ends the walk and store_open(); the references are the callee's even then. NULL: nobody. */
+        /* By store_open() alone: every run of another node's job, in the order in which they came. A
+         * negative errno ends the walk and store_open(); the references are the callee's even then. NULL:
+         * nobody. */
         int (*guest)(void *userdata, struct store_guest *guest);
         void *userdata;
 };
 
 /* An unfinished job, as the last process left it. */
 struct store_unfinished {
-        struct job_spec *spec;  /* a reference, for the callee */
-        enum job_status status; /* PENDING or RUNNING */
-        struct run_id run;      /* attempt 0: waits in the queue */
-        bool in_executor;       /* assigned as said below, and not known to have ended */
+        struct job_spec *spec;                  /* a reference, for the callee */
+        enum job_status status;                 /* PENDING or RUNNING */
+        struct run_id run;                      /* attempt 0: waits in the queue */
+        bool in_executor;                       /* assigned as said below, and not known to have ended */
         char executor_node_id[NODE_ID_MAX + 1]; /* the node that has it, this one or another; empty: none */
         struct uuid executor;                   /* this one's executor process that has it; else UUID_NULL */
-        usec_t started_at; /* 0: not known to have started */
+        usec_t started_at;                      /* 0: not known to have started */
         bool cancel_requested;
 };
 
@@ -71,8 +72,9 @@ struct store_unfinished {
  * the reference is the callee's even then. */
 typedef int (*store_unfinished_t)(void *userdata, struct store_unfinished *job);
 
-/* Opens or makes the file, migrates it, walks the unfinished jobs and the guests, and starts the threads. A damaged file is
- * set aside as *.damaged-<time>, loudly, and a new one made. A file of a newer version: -EPROTONOSUPPORT. */
+/* Opens or makes the file, migrates it, walks the unfinished jobs and the guests, and starts the threads. A
+ * damaged file is set aside as *.damaged-<time>, loudly, and a new one made. A file of a newer version:
+ * -EPROTONOSUPPORT. */
 int store_open(
         const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
         store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret);

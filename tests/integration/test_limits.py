@@ -113,10 +113,10 @@ def test_a_database_of_the_first_version(make_grouped):
     old = node.run("echo old")
     node.stop()
     with contextlib.closing(sqlite3.connect(node.database)) as database:
-        database.executescript("DROP TABLE job_limits; PRAGMA user_version = 1")
+        database.executescript("DROP TABLE job_limits; DROP TABLE guests; PRAGMA user_version = 1")
     node.start()
     assert node.job(old["job_id"]) == old
     job = node.run("true", tasks_max=7, best_effort=True)
     assert job["tasks_max"] == 7
     with contextlib.closing(sqlite3.connect(node.database)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)

@@ -15,7 +15,7 @@ ROOMS = {
     "api/rest": ["api/ops.h", "mesh/job.h", "store/store.h", "wire/job-limits.h", "wire/message.h", "wire/types.h", "util/"],
     "api/dbus": ["api/ops.h", "mesh/job.h", "store/store.h", "wire/job-limits.h", "wire/message.h", "wire/types.h", "util/"],
     "net": ["wire/", "util/"],
-    "store": ["mesh/job.h", "mesh/record.h", "wire/", "util/"],
+    "store": ["mesh/job.h", "mesh/job-link.h", "mesh/record.h", "wire/", "util/"],
     "executor": ["mesh/job.h", "wire/", "util/"],
     "mesh": ["wire/", "util/"],
     "wire": ["util/"],
