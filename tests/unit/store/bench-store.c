@@ -3,7 +3,7 @@
 /* Prints what the store does beside what SQLite alone does with the same table in the same folder. Not a
  * test.
  *
- *         bench-store insert|group|list [number of jobs [submitters]]
+ *         bench-store insert|group|guests|list [number of jobs [submitters]]
  */
 
 #include <fcntl.h>
@@ -175,6 +175,57 @@ static void bench_group(uint64_t n_jobs, uint64_t submitters) {
         bare_close(&bare);
 }
 
+static struct record_batch *make_guest_batch(enum record_type type, uint64_t first, size_t n) {
+        struct record_batch *batch = make_batch(first, n);
+
+        for (size_t i = 0; i < n; i++) {
+                struct record *record = &batch->records[i];
+
+                record->type = type;
+                record->run.attempt = 1;
+                ASSERT_OK(node_name_new(OWNER_ID, &record->node));
+                if (type == RECORD_GUEST_ENDED)
+                        record->result = result_make(&record->run, 0, "some output\n", 12);
+        }
+        return batch;
+}
+
+static double time_write(struct fixture *f, struct record_batch *batch) {
+        usec_t begin = now_usec(CLOCK_MONOTONIC);
+
+        ASSERT_OK(write_and_wait(f, batch));
+        return seconds_since(begin) * 1000;
+}
+
+/* Batches of others' jobs beside one of own jobs. */
+static void bench_guests(size_t n) {
+        double own[ROUNDS], taken[ROUNDS], ended[ROUNDS], found[ROUNDS], gone[ROUNDS];
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        ASSERT_OK(fixture_open(&f));
+        for (size_t i = 0; i < ROUNDS; i++) {
+                uint64_t first = 1 + i * n;
+                usec_t begin;
+
+                own[i] = time_write(&f, make_batch(first, n));
+                taken[i] = time_write(&f, make_guest_batch(RECORD_GUEST_TAKEN, first, n));
+                ended[i] = time_write(&f, make_guest_batch(RECORD_GUEST_ENDED, first, n));
+                sql(&f, "UPDATE jobs SET status = 'JOB_FAILED', finished_at = updated_at");
+                fixture_close(&f);
+                begin = now_usec(CLOCK_MONOTONIC);
+                ASSERT_OK(fixture_open(&f));
+                found[i] = seconds_since(begin) * 1000;
+                ASSERT_EQ(f.n_guests, n);
+                gone[i] = time_write(&f, make_guest_batch(RECORD_GUEST_GONE, first, n));
+        }
+        printf("%zu jobs: own accepted %.1f ms; guests taken %.1f ms, ended %.1f ms, found at start %.1f "
+               "ms, "
+               "gone %.1f ms; taken / accepted %.2f\n",
+               n, median(own), median(taken), median(ended), median(found), median(gone),
+               median(taken) / median(own));
+}
+
 static void print_list_time(struct fixture *f, const char *name, uint64_t before, uint32_t status_mask) {
         double times[201];
 
@@ -251,10 +302,13 @@ int main(int argc, char *argv[]) {
                 bench_insert(n);
         else if (argc > 1 && streq(argv[1], "group"))
                 bench_group(n > 0 ? n : 20000, argc > 3 ? strtoull(argv[3], NULL, 10) : SUBMITTERS);
+        else if (argc > 1 && streq(argv[1], "guests"))
+                bench_guests(n > 0 ? n : 1000);
         else if (argc > 1 && streq(argv[1], "list"))
                 bench_list(n > 0 ? n : 1000000);
         else {
-                fprintf(stderr, "Usage: %s insert|group|list [number of jobs [submitters]]\n", argv[0]);
+                fprintf(stderr, "Usage: %s insert|group|guests|list [number of jobs [submitters]]\n",
+                        argv[0]);
                 return 2;
         }
         return 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fixture.h"
 
+#include <errno.h>
+
 #include "store/store-query.h"
 
 void fixture_init(struct fixture *fixture) {
@@ -49,7 +51,32 @@ static int on_unfinished(void *userdata, struct store_unfinished *job) {
         return 0;
 }
 
+/* Allocates, and so may fail where faults are made. */
+static int on_guest(void *userdata, struct store_guest *guest) {
+        struct fixture *fixture = userdata;
+
+        if (fixture->n_guests == fixture->n_guests_allocated) {
+                size_t n = fixture->n_guests_allocated * 2 + 16;
+                struct store_guest *larger = reallocarray(fixture->guests, n, sizeof(*larger));
+
+                if (!larger) {
+                        job_spec_unref(guest->spec);
+                        job_result_unref(guest->result);
+                        return -ENOMEM;
+                }
+                fixture->guests = larger;
+                fixture->n_guests_allocated = n;
+        }
+        fixture->guests[fixture->n_guests++] = *guest;
+        return 0;
+}
+
 static void forget_unfinished(struct fixture *fixture) {
+        for (size_t i = 0; i < fixture->n_guests; i++) {
+                job_spec_unref(fixture->guests[i].spec);
+                job_result_unref(fixture->guests[i].result);
+        }
+        fixture->n_guests = 0;
         for (size_t i = 0; i < fixture->n_unfinished; i++)
                 job_spec_unref(fixture->unfinished[i].spec);
         fixture->n_unfinished = 0;
@@ -59,6 +86,7 @@ int fixture_open(struct fixture *fixture) {
         struct store_handlers handlers = {
                 .written = on_written,
                 .health_changed = on_health_changed,
+                .guest = on_guest,
                 .userdata = fixture,
         };
 
@@ -74,6 +102,7 @@ void fixture_close(struct fixture *fixture) {
 void fixture_done(struct fixture *fixture) {
         fixture_close(fixture);
         forget_unfinished(fixture);
+        free(fixture->guests);
         store_answer_done(&fixture->answer);
         sd_event_unref(fixture->event);
         folder_remove(&fixture->folder);
@@ -202,6 +231,24 @@ struct record_batch *batch_finish(struct job_spec *spec, struct job_result *resu
         batch->records[0].status = job_result_status(result);
         batch->records[0].result = result;
         return batch;
+}
+
+struct record_batch *batch_guest(enum record_type type, struct job_spec *spec, struct job_result *result) {
+        struct record_batch *batch = batch_of(type, spec, 1);
+
+        ASSERT_OK(node_name_new(OWNER_ID, &batch->records[0].node));
+        batch->records[0].executor = job_id(UINT64_MAX);
+        batch->records[0].result = result;
+        return batch;
+}
+
+const struct store_guest *find_guest(const struct fixture *fixture, uint64_t n) {
+        struct uuid id = job_id(n);
+
+        for (size_t i = 0; i < fixture->n_guests; i++)
+                if (uuid_equal(&fixture->guests[i].run.job, &id))
+                        return &fixture->guests[i];
+        return NULL;
 }
 
 int write_and_wait(struct fixture *fixture, struct record_batch *batch) {

@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 #define NODE_ID "node-0123456789abcdef"
+#define OWNER_ID "node-00000000000owner" /* of guests */
 #define WAIT_MAX_USEC (60 * USEC_PER_SEC)
 
 struct fixture {
@@ -34,6 +35,8 @@ struct fixture {
 
         size_t n_unfinished;
         struct store_unfinished unfinished[256];
+        size_t n_guests, n_guests_allocated;
+        struct store_guest *guests;
         size_t n_answers;
         struct store_answer answer; /* the last one */
 };
@@ -61,12 +64,16 @@ struct uuid job_id(uint64_t n);
 struct job_spec *spec_make(uint64_t n);
 /* With everything that a job can have. */
 struct job_spec *spec_make_rich(uint64_t n);
+/* All of the outputs is kept; stderr is empty. */
 struct job_result *result_make(const struct run_id *run, int exit_code, const char *output, size_t size);
 
 /* One batch of one record; takes the references. */
 struct record_batch *batch_accept(struct job_spec *spec);
 struct record_batch *batch_of(enum record_type type, struct job_spec *spec, uint32_t attempt);
 struct record_batch *batch_finish(struct job_spec *spec, struct job_result *result);
+
+/* About attempt 1 of a job of OWNER_ID; result: NULL unless it ended. Takes the references. */
+struct record_batch *batch_guest(enum record_type type, struct job_spec *spec, struct job_result *result);
 
 /* Hands a batch in and waits for its outcome. */
 int write_and_wait(struct fixture *fixture, struct record_batch *batch);
@@ -78,6 +85,9 @@ void ask_list(struct fixture *fixture, size_t limit, uint64_t before, uint32_t s
 void ask_job(struct fixture *fixture, uint64_t n, bool with_output);
 void ask_output(struct fixture *fixture, uint64_t n, int stream, uint64_t offset, size_t size);
 void take_answer(void *userdata, const struct store_answer *answer);
+
+/* NULL: the last start did not find it. */
+const struct store_guest *find_guest(const struct fixture *fixture, uint64_t n);
 
 /* Runs SQL on the file by another connection. */
 void sql(const struct fixture *fixture, const char *text);

@@ -162,7 +162,11 @@ static void test_garbage_in_the_history(void) {
 
         make_database(&f, 200);
         ASSERT_OK(fixture_open(&f));
-        /* A running job with a wish to be cancelled, to be carried over as such. */
+        /* One that another node has, and a running one with a wish to be cancelled, to be carried over as
+         * such. */
+        batch = batch_of(RECORD_ASSIGNED, job_spec_ref(f.unfinished[2].spec), 1);
+        ASSERT_OK(node_name_new(OWNER_ID, &batch->records[0].node));
+        ASSERT_OK(write_and_wait(&f, batch));
         batch = batch_of(RECORD_ASSIGNED, job_spec_ref(f.unfinished[3].spec), 4);
         batch->records[0].executor = job_id(77);
         ASSERT_OK(write_and_wait(&f, batch));
@@ -186,6 +190,9 @@ static void test_garbage_in_the_history(void) {
         f.health = 0;
         check_works_anew(&f);
         ASSERT_EQ(f.n_unfinished, 11);
+        ASSERT_TRUE(f.unfinished[2].in_executor);
+        ASSERT_STREQ(f.unfinished[2].executor_node_id, OWNER_ID);
+        ASSERT_STREQ(f.unfinished[3].executor_node_id, NODE_ID);
         ASSERT_EQ(f.unfinished[3].status, JOB_RUNNING);
         ASSERT_EQ(f.unfinished[3].run.attempt, 4);
         ASSERT_TRUE(f.unfinished[3].in_executor);
@@ -336,6 +343,129 @@ static void test_damaged_version_1(void) {
         ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM jobs"), 11);
 }
 
+/* As the second version left it. */
+static void make_version_2(const struct fixture *f) {
+        sql(f, "DROP TABLE guests; PRAGMA user_version = 2");
+}
+
+static void write_guest(struct fixture *f, uint64_t n, bool ended) {
+        struct job_spec *spec = spec_make(n);
+        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
+
+        ASSERT_OK(write_and_wait(f, batch_guest(RECORD_GUEST_TAKEN, job_spec_ref(spec), NULL)));
+        if (ended)
+                ASSERT_OK(write_and_wait(
+                        f, batch_guest(
+                                   RECORD_GUEST_ENDED, job_spec_ref(spec),
+                                   result_make(&run, 0, "some output", 11))));
+        job_spec_unref(spec);
+}
+
+static void test_version_2(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 30);
+        sql(&f, "INSERT INTO job_limits (seq, memory_max) VALUES (32, 2097152)");
+        make_version_2(&f);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(f.unfinished[1].spec->limits.memory_max, 2097152);
+        write_guest(&f, 100, true);
+        fixture_close(&f);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 3);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_guests, 1);
+}
+
+static void test_damaged_version_2(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 10);
+        make_version_2(&f);
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(f.n_guests, 0);
+        write_guest(&f, 100, true);
+}
+
+/* Wherever the damage is, guests and jobs are carried over. */
+static void test_guests_survive_damage(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 10);
+        ASSERT_OK(fixture_open(&f));
+        write_guest(&f, 100, true);
+        write_guest(&f, 101, false);
+        fixture_close(&f);
+        sql(&f, "UPDATE guests SET executor_instance = NULL WHERE seq = 2");
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        fixture_close(&f);
+
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_guests, 2);
+        ASSERT_STREQ(f.guests[0].owner_node_id, OWNER_ID);
+        ASSERT_EQ(f.guests[0].result->stdout_output.size, 11);
+        ASSERT_EQ(memcmp(f.guests[0].result->stdout_output.data, "some output", 11), 0);
+        ASSERT_NULL(f.guests[1].result);
+        ASSERT_TRUE(uuid_is_null(&f.guests[1].executor));
+}
+
+static void test_garbage_in_guests(void) {
+        _cleanup_fixture_ struct fixture f;
+        size_t n;
+
+        make_database(&f, 3);
+        ASSERT_OK(fixture_open(&f));
+        for (uint64_t i = 0; i < 100; i++)
+                write_guest(&f, 100 + i, i % 2 == 0);
+        fixture_close(&f);
+        overwrite_page(
+                database_path(&f),
+                (uint64_t) sql_number(
+                        &f, "SELECT pageno FROM dbstat WHERE name = 'guests' AND pagetype = 'leaf' ORDER BY "
+                            "path LIMIT 1 OFFSET 2"));
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        n = f.n_guests;
+        ASSERT_GT(n, 70);
+        ASSERT_LT(n, 100);
+        for (size_t i = 0; i < n; i++) {
+                struct uuid first = job_id(100 + i), behind = job_id(200 - n + i);
+
+                ASSERT_TRUE(
+                        uuid_equal(&f.guests[i].run.job, &first) ||
+                        uuid_equal(&f.guests[i].run.job, &behind));
+        }
+        ASSERT_NOT_NULL(find_guest(&f, 100));
+        ASSERT_NOT_NULL(find_guest(&f, 199));
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM guests"), n);
+}
+
+/* What a damaged file has twice is found once. */
+static void test_twice_in_a_damaged_file(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        ASSERT_OK(fixture_open(&f));
+        write_guest(&f, 100, true);
+        fixture_close(&f);
+        sql(&f, "CREATE TABLE jobs_2 AS SELECT * FROM jobs; DROP TABLE jobs;"
+                "ALTER TABLE jobs_2 RENAME TO jobs;"
+                "UPDATE jobs SET job_id = (SELECT job_id FROM jobs WHERE seq = 4) WHERE seq = 9;"
+                "CREATE TABLE guests_2 AS SELECT * FROM guests; DROP TABLE guests;"
+                "ALTER TABLE guests_2 RENAME TO guests;"
+                "INSERT INTO guests SELECT * FROM guests; UPDATE guests SET seq = rowid");
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 9);
+        ASSERT_EQ(f.n_guests, 1);
+        ASSERT_EQ(f.guests[0].result->stdout_output.size, 11);
+}
+
 static void test_limits_survive_damage(void) {
         _cleanup_fixture_ struct fixture f;
 
@@ -380,6 +510,15 @@ static void test_missing_column(void) {
         check_works_anew(&f);
 }
 
+static void test_missing_column_of_guests(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "ALTER TABLE guests RENAME COLUMN ending TO result");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+}
+
 /* Triggers that somebody put into the file do not run. */
 static void test_triggers_are_ignored(void) {
         _cleanup_fixture_ struct fixture f;
@@ -416,10 +555,16 @@ int main(void) {
         RUN(test_migration);
         RUN(test_version_1);
         RUN(test_damaged_version_1);
+        RUN(test_version_2);
+        RUN(test_damaged_version_2);
+        RUN(test_guests_survive_damage);
+        RUN(test_garbage_in_guests);
+        RUN(test_twice_in_a_damaged_file);
         RUN(test_limits_survive_damage);
         RUN(test_orphaned_limits);
         RUN(test_foreign_tables);
         RUN(test_missing_column);
+        RUN(test_missing_column_of_guests);
         RUN(test_triggers_are_ignored);
         RUN(test_unusable_folder);
         return 0;

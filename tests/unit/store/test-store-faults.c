@@ -9,15 +9,21 @@
 #include "faulty-sqlite.h"
 #include "fixture.h"
 #include "lib/fault.h"
+#include "store/store-guests.h"
 #include "store/store-query.h"
 #include "store/store-records.h"
 #include "store/store-schema.h"
 
 #define JOBS 4u
+#define GUEST 100u
 
 /* How far a job got, by what was told. */
 struct outcome {
         bool accepted, started, finished;
+};
+
+struct guest_outcome {
+        bool taken, ended, gone;
 };
 
 static bool write_one(struct fixture *f, struct record_batch *batch) {
@@ -42,6 +48,27 @@ static void run_job(struct fixture *f, uint64_t n, struct outcome *ret) {
         } else
                 f->n_answers++;
         job_spec_unref(spec);
+}
+
+static void run_guest(struct fixture *f, struct guest_outcome *ret) {
+        struct job_spec *spec = spec_make_rich(GUEST);
+        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
+
+        ret->taken = write_one(f, batch_guest(RECORD_GUEST_TAKEN, job_spec_ref(spec), NULL));
+        ret->ended = ret->taken && write_one(
+                                           f, batch_guest(
+                                                      RECORD_GUEST_ENDED, job_spec_ref(spec),
+                                                      result_make(&run, 0, "some output", 11)));
+        ret->gone = ret->ended && write_one(f, batch_guest(RECORD_GUEST_GONE, job_spec_ref(spec), NULL));
+        job_spec_unref(spec);
+}
+
+static void check_guest(const struct fixture *f, const struct guest_outcome *outcome) {
+        const struct store_guest *guest = find_guest(f, GUEST);
+
+        ASSERT_EQ(guest != NULL, outcome->taken && !outcome->gone);
+        if (guest)
+                ASSERT_EQ(guest->result != NULL, outcome->ended);
 }
 
 static void check_job(struct fixture *f, uint64_t n, const struct outcome *outcome) {
@@ -70,15 +97,18 @@ static void check_not_set_aside(const struct fixture *f) {
 static bool run_with_fault(enum faulty_what what, unsigned call, unsigned n_calls) {
         _cleanup_fixture_ struct fixture f;
         struct outcome outcomes[JOBS] = {};
+        struct guest_outcome guest = {};
         bool failed;
         int r;
 
         fixture_init(&f);
         faulty_sqlite_arm(what, call, n_calls);
         r = fixture_open(&f);
-        if (r >= 0)
+        if (r >= 0) {
                 for (uint64_t n = 0; n < JOBS; n++)
                         run_job(&f, n, &outcomes[n]);
+                run_guest(&f, &guest);
+        }
         fixture_close(&f);
         failed = faulty_sqlite_disarm();
         if (!failed) {
@@ -92,6 +122,7 @@ static bool run_with_fault(enum faulty_what what, unsigned call, unsigned n_call
         check_not_set_aside(&f);
         for (uint64_t n = 0; n < JOBS; n++)
                 check_job(&f, n, &outcomes[n]);
+        check_guest(&f, &guest);
         ASSERT_EQ(
                 sql_number(&f, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check != 'ok'"),
                 0);
@@ -148,6 +179,32 @@ static void test_recovery(void) {
         ASSERT_OK(write_and_wait(&f, batch_accept(spec_make(0))));
 }
 
+static void write_ended_guests(struct fixture *f, uint64_t n_guests) {
+        for (uint64_t n = 0; n < n_guests; n++) {
+                struct job_spec *spec = spec_make_rich(GUEST + n);
+                struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
+
+                ASSERT_OK(write_and_wait(f, batch_guest(RECORD_GUEST_TAKEN, job_spec_ref(spec), NULL)));
+                ASSERT_OK(write_and_wait(
+                        f, batch_guest(RECORD_GUEST_ENDED, spec, result_make(&run, 1, "some output", 11))));
+        }
+}
+
+static int salvage_guests(sqlite3 *db) {
+        _cleanup_(store_guests_done) struct store_guests guests = {};
+        int r;
+
+        r = store_guests_salvage(db, &guests);
+        for (size_t i = 0; i < guests.n && r >= 0; i++) {
+                _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+
+                r = store_guest_describe(&guests.guests[i], &batch);
+        }
+        if (r >= 0)
+                ASSERT_EQ(guests.n, 3);
+        return r;
+}
+
 static int open_and_close(struct fixture *f) {
         int r = fixture_open(f);
 
@@ -163,12 +220,31 @@ static void test_own_allocations_of_open(void) {
         ASSERT_OK(fixture_open(&f));
         for (uint64_t n = 0; n < 3; n++)
                 ASSERT_OK(write_and_wait(&f, batch_accept(spec_make_rich(n))));
+        write_ended_guests(&f, 3);
         fixture_close(&f);
         n_failed = FAULT_LOOP(r = open_and_close(&f));
         ASSERT_GT(n_failed, 5);
         check_not_set_aside(&f);
         ASSERT_OK(fixture_open(&f));
         ASSERT_EQ(f.n_unfinished, 3);
+        ASSERT_EQ(f.n_guests, 3);
+}
+
+/* Of a damaged file everything is found, or the start fails and the next one finds it: never a part of it.
+ */
+static void test_own_allocations_of_salvage(void) {
+        _cleanup_fixture_ struct fixture f;
+        sqlite3 *db;
+        uint64_t n_failed;
+
+        fixture_init(&f);
+        ASSERT_OK(fixture_open(&f));
+        write_ended_guests(&f, 3);
+        fixture_close(&f);
+        ASSERT_OK(store_schema_open_reader(database_path(&f), &db));
+        n_failed = FAULT_LOOP(r = salvage_guests(db));
+        ASSERT_GT(n_failed, 3);
+        sqlite_close(db);
 }
 
 static int ask(struct fixture *f) {
@@ -238,6 +314,7 @@ int main(void) {
         RUN(test_memory);
         RUN(test_recovery);
         RUN(test_own_allocations_of_open);
+        RUN(test_own_allocations_of_salvage);
         RUN(test_own_allocations_of_questions);
         return 0;
 }

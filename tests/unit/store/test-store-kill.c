@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* kill -9 at any moment: a child writes jobs and says which ones it was told are written; the parent kills
- * it, and finds all of those in the file. */
+/* kill -9 at any moment: a child writes jobs, its own and those of another node, and says which records it
+ * was told are written; the parent kills it, and finds all of those in the file. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,8 +18,17 @@
 /* What the child writes into the pipe. */
 struct told {
         uint64_t job;
-        bool finished;
+        enum record_type type;
 };
+
+/* Every third job is a guest, and half of these go when they have ended. */
+static bool is_guest(uint64_t job) {
+        return job % 3 == 0;
+}
+
+static bool goes(uint64_t job) {
+        return job % 6 == 0;
+}
 
 struct writer {
         struct fixture f;
@@ -39,19 +48,25 @@ static void child_written(void *userdata, struct record_batch *batch, int error)
         struct writer *writer = userdata;
         struct told told = {
                 .job = (uintptr_t) batch->owner - 1,
-                .finished = batch->records[0].type == RECORD_FINISHED,
+                .type = batch->records[0].type,
         };
         struct job_spec *spec = job_spec_ref(batch->records[0].spec);
+        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
 
         ASSERT_OK(error);
         writer->in_flight--;
         ASSERT_EQ(write(writer->fd, &told, sizeof(told)), (ssize_t) sizeof(told));
-        if (!told.finished) {
-                struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
-
+        if (told.type == RECORD_ACCEPTED)
                 hand_in(writer, batch_finish(job_spec_ref(spec), result_make(&run, 0, "some output", 11)),
                         told.job);
-        }
+        else if (told.type == RECORD_GUEST_TAKEN)
+                hand_in(writer,
+                        batch_guest(
+                                RECORD_GUEST_ENDED, job_spec_ref(spec),
+                                result_make(&run, 0, "some output", 11)),
+                        told.job);
+        else if (told.type == RECORD_GUEST_ENDED && goes(told.job))
+                hand_in(writer, batch_guest(RECORD_GUEST_GONE, job_spec_ref(spec), NULL), told.job);
         job_spec_unref(spec);
         record_batch_free(batch);
 }
@@ -70,7 +85,11 @@ static _Noreturn void child_main(const struct fixture *parent, int fd, uint64_t 
         ASSERT_OK(store_open(&parent->config, writer.f.event, &handlers, NULL, NULL, &writer.f.store));
         for (;;) {
                 for (; writer.in_flight < IN_FLIGHT; writer.next++)
-                        hand_in(&writer, batch_accept(spec_make(writer.next)), writer.next);
+                        hand_in(&writer,
+                                is_guest(writer.next)
+                                        ? batch_guest(RECORD_GUEST_TAKEN, spec_make(writer.next), NULL)
+                                        : batch_accept(spec_make(writer.next)),
+                                writer.next);
                 ASSERT_OK(sd_event_run(writer.f.event, UINT64_MAX));
         }
 }
@@ -86,11 +105,26 @@ static size_t read_all(int fd, struct told *told, size_t n_max) {
         return n;
 }
 
+/* What was told of a guest that goes may be followed by more. */
+static void check_guest(struct fixture *f, const struct told *told) {
+        const struct store_guest *guest = find_guest(f, told->job);
+
+        ASSERT_TRUE(guest || goes(told->job));
+        if (told->type == RECORD_GUEST_GONE)
+                ASSERT_NULL(guest);
+        if (guest && told->type == RECORD_GUEST_ENDED)
+                ASSERT_EQ(guest->result->stdout_output.size, 11);
+}
+
 static void check(struct fixture *f, const struct told *told, size_t n) {
         for (size_t i = 0; i < n; i++) {
+                if (is_guest(told[i].job)) {
+                        check_guest(f, &told[i]);
+                        continue;
+                }
                 ask_job(f, told[i].job, true);
                 ASSERT_EQ(f->answer.n_jobs, 1);
-                if (told[i].finished) {
+                if (told[i].type == RECORD_FINISHED) {
                         ASSERT_EQ(f->answer.jobs->status, JOB_COMPLETED);
                         ASSERT_EQ(f->answer.jobs->stdout_size, 11);
                 }
@@ -133,6 +167,10 @@ static size_t kill_one(struct fixture *f, uint64_t first) {
                 batch->records[0].status = JOB_CANCELLED;
                 ASSERT_OK(write_and_wait(f, batch));
         }
+        for (size_t i = 0; i < f->n_guests; i++)
+                ASSERT_OK(write_and_wait(
+                        f, batch_guest(RECORD_GUEST_GONE, job_spec_ref(f->guests[i].spec), NULL)));
+        ASSERT_EQ(sql_number(f, "SELECT count(*) FROM guests"), 0);
         ASSERT_EQ(f->health, 0);
         fixture_close(f);
         return n;
