@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A row of the job database that somebody else wrote. The input changes a good row, one column after the
- * other: a byte for the column, one for the type of the value, two for its length (least significant byte
- * first), and its bytes. The columns are numbered as in the table below. */
+/* Rows of the job database that somebody else wrote. The input changes a good row of each table, one column
+ * after the other: a byte for the column, one for the type of the value, two for its length (least
+ * significant byte first), and its bytes. The columns are numbered as in the table below. */
 
 #include "lib/tests.h"
+#include "store/store-guest-row.h"
 #include "store/store-row.h"
 #include "wire/job-limits.h"
+#include "wire/link-codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Name, and a good value. */
-static const char *const columns[][2] = {
+#define JOB_ID "00000001-0000-4000-8000-000000000001"
+
+/* Name, and a good value: of a job, and of a guest. */
+static const char *columns[][2] = {
         { "seq", "1" },
-        { "job_id", "'00000001-0000-4000-8000-000000000001'" },
+        { "job_id", "'" JOB_ID "'" },
         { "status", "'JOB_COMPLETED'" },
         { "exit_code", "0" },
         { "signal", "NULL" },
@@ -53,7 +57,24 @@ static const char *const columns[][2] = {
         { "tasks_max", "10" },
         { "best_effort", "0" },
         { "oom_killed", "0" },
+
+        { "seq", "1" },
+        { "job_id", "'" JOB_ID "'" },
+        { "owner_node_id", "'node-0123456789abcdef'" },
+        { "epoch", "1" },
+        { "attempt", "1" },
+        { "executor_instance", "'00000002-0000-4000-8000-000000000002'" },
+        { "ending", NULL }, /* see write_messages() */
+        { "assignment", NULL },
+        { "stderr", "'err'" },
+        { "stdout", "'out'" },
 };
+
+#define COLUMN_GUESTS (ELEMENTSOF(columns) - 10) /* the first of that table */
+#define COLUMN_ENDING (ELEMENTSOF(columns) - 4)
+#define COLUMN_ASSIGNMENT (ELEMENTSOF(columns) - 3)
+
+#define BLOB_TEXT_MAX 1024u
 
 enum value_type {
         VALUE_NULL,
@@ -81,24 +102,80 @@ static void append(char *text, size_t size, const char *piece) {
         ASSERT_LT((size_t) snprintf(text + used, size - used, "%s", piece), size - used);
 }
 
-/* Without types and constraints, so that every column can hold anything. */
-static sqlite3 *make_table(void) {
-        char names[1024] = "", values[1024] = "", sql[2200];
-        sqlite3 *db;
+/* As SQL has it. */
+static void write_blob(const void *data, size_t size, char ret[static BLOB_TEXT_MAX]) {
+        ASSERT_LT(size * 2 + 4, BLOB_TEXT_MAX);
+        strcpy(ret, "x'");
+        for (size_t i = 0; i < size; i++)
+                (void) sprintf(ret + 2 + i * 2, "%02x", ((const uint8_t *) data)[i]);
+        strcat(ret, "'");
+}
 
-        for (size_t i = 0; i < ELEMENTSOF(columns); i++) {
-                append(names, sizeof(names), i > 0 ? "," : "");
+static void write_message(const struct link_message *message, char ret[static BLOB_TEXT_MAX]) {
+        _cleanup_buffer_ struct buffer frame = {};
+
+        ASSERT_OK(link_message_encode(message, &frame));
+        write_blob(frame.data + LINK_FRAME_HEADER_SIZE, frame.size - LINK_FRAME_HEADER_SIZE, ret);
+}
+
+/* The good job and the good end of a guest. */
+static void
+write_messages(char ret_assignment[static BLOB_TEXT_MAX], char ret_ending[static BLOB_TEXT_MAX]) {
+        char *const env[] = { (char *) "NAME=value" };
+        struct link_assignment assignment = {
+                .run = { .epoch = 1, .attempt = 1 },
+                .job = {
+                        .created_at = 1,
+                        .timeout_usec = 300 * USEC_PER_SEC,
+                        .command = "true",
+                        .created_by_node = "node-0123456789abcdef",
+                        .env = env,
+                        .n_env = 1,
+                        .submitter = "uid:1000",
+                },
+        };
+        struct link_ended ended = {
+                .finished_at = 1,
+                .stdout_output = { .size = 3, .total = 3 },
+                .stderr_output = { .size = 3, .total = 3 },
+        };
+
+        ASSERT_OK(uuid_from_text(JOB_ID, &assignment.run.job));
+        assignment.job.id = assignment.run.job;
+        ended.run = assignment.run;
+        write_message(
+                &(struct link_message){ .n_assignments = 1, .assignments = &assignment }, ret_assignment);
+        write_message(&(struct link_message){ .n_ended = 1, .ended = &ended }, ret_ending);
+}
+
+/* Of the columns from first up to, and without, end; with a good row beside it. Without types and
+ * constraints, so that every column can hold anything. */
+static void make_table(sqlite3 *db, const char *table, size_t first, size_t end) {
+        char names[1024] = "", values[4 * BLOB_TEXT_MAX] = "", sql[6 * BLOB_TEXT_MAX];
+
+        for (size_t i = first; i < end; i++) {
+                append(names, sizeof(names), i > first ? "," : "");
                 append(names, sizeof(names), columns[i][0]);
-                append(values, sizeof(values), i > 0 ? "," : "");
+                append(values, sizeof(values), i > first ? "," : "");
                 append(values, sizeof(values), columns[i][1]);
         }
+        (void) snprintf(
+                sql, sizeof(sql),
+                "CREATE TABLE good_%s (%s); INSERT INTO good_%s VALUES (%s); CREATE TABLE %s (%s)", table,
+                names, table, values, table, names);
+        execute(db, sql);
+}
+
+static sqlite3 *make_tables(void) {
+        static char assignment[BLOB_TEXT_MAX], ending[BLOB_TEXT_MAX];
+        sqlite3 *db;
+
+        write_messages(assignment, ending);
+        columns[COLUMN_ASSIGNMENT][1] = assignment;
+        columns[COLUMN_ENDING][1] = ending;
         ASSERT_EQ(sqlite3_open(":memory:", &db), SQLITE_OK);
-        (void) snprintf(sql, sizeof(sql), "CREATE TABLE good (%s)", names);
-        execute(db, sql);
-        (void) snprintf(sql, sizeof(sql), "INSERT INTO good VALUES (%s)", values);
-        execute(db, sql);
-        (void) snprintf(sql, sizeof(sql), "CREATE TABLE jobs (%s)", names);
-        execute(db, sql);
+        make_table(db, "jobs", 0, COLUMN_GUESTS);
+        make_table(db, "guests", COLUMN_GUESTS, ELEMENTSOF(columns));
         return db;
 }
 
@@ -145,7 +222,9 @@ static void apply(sqlite3 *db, const struct change *change) {
         sqlite3_stmt *statement;
         char sql[64];
 
-        (void) snprintf(sql, sizeof(sql), "UPDATE jobs SET %s = ?", columns[change->column][0]);
+        (void) snprintf(
+                sql, sizeof(sql), "UPDATE %s SET %s = ?", change->column < COLUMN_GUESTS ? "jobs" : "guests",
+                columns[change->column][0]);
         ASSERT_EQ(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
         bind_value(statement, change);
         ASSERT_EQ(sqlite3_step(statement), SQLITE_DONE);
@@ -205,17 +284,51 @@ static void read_row(sqlite3 *db, int64_t output_max) {
         sqlite3_finalize(statement);
 }
 
+static int read_guest(sqlite3 *db, const char *table) {
+        sqlite3_stmt *statement;
+        struct store_guest guest;
+        const char *what = NULL;
+        char sql[256];
+        int r;
+
+        (void) snprintf(sql, sizeof(sql), "SELECT " GUEST_COLUMNS " FROM %s", table);
+        ASSERT_EQ(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+        ASSERT_EQ(sqlite3_step(statement), SQLITE_ROW);
+        r = store_guest_read(statement, &guest, &what);
+        sqlite3_finalize(statement);
+        if (r < 0) {
+                ASSERT_EQ(r, -EBADMSG);
+                ASSERT_GT(strlen(what), 0);
+                return r;
+        }
+        ASSERT_TRUE(node_id_is_valid(guest.owner_node_id));
+        ASSERT_TRUE(uuid_equal(&guest.run.job, &guest.spec->id));
+        ASSERT_LE(strlen(guest.spec->command), COMMAND_MAX);
+        ASSERT_LE(guest.spec->stdin_size, STDIN_MAX);
+        if (guest.result) {
+                ASSERT_TRUE(run_id_equal(&guest.result->run, &guest.run));
+                ASSERT_TRUE(guest.result->outcome < _RUN_OUTCOME_MAX);
+                ASSERT_LE(guest.result->stdout_output.size, LINK_OUTPUT_MAX);
+        }
+        store_guest_done(&guest);
+        return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static sqlite3 *db = NULL;
         struct change change;
 
-        if (!db)
-                db = make_table();
-        execute(db, "DELETE FROM jobs; INSERT INTO jobs SELECT * FROM good");
+        if (!db) {
+                db = make_tables();
+                ASSERT_OK(read_guest(db, "good_guests"));
+        }
+        execute(db, "DELETE FROM jobs; INSERT INTO jobs SELECT * FROM good_jobs;"
+                    "DELETE FROM guests; INSERT INTO guests SELECT * FROM good_guests");
         while (take_change(&data, &size, &change))
                 apply(db, &change);
 
         read_row(db, ROW_OUTPUT_WHOLE);
         read_row(db, ROW_OUTPUT_SMALL);
+        (void) read_guest(db, "guests");
         return 0;
 }
