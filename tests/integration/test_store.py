@@ -108,6 +108,11 @@ def test_the_command_line_of_sqlite(make_node):
     assert {
         "node_id", "address", "status", "last_heartbeat", "metadata", "version", "created_at", "updated_at",
     } <= columns  # fmt: skip
+    columns = {row[1] for row in rows(node, "PRAGMA table_info(guests)")}
+    assert {
+        "job_id", "owner_node_id", "epoch", "attempt", "executor_instance", "command", "created_at", "updated_at",
+        "stdout", "stderr",
+    } <= columns  # fmt: skip
     ((timeout, created_by, exit_code),) = rows(
         node, "SELECT timeout_seconds, created_by_node, exit_code FROM jobs WHERE job_id = ?", job_id
     )
