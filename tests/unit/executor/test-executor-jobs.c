@@ -434,6 +434,34 @@ static void test_timeout_of_a_family(void) {
         ASSERT_FALSE(process_exists((pid_t) fixture_read_number(&fixture, "deaf")));
 }
 
+/* As a service manager does when it cleans up: groups without processes are removed, and so is the one above
+ * them. */
+static void test_cgroups_are_removed(void) {
+        _cleanup_fixture_ struct fixture fixture;
+        _cleanup_free_ char *text = NULL;
+        char *path, name[512];
+
+        fixture_begin(&fixture, &(const struct fixture_options){ .slots = 3 });
+        for (unsigned i = 0; i < 3; i++)
+                job_result_unref(fixture_run(&fixture, "exit 0"));
+
+        ASSERT_OK(read_file(fixture.folder.fd, "executor.sock.state", 8192, &text, NULL));
+        path = strchr(text, '\n') + 1;
+        path[strcspn(path, "\n")] = '\0';
+        for (unsigned i = 0; i < 16; i++) {
+                (void) snprintf(name, sizeof(name), "%s/job-%u", path, i);
+                (void) rmdir(name);
+        }
+        ASSERT_EQ(rmdir(path), 0);
+
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_(job_result_unref_p) struct job_result *result = fixture_run(&fixture, "echo here");
+
+                assert_output(&result->stdout_output, "here\n");
+        }
+        ASSERT_EQ(access(path, F_OK), 0);
+}
+
 int main(int argc, char *argv[]) {
         process_groups = process_groups_asked_for(argc, argv);
         RUN(test_exit_0);
@@ -462,5 +490,7 @@ int main(int argc, char *argv[]) {
         RUN(test_grandchild);
         RUN(test_grandchild_beside_another_job);
         RUN(test_timeout_of_a_family);
+        if (!process_groups)
+                RUN(test_cgroups_are_removed);
         return 0;
 }
