@@ -7,7 +7,8 @@
  *
  * The end of a job is one line, written when the end is durable and before the executor forgets the run. So
  * it is written once; when the daemon is killed just between the two, the next one writes it again, and its
- * output from where the last one is known to have been.
+ * output from where the last one is known to have been. Lines that wait for the journal are lost with the
+ * daemon; so the executor keeps those runs for up to JOURNAL_HOLD_USEC longer.
  *
  * Output: of a job that ends soon it is written just before its last line, all at once. A job that runs for
  * a while is followed, and the executor remembers how far, so that the next daemon goes on there. What is
