@@ -3,8 +3,12 @@
 /* What a job gets, and how its end is told. */
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "fixture.h"
 #include "util/file.h"
@@ -462,7 +466,23 @@ static void test_cgroups_are_removed(void) {
         ASSERT_EQ(access(path, F_OK), 0);
 }
 
+/* From here on, for this process and what it starts: clone3() is not known. */
+static void forbid_clone3(void) {
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = { .len = ELEMENTSOF(filter), .filter = filter };
+
+        ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
 int main(int argc, char *argv[]) {
+        if (argc > 2 && streq(argv[2], "without-clone3"))
+                forbid_clone3();
         process_groups = process_groups_asked_for(argc, argv);
         RUN(test_exit_0);
         RUN(test_exit_status);
