@@ -9,10 +9,9 @@ import time
 
 import bus
 import pytest
-from bus import ERROR, JOB, NAME, BusError, job_path
+from bus import DENIED, ERROR, JOB, NAME, BusError, job_path
 
 NOBODY, DAEMON = pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("daemon").pw_uid
-DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 REFUSAL = "only root, the user that runs the node, and members of group worker-mesh may do this"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
 
