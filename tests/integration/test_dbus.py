@@ -4,6 +4,7 @@
 import json
 import os
 import pwd
+import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
@@ -412,3 +413,17 @@ def test_another_node_takes_the_name_over(make_bus_node, private_bus):
         assert client.get(ROOT, MANAGER, "NodeId") == second.node_id
         job_id, _ = client.submit("true")
         assert second.finish(job_id)["exit_code"] == 0
+
+
+def test_a_node_that_stops_tells_of_its_last_jobs(make_bus_node, private_bus):
+    node = make_bus_node(environment={"DRAIN_TIMEOUT": "1s"}, slots=2).start()
+    with private_bus.connect() as client:
+        wait_for(lambda: client.has_owner(NAME), what="the node has its name")
+        client.watch(f"type='signal',sender='{NAME}',interface='{MANAGER}'")
+        client.manager("Subscribe")
+        jobs = [client.submit("sleep 60")[0] for _ in range(2)]
+        wait_for(lambda: node.status()["running"] == 2, what="both run")
+        node.send(signal.SIGTERM)
+        ended = {tuple(client.signal("JobRemoved").body[::2]) for _ in jobs}
+        assert ended == {(job_id, "JOB_FAILED") for job_id in jobs}
+        assert node.process.wait(10) == 0
