@@ -211,3 +211,19 @@ def test_a_bus_that_does_not_read(make_bus_node, private_bus):
     client.close()
     if not node.is_sanitized():
         assert after - before < 48 << 20
+
+
+@needs_root
+def test_a_stop_does_not_wait_for_the_bus(make_bus_node, private_bus):
+    node, client = make_bus_node(user=NOBODY).start(), private_bus.connect()
+    wait_for(lambda: client.has_owner(NAME), what="the node has its name")
+    client.watch(f"type='signal',sender='{NAME}'")
+    client.manager("Subscribe")
+    private_bus.process.send_signal(signal.SIGSTOP)
+    try:
+        rate(node, 3000)
+        node.send(signal.SIGTERM)
+        assert node.process.wait(10) == 0
+    finally:
+        private_bus.process.send_signal(signal.SIGCONT)
+        client.close()

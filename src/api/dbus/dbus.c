@@ -99,6 +99,10 @@ static int start_bus(struct dbus *dbus) {
         r = sd_bus_set_connected_signal(dbus->bus, true);
         if (r < 0)
                 return r;
+        /* Else the end of the loop would wait for the bus to take what is left. */
+        r = sd_bus_set_close_on_exit(dbus->bus, false);
+        if (r < 0)
+                return r;
         r = sd_bus_negotiate_fds(dbus->bus, false);
         if (r < 0)
                 return r;
