@@ -24,7 +24,8 @@ void bus_fault_set(struct bus_fault *ret, const char *name, const char *format, 
 
         (void) snprintf(ret->name, sizeof(ret->name), "%s", name);
         va_start(arguments, format);
-        (void) vsnprintf(ret->detail, sizeof(ret->detail), format, arguments);
+        if (vsnprintf(ret->detail, sizeof(ret->detail), format, arguments) < 0)
+                ret->detail[0] = '\0';
         va_end(arguments);
         cut_to_characters(ret->detail);
         /* It is one line, whatever strangers wrote that it quotes. */
