@@ -175,8 +175,9 @@ static bool link_take_frames(struct link *link, unsigned *left) {
         return more;
 }
 
-/* Room grows with what has really arrived: a header alone reserves nothing. */
-static ssize_t link_read(struct link *link) {
+/* Room grows with what has really arrived: a header alone reserves nothing. *ret_more, where something was
+ * read: there may be more, of which the loop need not tell. */
+static ssize_t link_read(struct link *link, bool *ret_more) {
         size_t size = 0, room = READ_SIZE;
 
         (void) link_next_frame(link, 0, &size);
@@ -188,6 +189,7 @@ static ssize_t link_read(struct link *link) {
         ssize_t n = link->stream.operations->read(&link->stream, link->in.data + link->in.size, room);
         if (n <= 0)
                 return n;
+        *ret_more = (size_t) n == room;
         link->in.size += (size_t) n;
         link->links->counters.bytes_received += (uint64_t) n;
         return n;
@@ -230,11 +232,11 @@ void link_take_turn(struct link *link) {
         ssize_t n = 0;
 
         list_remove(&link->turn_place);
-        bool more = link->in.size > 0 && link_take_frames(link, &left);
+        bool unread = false, more = link->in.size > 0 && link_take_frames(link, &left);
         if (!link->established)
                 return;
         if (!more) {
-                n = link_read(link);
+                n = link_read(link, &unread);
                 if (n <= 0 && n != -EAGAIN) {
                         link_take_last(link, (int) n);
                         return;
@@ -244,7 +246,7 @@ void link_take_turn(struct link *link) {
                         return;
         }
         link_shrink(link);
-        if (more) {
+        if (more || unread) {
                 list_append(&link->links->turns, &link->turn_place);
                 links_wake(link->links);
         }
