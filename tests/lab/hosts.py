@@ -22,6 +22,7 @@ import sys
 import time
 
 import guardian
+from cgroups import remove_cgroup
 from machine import CGROUP_PREFIX, STATE, cgroup_root, why_unavailable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -326,7 +327,7 @@ class Host:
             os.kill(self.pid, 9)
         wait_for(lambda: not self.is_up(), 10, f"{self} is off")
         self.reap()
-        guardian.remove_cgroup(self.cgroup)
+        remove_cgroup(self.cgroup)
         os.unlink(self.lab.inside(f"{self.disk}/pid"))
 
     def activate(self):
@@ -388,7 +389,7 @@ class Host:
         try:
             yield leaf
         finally:
-            guardian.remove_cgroup(f"{self.cgroup}/{leaf}")
+            remove_cgroup(f"{self.cgroup}/{leaf}")
 
     def run(self, *words, check=True, timeout=60, stdin=None, **how):
         """Runs a command there as root and waits for it: one word is a line for the shell, several are a program and
@@ -423,7 +424,7 @@ class Host:
             try:
                 yield process
             finally:
-                guardian.remove_cgroup(f"{self.cgroup}/{leaf}")
+                remove_cgroup(f"{self.cgroup}/{leaf}")
                 process.communicate()
 
     def show(self, unit, *properties):

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-import guardian
+from cgroups import remove_cgroup
 
 STATE = "/run/worker-mesh-lab"
 CGROUP_PREFIX = "mesh-lab-"
@@ -20,6 +20,37 @@ def cgroup_root():
             if fields[fields.index("-") + 1] == "cgroup2":
                 return fields[4]
     return None
+
+
+# In a chroot the root folder is no mount, and no process below it could make another one its root. The namespace of
+# mounts is a copy: there the folder becomes the root of everything.
+OUT_OF_A_CHROOT = """
+exec 9</
+exec nsenter --mount=/proc/self/ns/mnt bash -c '
+set -e
+mount --make-rprivate /
+mount --rbind /proc/self/fd/9 /mnt
+exec 9<&-
+cd /mnt
+pivot_root . mnt
+umount -l /mnt
+exec bash -c "$@"' lab "$@"
+"""
+
+
+def root_is_a_mount():
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        return any(line.split()[4] == "/" for line in file)
+
+
+def in_new_namespaces(options, script, *arguments):
+    """The command that runs a script of bash in a mount namespace of its own, and in those that the options of
+    unshare(1) name."""
+    if root_is_a_mount():
+        command = ["unshare", "--mount", *options, "--propagation", "private", "bash", "-c"]
+    else:
+        command = ["unshare", "--mount", *options, "--propagation", "unchanged", "bash", "-c", OUT_OF_A_CHROOT, "lab"]
+    return [*command, script, "lab", *arguments]
 
 
 # What a lab does first, in namespaces that go at once.
@@ -56,7 +87,7 @@ def why_unavailable(root="/"):
     try:
         return _try_namespaces(root)
     finally:
-        guardian.remove_cgroup(probe)
+        remove_cgroup(probe)
 
 
 def _try_namespaces(root):
@@ -66,8 +97,8 @@ def _try_namespaces(root):
     except OSError as error:
         return f"the lab needs to make {folder}: {error.strerror}"
     try:
-        command = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork"]
-        command += ["--propagation", "private", "bash", "-c", PROBE, "lab", folder, root]
+        options = ["--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork"]
+        command = in_new_namespaces(options, PROBE, folder, root)
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     finally:
         os.rmdir(folder)
