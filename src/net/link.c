@@ -219,12 +219,24 @@ static void link_shrink(struct link *link) {
 static void link_take_last(struct link *link, int error) {
         unsigned left = UINT_MAX;
 
-        (void) link_take_frames(link, &left);
+        if (link->state == LINK_UP)
+                (void) link_take_frames(link, &left);
         if (!link->established)
                 return;
         if (error == 0 && link->in.size > 0)
                 error = -ECONNRESET;
         links_end(link, error);
+}
+
+/* A stranger that has hung up already is not worth a greeting: it may be left from an attempt that was given
+ * up for another one, which has come and gone since. */
+static ssize_t stranger_read(struct link *link, bool *ret_more) {
+        ssize_t n = link_read(link, ret_more);
+
+        if (n <= 0)
+                return n;
+        ssize_t following = link_read(link, ret_more);
+        return following > 0 || following == -EAGAIN ? n : following;
 }
 
 void link_take_turn(struct link *link) {
@@ -236,7 +248,7 @@ void link_take_turn(struct link *link) {
         if (!link->established)
                 return;
         if (!more) {
-                n = link_read(link, &unread);
+                n = link->state == LINK_STRANGER ? stranger_read(link, &unread) : link_read(link, &unread);
                 if (n <= 0 && n != -EAGAIN) {
                         link_take_last(link, (int) n);
                         return;

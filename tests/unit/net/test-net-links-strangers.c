@@ -142,6 +142,8 @@ static void test_closed_in_the_middle(void) {
                 size_t n_up = other->n_up;
                 int fd = raw_connect(&a.address);
                 raw_write(fd, buffer.data, size);
+                if (size >= hello_size)
+                        RUN_UNTIL(event, other->is_up);
                 ASSERT_EQ(shutdown(fd, SHUT_WR), 0);
                 RUN_UNTIL(event, raw_is_closed(fd));
                 close(fd);
@@ -154,6 +156,23 @@ static void test_closed_in_the_middle(void) {
                 ASSERT_EQ(other->error, in_order ? 0 : -ECONNRESET);
         }
         ASSERT_EQ(links_counters(a.links)->malformed, 0);
+        peer_done(&a);
+}
+
+/* Whoever has hung up already is greeted no more: its hello may be from long ago. */
+static void test_closed_after_hello(void) {
+        struct peer a;
+
+        peer_init(&a, A_ID, 1, event);
+        for (int i = 0; i < 20; i++) {
+                int fd = raw_connect(&a.address);
+                send_hello(fd, B_ID);
+                close(fd);
+        }
+        RUN_UNTIL(event, links_counters(a.links)->bytes_received > 0 && a.links->n_strangers == 0);
+        while (ASSERT_OK(sd_event_run(event, 0)) > 0)
+                ;
+        ASSERT_EQ(a.n_others, 0);
         peer_done(&a);
 }
 
@@ -329,6 +348,7 @@ int main(void) {
         RUN(test_hello_twice);
         RUN(test_hello_in_pieces);
         RUN(test_closed_in_the_middle);
+        RUN(test_closed_after_hello);
         RUN(test_half_a_frame);
         RUN(test_handshake_timeout);
         RUN(test_no_answer);
