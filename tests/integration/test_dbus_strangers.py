@@ -7,6 +7,7 @@ import pwd
 import signal
 import time
 
+import datagrams
 import pytest
 from bus import ERROR, JOB, MANAGER, NAME, PEER, PROPERTIES, ROOT, BusError, fails, finished, integer, job_path, variant
 from harness import wait_for
@@ -40,6 +41,37 @@ def test_a_wrong_option_is_named(bus_node, key, value, text):
     node, client = bus_node
     told = fails(ERROR + "Invalid", client.submit, "true", {key: value})
     assert text in told and (key in told or key == "idempotency_key")
+    assert node.jobs() == []
+
+
+def test_characters_that_stand_for_nothing(make_bus_node, private_bus):
+    """sd-bus neither sends nor takes U+FFFE and its like, which JSON and peers may have: they hide nothing else."""
+    node, text = make_bus_node(environment={"PEER_TIMEOUT": "20s"}).start(), "\ufffe\ufdd0\U0010ffff"
+    with private_bus.connect() as client, datagrams.Listener(node.discovery_port) as listener:
+        wait_for(lambda: client.has_owner(NAME), what="the node has its name")
+        job_id = node.submit(f"true # {text}")
+        node.finish(job_id)
+        assert node.job(job_id)["command"] == f"true # {text}"
+        ((path, properties),), _ = client.manager("ListJobs", "a{sv}", [{}])
+        assert path == job_path(job_id) and properties["Command"] == "true # " + "\ufffd" * 3
+        assert client.get(path, JOB, "Command") == properties["Command"]
+
+        listener.send(datagrams.heartbeat("node-1", version=text, metadata={text: text}, incarnation=1, sequence=1))
+        wait_for(lambda: node.status()["peer_count"] == 1, what="the peer is there")
+        (objects,) = client.call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        ((peer, interfaces),) = objects.items()
+        assert interfaces[PEER]["Version"] == "\ufffd" * 3
+        assert client.get(peer, PEER, "Metadata") == {"\ufffd" * 3: "\ufffd" * 3}
+
+        assert "U+FFFE" in fails(ERROR + "Invalid", client.submit, f"true # {text}")
+        assert "U+FFFE" in fails(ERROR + "Invalid", client.submit, "true", {"cwd": variant("s", f"/{text}")})
+        assert len(node.jobs()) == 1
+
+
+def test_a_variable_that_is_given_twice(bus_node):
+    node, client = bus_node
+    env = variant("a{ss}", [("A", "1"), ("B", "2"), ("A", "3")])
+    assert fails(ERROR + "Invalid", client.submit, "true", {"env": env}) == "env sets A more than once"
     assert node.jobs() == []
 
 

@@ -120,6 +120,13 @@ void bus_fault_from_problem(struct bus_fault *ret, const struct problem *problem
 /* "a string", "a{ss}": what a client gave, in words where there are some. */
 const char *bus_type_to_text(const char *signature);
 
+/* text.c */
+/* In place: valid UTF-8 as every client takes it. */
+void bus_text_make_plain(char *text);
+int bus_append_text(sd_bus_message *message, const char *text); /* "s" */
+int bus_append_metadata(
+        sd_bus_message *message, const struct metadata_entry *metadata, size_t n); /* "a{ss}" */
+
 /* A client, by its unique name; senders.c. */
 struct bus_sender {
         struct map_link by_name;
