@@ -38,7 +38,7 @@ struct store_unfinished;
 #define JOURNAL_END_LINES_MAX 1000u   /* written at the end of a job */
 #define JOURNAL_END_BYTES_MAX (256u * 1024)
 #define JOURNAL_HELD_MAX 1024u /* runs that the executor keeps until the journal has taken their lines */
-#define JOURNAL_HOLD_USEC (2 * USEC_PER_SEC)      /* and for so long at most */
+#define JOURNAL_HOLD_USEC (5 * USEC_PER_SEC)      /* and for so long at most */
 #define JOURNAL_JOB_BYTES_MAX (16u * 1024 * 1024) /* written of one job in all */
 
 int journal_new(const char *node_id, bool output, sd_event *event, struct journal **ret);
