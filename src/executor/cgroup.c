@@ -96,8 +96,25 @@ int cgroup_tree_path(const char *name, char **ret_path) {
         return -ENOENT;
 }
 
+static int tree_open(const char *path, int *ret_fd, int *ret_parent_processes_fd) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        /* As long as we live it is ours, empty or not. */
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return -errno;
+        /* At every clone3() the kernel looks at the mode of two files: cgroup.procs of the new group and of
+         * the one above both. Open, they need not be made anew in its memory each time, which costs some
+         * microseconds. */
+        *ret_parent_processes_fd = openat(fd, "../cgroup.procs", O_PATH | O_CLOEXEC);
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
 int cgroup_tree_adopt(const char *path, struct cgroup_tree **ret) {
         _cleanup_(cgroup_tree_free_p) struct cgroup_tree *tree = calloc(1, sizeof(*tree));
+        int r;
 
         if (!tree)
                 return -ENOMEM;
@@ -106,16 +123,9 @@ int cgroup_tree_adopt(const char *path, struct cgroup_tree **ret) {
         tree->path = strdup(path);
         if (!tree->path)
                 return -ENOMEM;
-        tree->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (tree->fd < 0)
-                return -errno;
-        /* At every clone3() the kernel looks at the mode of two files: cgroup.procs of the new group and of
-         * the one above both. Open, they need not be made anew in its memory each time, which costs some
-         * microseconds. */
-        tree->parent_processes_fd = openat(tree->fd, "../cgroup.procs", O_PATH | O_CLOEXEC);
-        /* As long as we live it is ours, empty or not. */
-        if (flock(tree->fd, LOCK_EX | LOCK_NB) < 0)
-                return -errno;
+        r = tree_open(path, &tree->fd, &tree->parent_processes_fd);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(tree);
         return 0;
 }
@@ -129,6 +139,10 @@ int cgroup_tree_new(const char *path, struct cgroup_tree **ret) {
         if (r < 0)
                 (void) rmdir(path);
         return r;
+}
+
+const char *cgroup_tree_name(const struct cgroup_tree *tree) {
+        return tree->path;
 }
 
 void cgroup_tree_set_enforceable(struct cgroup_tree *tree, unsigned kinds) {
@@ -182,6 +196,28 @@ static struct cgroup_leaf *leaf_unlink(struct cgroup_leaf *leaf) {
         list_remove(&leaf->link);
         leaf->tree->n_free--;
         return leaf;
+}
+
+int cgroup_tree_renew(struct cgroup_tree *tree) {
+        int fd, parent_processes_fd, r;
+
+        if (mkdir(tree->path, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        r = tree_open(tree->path, &fd, &parent_processes_fd);
+        if (r < 0)
+                return r;
+        (void) close_fd(tree->fd);
+        (void) close_fd(tree->parent_processes_fd);
+        tree->fd = fd;
+        tree->parent_processes_fd = parent_processes_fd;
+        return 0;
+}
+
+void cgroup_tree_drop_free(struct cgroup_tree *tree) {
+        struct cgroup_leaf *leaf;
+
+        while ((leaf = LIST_FIRST(&tree->free, struct cgroup_leaf, link)))
+                (void) cgroup_leaf_discard(leaf_unlink(leaf));
 }
 
 /* Among the leaves with limits, which come last: one with the very same ones; else one that can be changed.
@@ -284,12 +320,9 @@ struct cgroup_leaf *cgroup_leaf_discard(struct cgroup_leaf *leaf) {
 }
 
 struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree) {
-        struct cgroup_leaf *leaf;
-
         if (!tree)
                 return NULL;
-        while ((leaf = LIST_FIRST(&tree->free, struct cgroup_leaf, link)))
-                (void) cgroup_leaf_discard(leaf);
+        cgroup_tree_drop_free(tree);
         if (tree->fd >= 0)
                 remove_below(tree->fd, 0);
         (void) close_fd(tree->fd);

@@ -38,11 +38,18 @@ int cgroup_tree_new(const char *path, struct cgroup_tree **ret);
 int cgroup_tree_adopt(const char *path, struct cgroup_tree **ret);
 /* Bits of enum limit_kind: the controllers that its leaves have. */
 void cgroup_tree_set_enforceable(struct cgroup_tree *tree, unsigned kinds);
+const char *cgroup_tree_name(const struct cgroup_tree *tree); /* its path */
 /* Removes what is empty; returns NULL; accepts NULL. */
 struct cgroup_tree *cgroup_tree_free(struct cgroup_tree *tree);
 DEFINE_CLEANUP(struct cgroup_tree *, cgroup_tree_free)
 
+/* Makes it again where somebody has removed it; its limits have to be enabled again, too. */
+int cgroup_tree_renew(struct cgroup_tree *tree);
+/* Free leaves are not what they were. */
+void cgroup_tree_drop_free(struct cgroup_tree *tree);
+
 /* A free leaf, or a new one, with these limits in force, all of them enforceable. */
+/* -ENOENT: the tree is gone. */
 int cgroup_tree_take(struct cgroup_tree *tree, const struct job_limits *limits, struct cgroup_leaf **ret);
 /* Back into the pool, if that has fewer than keep and nothing speaks against it; the leaf must be empty. */
 void cgroup_leaf_give_back(struct cgroup_leaf *leaf, unsigned keep);

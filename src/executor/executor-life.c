@@ -179,6 +179,24 @@ static int contain_by_cgroups(struct executor *executor, const char *path) {
         return 0;
 }
 
+int executor_take_leaf(
+        struct executor *executor, const struct job_limits *limits, struct cgroup_leaf **ret) {
+        struct limit_support support;
+        int r;
+
+        r = cgroup_tree_take(executor->cgroups, limits, ret);
+        if (r != -ENOENT)
+                return r;
+        r = cgroup_tree_renew(executor->cgroups);
+        if (r >= 0)
+                r = find_support(cgroup_tree_name(executor->cgroups), &support);
+        if (r < 0)
+                return r;
+        log_warning("Somebody has removed the cgroup of the jobs; made it again.");
+        /* What the daemon was told stays: a limit that is gone makes its job fail with the reason. */
+        return cgroup_tree_take(executor->cgroups, limits, ret);
+}
+
 static void say_limits(const struct limit_support *support) {
         char text[SUPPORT_TEXT_MAX];
 

@@ -225,6 +225,8 @@ int executor_life_init(struct executor *executor);
 void executor_life_done(struct executor *executor);
 /* Chooses cgroups or process groups, and says which. */
 int executor_contain(struct executor *executor, const struct executor_settings *settings);
+/* A cgroup for a run, in a tree that is made again where somebody has removed it. */
+int executor_take_leaf(struct executor *executor, const struct job_limits *limits, struct cgroup_leaf **ret);
 /* Ends the program, or starts to count towards it, when there is nothing left to do. */
 void executor_check_life(struct executor *executor);
 void executor_stop(struct executor *executor, enum executor_stop stop);

@@ -229,7 +229,7 @@ static int run_prepare(struct run *run) {
         if (r < 0 || !executor->cgroups)
                 return r;
         run->start_step = SPAWN_CGROUP;
-        return cgroup_tree_take(executor->cgroups, &run->limits, &run->leaf);
+        return executor_take_leaf(executor, &run->limits, &run->leaf);
 }
 
 static int run_spawn(struct run *run) {
@@ -252,11 +252,12 @@ static int run_spawn(struct run *run) {
                 .cgroup_fd = run->leaf ? run->leaf->directory_fd : -EBADF,
         };
         r = spawner_start(executor->spawner, &request, &run->spawned);
-        if ((r == -ENODEV || r == -EBUSY || r == -EOPNOTSUPP) && run->leaf) {
+        if ((r == -ENODEV || r == -ENOENT || r == -EBUSY || r == -EOPNOTSUPP) && run->leaf) {
                 /* Somebody has removed our group, or made it one that takes no process: once more, in a new
-                 * one. */
+                 * one. The others that are free may be no better. */
                 run->leaf = cgroup_leaf_discard(run->leaf);
-                r = cgroup_tree_take(executor->cgroups, &run->limits, &run->leaf);
+                cgroup_tree_drop_free(executor->cgroups);
+                r = executor_take_leaf(executor, &run->limits, &run->leaf);
                 if (r < 0)
                         return r;
                 request.cgroup_fd = run->leaf->directory_fd;

@@ -10,7 +10,8 @@
  * word (CLONE_CHILD_CLEARTID), which is how we know that the place is free again.
  *
  * Where the architecture is not known below, the child gets a copy of our memory, of which only the place is
- * shared. */
+ * shared. So it does where a filter of system calls does not know clone3(): then it enters its cgroup by
+ * itself, too. */
 
 #include "executor/spawner.h"
 
@@ -42,6 +43,7 @@ struct spawner {
         struct rlimit descriptors; /* for what is started */
         bool limit_raised;
         const struct job_user *user; /* NULL: our own */
+        bool no_clone3;              /* it was tried */
         struct list places;
         uint64_t n_started;
 };
@@ -382,6 +384,37 @@ CHILD_CODE static void child_main(void *userdata) {
  */
 _Static_assert(sizeof(rlim_t) == sizeof(uint64_t), "struct rlimit is not that of prlimit64()");
 
+/* As fork() does it, but with a descriptor for the process. What is wrong with the cgroup shows before there
+ * is a child, as with clone3(). */
+static long clone_copy(struct spawn_place *place, int *ret_pidfd) {
+        _cleanup_close_ int processes_fd = -EBADF;
+        long pid;
+
+        if (place->request.cgroup_fd >= 0) {
+                processes_fd = openat(place->request.cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+                if (processes_fd < 0)
+                        return -errno;
+        }
+        pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, ret_pidfd, 0, 0);
+        if (pid != 0)
+                return pid < 0 ? -errno : pid;
+        if (processes_fd >= 0)
+                child_check(place, SPAWN_CGROUP, kernel_call(SYS_write, processes_fd, (long) "0", 1, 0));
+        child_main(place);
+        child_exit();
+        return 0;
+}
+
+static long clone_child(
+        struct spawner *spawner, struct clone_args *arguments, struct spawn_place *place, int *ret_pidfd) {
+        long pid = spawner->no_clone3 ? -ENOSYS : clone_onto_stack(arguments, child_main, place);
+
+        if (pid != -ENOSYS)
+                return pid;
+        spawner->no_clone3 = true;
+        return clone_copy(place, ret_pidfd);
+}
+
 int spawner_start(struct spawner *spawner, const struct spawn_request *request, struct spawned *ret) {
         struct clone_args arguments = {
                 .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_CHILD_CLEARTID,
@@ -413,7 +446,7 @@ int spawner_start(struct spawner *spawner, const struct spawn_request *request, 
                 arguments.flags |= CLONE_INTO_CGROUP;
                 arguments.cgroup = (uint64_t) request->cgroup_fd;
         }
-        pid = clone_onto_stack(&arguments, child_main, place);
+        pid = clone_child(spawner, &arguments, place, &pidfd);
         if (pid < 0) {
                 place->occupied = 0;
                 return (int) pid;

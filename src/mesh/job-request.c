@@ -101,6 +101,39 @@ static bool env_name_is_reserved(const struct job_env *env) {
         return false;
 }
 
+static int compare_env(const void *a, const void *b) {
+        const struct job_env *x = *(const struct job_env *const *) a,
+                             *y = *(const struct job_env *const *) b;
+        int c = memcmp(x->name, y->name, MIN(x->name_size, y->name_size));
+
+        return c != 0 ? c : (x->name_size > y->name_size) - (x->name_size < y->name_size);
+}
+
+/* Those that there is room for, in order of the names. */
+static size_t
+sort_env(const struct job_request *request, const struct job_env *ret[static ENV_ENTRIES_MAX]) {
+        size_t n = MIN(request->n_env, (size_t) ENV_ENTRIES_MAX);
+
+        for (size_t i = 0; i < n; i++)
+                ret[i] = &request->env[i];
+        if (n > 0)
+                qsort(ret, n, sizeof(ret[0]), compare_env);
+        return n;
+}
+
+/* Dictionaries of D-Bus may have a key twice. */
+static int check_env_repeats(const struct job_request *request, struct job_problem *ret) {
+        const struct job_env *sorted[ENV_ENTRIES_MAX];
+        size_t n = sort_env(request, sorted);
+
+        for (size_t i = 1; i < n; i++)
+                if (compare_env(&sorted[i - 1], &sorted[i]) == 0)
+                        return problem(
+                                ret, "env", "env sets %.*s more than once",
+                                (int) MIN(sorted[i]->name_size, (size_t) 64), sorted[i]->name);
+        return 0;
+}
+
 static int check_env(const struct job_request *request, struct job_problem *ret) {
         size_t total = 0;
         int r;
@@ -132,7 +165,7 @@ static int check_env(const struct job_request *request, struct job_problem *ret)
         if (total > ENV_SIZE_MAX)
                 return problem(
                         ret, "env", "env takes %zu bytes; at most %u are allowed", total, ENV_SIZE_MAX);
-        return 0;
+        return request->n_env > 1 ? check_env_repeats(request, ret) : 0;
 }
 
 static int check_timeout(const struct job_request *request, struct job_problem *ret) {
@@ -249,24 +282,11 @@ static int digest_part(struct sha256 *hash, const char *data, size_t size) {
         return sha256_update(hash, data, size);
 }
 
-static int compare_env(const void *a, const void *b) {
-        const struct job_env *x = *(const struct job_env *const *) a,
-                             *y = *(const struct job_env *const *) b;
-        int c = memcmp(x->name, y->name, MIN(x->name_size, y->name_size));
-
-        return c != 0 ? c : (x->name_size > y->name_size) - (x->name_size < y->name_size);
-}
-
 /* In order of the names: JSON objects have no order. */
 static int digest_env(const struct job_request *request, struct sha256 *hash) {
         const struct job_env *sorted[ENV_ENTRIES_MAX];
-        size_t n = MIN(request->n_env, (size_t) ENV_ENTRIES_MAX);
+        size_t n = sort_env(request, sorted);
         int r;
-
-        for (size_t i = 0; i < n; i++)
-                sorted[i] = &request->env[i];
-        if (n > 0)
-                qsort(sorted, n, sizeof(sorted[0]), compare_env);
 
         for (size_t i = 0; i < n; i++) {
                 r = digest_part(hash, sorted[i]->name, sorted[i]->name_size);

@@ -175,8 +175,9 @@ static bool link_take_frames(struct link *link, unsigned *left) {
         return more;
 }
 
-/* Room grows with what has really arrived: a header alone reserves nothing. */
-static ssize_t link_read(struct link *link) {
+/* Room grows with what has really arrived: a header alone reserves nothing. *ret_more, where something was
+ * read: there may be more, of which the loop need not tell. */
+static ssize_t link_read(struct link *link, bool *ret_more) {
         size_t size = 0, room = READ_SIZE;
 
         (void) link_next_frame(link, 0, &size);
@@ -188,6 +189,7 @@ static ssize_t link_read(struct link *link) {
         ssize_t n = link->stream.operations->read(&link->stream, link->in.data + link->in.size, room);
         if (n <= 0)
                 return n;
+        *ret_more = (size_t) n == room;
         link->in.size += (size_t) n;
         link->links->counters.bytes_received += (uint64_t) n;
         return n;
@@ -217,7 +219,8 @@ static void link_shrink(struct link *link) {
 static void link_take_last(struct link *link, int error) {
         unsigned left = UINT_MAX;
 
-        (void) link_take_frames(link, &left);
+        if (link->state == LINK_UP)
+                (void) link_take_frames(link, &left);
         if (!link->established)
                 return;
         if (error == 0 && link->in.size > 0)
@@ -225,16 +228,27 @@ static void link_take_last(struct link *link, int error) {
         links_end(link, error);
 }
 
+/* A stranger that has hung up already is not worth a greeting: it may be left from an attempt that was given
+ * up for another one, which has come and gone since. */
+static ssize_t stranger_read(struct link *link, bool *ret_more) {
+        ssize_t n = link_read(link, ret_more);
+
+        if (n <= 0)
+                return n;
+        ssize_t following = link_read(link, ret_more);
+        return following > 0 || following == -EAGAIN ? n : following;
+}
+
 void link_take_turn(struct link *link) {
         unsigned left = link->links->limits.frames_per_turn;
         ssize_t n = 0;
 
         list_remove(&link->turn_place);
-        bool more = link->in.size > 0 && link_take_frames(link, &left);
+        bool unread = false, more = link->in.size > 0 && link_take_frames(link, &left);
         if (!link->established)
                 return;
         if (!more) {
-                n = link_read(link);
+                n = link->state == LINK_STRANGER ? stranger_read(link, &unread) : link_read(link, &unread);
                 if (n <= 0 && n != -EAGAIN) {
                         link_take_last(link, (int) n);
                         return;
@@ -244,7 +258,7 @@ void link_take_turn(struct link *link) {
                         return;
         }
         link_shrink(link);
-        if (more) {
+        if (more || unread) {
                 list_append(&link->links->turns, &link->turn_place);
                 links_wake(link->links);
         }

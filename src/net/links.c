@@ -305,8 +305,10 @@ void links_close(struct links *links, const char *node_id) {
         if (!link)
                 return;
         /* The last words, if they go out without waiting. */
-        if (link->established)
-                (void) link_queue_write(&link->out, &link->stream, links->limits.queue_max);
+        if (link->established) {
+                ssize_t n = link_queue_write(&link->out, &link->stream, links->limits.queue_max);
+                links->counters.bytes_sent += n > 0 ? (uint64_t) n : 0;
+        }
         links_drop(link);
 }
 

@@ -7,7 +7,8 @@
  *
  * There is one link a node. Between its up and its down, messages arrive in the order in which they were
  * sent, each once; when it goes down the last of them may be lost, on either side. Where both sides opened
- * one at the same time, the one stays that was opened by the node with the lower id. */
+ * one at the same time, the one stays that was opened by the node with the lower id, or the first that is
+ * connected at all; up is told once. */
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -36,19 +37,24 @@ struct links_config {
         int listen_fd; /* a bound stream socket, or an inherited one that listens; taken. Negative: none */
 };
 
-/* None may free the links; up and received may call everything else. */
+/* None may free the links; all may call everything else. */
 struct links_handlers {
         /* Both have said hello. hello is the other's. A negative errno refuses it: the link is closed
          * without a down. */
         int (*up)(void *userdata, const char *node_id, const struct link_hello *hello);
         void (*received)(void *userdata, const char *node_id, const struct link_message *message);
-        /* It was up, or was being opened by links_open(). */
+        /* It was up, or was being opened by links_open(). 0: it was closed in order, by either side, since
+         * it was idle for one. Otherwise, among others: -ECONNREFUSED: nobody listens there, or the other
+         * does not want it; -EREMCHG: another node is at that address; -EPROTONOSUPPORT; -EBADMSG: it sent
+         * what is no message; -ETIMEDOUT; -EUSERS: there were too many; -ECONNRESET: also when the node has
+         * started anew or opened another one, whose up follows at once. */
         void (*down)(void *userdata, const char *node_id, int error);
-        /* The queue was nearly full, and has room again. */
+        /* More than LINK_QUEUE_LOW waited, or a message was not taken, and there is room again. */
         void (*writable)(void *userdata, const char *node_id);
         void *userdata;
 };
 
+/* refused: by the other's hello, by up, for want of room or time. malformed: for what was sent. */
 struct links_counters {
         uint64_t opened, accepted, refused, malformed, stalled;
         uint64_t messages_sent, messages_received, bytes_sent, bytes_received;
@@ -61,15 +67,16 @@ struct links *links_free(struct links *links); /* returns NULL; accepts NULL. No
 DEFINE_CLEANUP(struct links *, links_free)
 
 /* Begins to open a link; up or down follows, never from within this call. Nothing happens where there is one
- * or one is being opened. */
+ * or one is being opened. A negative errno: there is no memory or no descriptor, the id is no id (-EINVAL)
+ * or this node's own (-ELOOP), and nothing follows. */
 int links_open(struct links *links, const char *node_id, const struct sockaddr_in *address);
 bool links_is_up(const struct links *links, const char *node_id);
 
 /* Everything that is sent in one turn of the loop travels together. -ENOTCONN: not up. -ENOBUFS: the queue
- * is full, nothing was sent. */
+ * is full; -EMSGSIZE: see link_message_encode(); -ENOMEM. Nothing was sent then. */
 int links_send(struct links *links, const char *node_id, const struct link_message *message);
 size_t links_queued(const struct links *links, const char *node_id); /* bytes; 0 where there is no link */
 
-/* Closes it; down is not told. */
+/* Closes it, after one try to write what waits; down is not told. */
 void links_close(struct links *links, const char *node_id);
 const struct links_counters *links_counters(const struct links *links);

@@ -62,7 +62,7 @@ struct journal_run *journal_run_free(struct journal_run *run) {
         list_remove(&run->due_link);
         job_spec_unref(run->spec);
         free(run);
-        if (was_followed && journal->n_followed == JOURNAL_FOLLOWED_MAX - 1)
+        if (was_followed)
                 follow_another(journal);
         return NULL;
 }

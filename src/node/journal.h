@@ -7,7 +7,8 @@
  *
  * The end of a job is one line, written when the end is durable and before the executor forgets the run. So
  * it is written once; when the daemon is killed just between the two, the next one writes it again, and its
- * output from where the last one is known to have been.
+ * output from where the last one is known to have been. Lines that wait for the journal are lost with the
+ * daemon; so the executor keeps those runs for up to JOURNAL_HOLD_USEC longer.
  *
  * Output: of a job that ends soon it is written just before its last line, all at once. A job that runs for
  * a while is followed, and the executor remembers how far, so that the next daemon goes on there. What is
@@ -37,7 +38,7 @@ struct store_unfinished;
 #define JOURNAL_END_LINES_MAX 1000u   /* written at the end of a job */
 #define JOURNAL_END_BYTES_MAX (256u * 1024)
 #define JOURNAL_HELD_MAX 1024u /* runs that the executor keeps until the journal has taken their lines */
-#define JOURNAL_HOLD_USEC (2 * USEC_PER_SEC)      /* and for so long at most */
+#define JOURNAL_HOLD_USEC (5 * USEC_PER_SEC)      /* and for so long at most */
 #define JOURNAL_JOB_BYTES_MAX (16u * 1024 * 1024) /* written of one job in all */
 
 int journal_new(const char *node_id, bool output, sd_event *event, struct journal **ret);

@@ -40,22 +40,31 @@ def calls(bench):
     with ServiceHost(bench, settings="Slots=0") as host:
         submitted = 0
         for clients, window in ((1, 1), (8, 1), (1, 64)):
-            count = bench.amount(2000, 50)
-            options = {"count": count, "clients": clients, "window": window}
-            rounds = bench.rate_rounds(
-                lambda: host.program("bench-calls", **options),
-                lambda: _with_subscriber(host, **options),
-                lambda: host.program("bench-submit", count=count, connections=clients * window, socket=API_SOCKET),
-            )
-            submitted += 3 * count * SLICES * bench.rounds
-            called, told, posted = zip(*rounds)
-            print(f"    {clients} client{'s' * (clients > 1)}, {window} call{'s' * (window > 1)} of each under way:")
-            remark("SubmitJob", called, "/s")
-            remark("SubmitJob, with a subscriber", told, "/s")
-            remark("POST", posted, "/s")
-            remark("SubmitJob / POST", [a / b for a, b in zip(called, posted)])
-            remark("with a subscriber / without", [a / b for a, b in zip(told, called)])
+            submitted += _calls(bench, host, clients, window)
         check(Service(host).count_jobs("JOB_PENDING"), submitted, "waiting jobs")
+
+
+def _calls(bench, host, clients, window):
+    """How many have been submitted."""
+    count = bench.amount(2000, 50)
+    options = {"count": count, "clients": clients, "window": window}
+    ways = {
+        "SubmitJob": Spending(host, lambda: host.program("bench-calls", **options)),
+        "SubmitJob, with a subscriber": Spending(host, lambda: _with_subscriber(host, **options)),
+        "POST": Spending(
+            host,
+            lambda: host.program("bench-submit", count=count, connections=clients * window, socket=API_SOCKET),
+        ),
+    }
+    rates = dict(zip(ways, zip(*bench.rate_rounds(*ways.values()))))
+    called, told, posted = rates.values()
+    print(f"    {clients} client{'s' * (clients > 1)}, {window} call{'s' * (window > 1)} of each under way:")
+    remark("SubmitJob / POST", [a / b for a, b in zip(called, posted)])
+    remark("with a subscriber / without", [a / b for a, b in zip(told, called)])
+    for name, way in ways.items():
+        remark(name, rates[name], "/s")
+        print(f"        {'':<30} {way.usec_each(count)} of processor each")
+    return len(ways) * count * SLICES * bench.rounds
 
 
 def _with_subscriber(host, **options):
@@ -63,6 +72,27 @@ def _with_subscriber(host, **options):
     if figures["signals"] == 0:
         raise Failure("the subscriber was told nothing.")
     return figures
+
+
+class Spending:
+    """What daemon and bus spend while something is measured; called again and again."""
+
+    def __init__(self, host, measure):
+        self.measure = measure
+        self.pids = {name: host.pids(unit) for name, unit in (("daemon", "worker-mesh"), ("dbus-daemon", "dbus"))}
+        self.seconds = dict.fromkeys(self.pids, 0.0)
+        self.n = 0
+
+    def __call__(self):
+        before = {name: node.processor_seconds(pids) for name, pids in self.pids.items()}
+        figures = self.measure()
+        for name, pids in self.pids.items():
+            self.seconds[name] += node.processor_seconds(pids) - before[name]
+        self.n += 1
+        return figures
+
+    def usec_each(self, count):
+        return ", ".join(f"{name} {spent / self.n / count * 1e6:.0f} us" for name, spent in self.seconds.items())
 
 
 def _wakeups(host, seconds):

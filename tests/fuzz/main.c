@@ -16,7 +16,7 @@
 
 #define INPUT_MAX (1024 * 1024) /* bytes of one file */
 #define MUTATIONS_PER_FILE 4000u
-#define SECONDS_PER_TARGET 8 /* what is left after that is left out, and said */
+#define SECONDS_PER_TARGET 4 /* what is left after that is left out, and said */
 #define SECONDS_PER_INPUT 10 /* longer is a failure */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

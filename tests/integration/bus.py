@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import harness
+import pytest
 
 NAME = "org.workermesh.Mesh1"
 ROOT = "/org/workermesh/Mesh1"
@@ -18,6 +19,7 @@ JOB = "org.workermesh.Mesh1.Job"
 PEER = "org.workermesh.Mesh1.Peer"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 ERROR = "org.workermesh.Mesh1.Error."
+DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 CALL, RETURN, ERROR_REPLY, SIGNAL = 1, 2, 3, 4
 NO_REPLY, INTERACTIVE = 1, 4
 FIXED = {"y": "B", "n": "h", "q": "H", "i": "i", "u": "I", "x": "q", "t": "Q", "d": "d", "b": "I", "h": "I"}
@@ -155,7 +157,9 @@ class Reader:
 
 
 class Message:
-    FIELDS = {1: "path", 2: "interface", 3: "member", 4: "error", 5: "reply_to", 6: "destination", 7: "sender", 8: "signature"}
+    FIELDS = {
+        1: "path", 2: "interface", 3: "member", 4: "error", 5: "reply_to", 6: "destination", 7: "sender", 8: "signature",
+    }  # fmt: skip
 
     def __init__(self, kind, flags, serial, fields, body):
         self.kind, self.flags, self.serial = kind, flags, serial
@@ -334,6 +338,21 @@ class Client:
 
 def job_path(job_id):
     return f"{ROOT}/job/{job_id.replace('-', '')}"
+
+
+def finished(client, path):
+    """The properties of a job that has ended."""
+    harness.wait_for(lambda: client.get(path, JOB, "Status") in harness.FINAL, 30, f"{path} has ended")
+    return client.get_all(path, JOB)
+
+
+def fails(name, function, *arguments, **more):
+    """The text of the error that the call must give."""
+    with pytest.raises(BusError) as caught:
+        function(*arguments, **more)
+    assert caught.value.name == name, caught.value
+    assert caught.value.text and "\n" not in caught.value.text
+    return caught.value.text
 
 
 class Bus:

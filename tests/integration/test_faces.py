@@ -10,13 +10,12 @@ import signal
 import bus
 import harness
 import pytest
-from bus import JOB, MANAGER, NAME, ROOT, BusError, integer, job_path, variant
+from bus import DENIED, JOB, MANAGER, NAME, ROOT, BusError, integer, job_path, variant
 from harness import UUID, wait_for
 from test_access import as_user
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
 
 

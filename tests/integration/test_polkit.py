@@ -9,10 +9,10 @@ import time
 
 import bus
 import pytest
-from bus import ERROR, JOB, NAME, BusError, job_path
+from bus import DENIED, ERROR, JOB, NAME, BusError, job_path
+from harness import wait_for
 
 NOBODY, DAEMON = pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("daemon").pw_uid
-DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 REFUSAL = "only root, the user that runs the node, and members of group worker-mesh may do this"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
 
@@ -88,7 +88,8 @@ def test_grants(bus_node, polkit, nobody):
     assert node.job(job_id)["submitter"] == f"uid:{NOBODY}"
     assert "sleep" in nobody.get(path, JOB, "Command")
 
-    refused(DENIED, nobody.call, path, JOB, "Cancel") if polkit.answers.setdefault(OWN, (False, False)) else None
+    polkit.answers[OWN] = (False, False)
+    refused(DENIED, nobody.call, path, JOB, "Cancel")
     polkit.answers[OWN] = (True, False)
     nobody.call(path, JOB, "Cancel")
     assert node.finish(job_id)["status"] == "JOB_CANCELLED"
@@ -127,9 +128,8 @@ def test_dialogs_need_the_callers_leave(bus_node, polkit, nobody):
 
 
 def test_arguments_are_refused_after_the_user(bus_node, polkit, nobody):
-    refused(DENIED, nobody.submit, "true", {"nonsense": bus.integer(1)}) if polkit.answers.update(
-        {SUBMIT: (False, False)}
-    ) is None else None
+    polkit.answers[SUBMIT] = (False, False)
+    refused(DENIED, nobody.submit, "true", {"nonsense": bus.integer(1)})
     polkit.answers[SUBMIT] = (True, False)
     with pytest.raises(BusError) as caught:
         nobody.submit("true", {"nonsense": bus.integer(1)})
@@ -151,19 +151,15 @@ def test_hangs(bus_node, polkit, nobody):
     assert 4 < time.monotonic() - begin < 15
     assert set(names) == {DENIED, ERROR + "TooManyCalls"} and names.count(DENIED) == 128
     assert len(polkit.asked) == 128, "not more questions at once"
-    bus_wait(lambda: len(polkit.called_off) == 128)
+    wait_for(lambda: len(polkit.called_off) == 128, what="every question is called off")
     assert {cancellation for *_, cancellation in polkit.asked} == set(polkit.called_off)
     assert len(node.jobs()) == 2
-
-
-def bus_wait(condition):
-    bus.harness.wait_for(condition, 10, "every question is called off")
 
 
 def test_goes_away_while_it_is_asked(bus_node, private_bus, nobody):
     own = Polkit(private_bus)
     serial = nobody.start(bus.ROOT, bus.MANAGER, "SubmitJob", "sa{sv}", ["true", {}], destination=NAME)
-    bus.harness.wait_for(lambda: own.asked, what="polkit is asked")
+    wait_for(lambda: own.asked, what="polkit is asked")
     own.end()
     refused(DENIED, nobody.finish, serial)
 
@@ -172,6 +168,6 @@ def test_another_user_owns_the_node(make_bus_node, private_bus, polkit):
     polkit.answers = {SUBMIT: (False, False)}
     make_bus_node(user=NOBODY).start()
     with private_bus.connect(NOBODY) as own, private_bus.connect(DAEMON) as other, private_bus.connect() as root:
-        bus.harness.wait_for(lambda: root.has_owner(NAME), what="it has its name")
+        wait_for(lambda: root.has_owner(NAME), what="it has its name")
         assert own.submit("true") and root.submit("true")
         refused(DENIED, other.submit, "true")

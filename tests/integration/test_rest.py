@@ -438,6 +438,30 @@ def test_inherited_sockets(make_node):
     assert node.run("env | grep -c ^LISTEN_ || true")["stdout"] == "0\n"
 
 
+def test_inherited_node_stream(make_node):
+    """A stream socket of this name is for other nodes, and no door for clients."""
+    node = make_node()
+    with socket.socket() as http, socket.socket() as stream:
+        for listening in (http, stream):
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+        node.pass_fds = (http.fileno(), stream.fileno())
+        script = 'exec 3<&$1 4<&$2; shift 2; export LISTEN_PID=$$; exec "$@"'
+        node.prefix = ["/bin/bash", "-c", script, "bash", str(http.fileno()), str(stream.fileno())]
+        node.environment |= {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "http:node"}
+        node.api_port = http.getsockname()[1]
+        node.launch()
+        wait_for(node.answers)
+        with socket.create_connection(stream.getsockname()) as client:
+            client.settimeout(0.5)
+            client.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            try:
+                answer = client.recv(1024)
+            except (TimeoutError, ConnectionError):
+                answer = b""
+            assert answer == b""
+
+
 def test_inherited_datagram_sockets(make_node):
     node = make_node(node_port=None)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as discovery, socket.socket(

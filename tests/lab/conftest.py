@@ -3,6 +3,7 @@ import os
 import subprocess
 
 import hosts
+import machine
 import pytest
 
 SKIPPED = 77
@@ -37,7 +38,7 @@ def pytest_sessionfinish(session, exitstatus):
 
 def pytest_collection_modifyitems(items):
     """One line a file, with the reason, where there can be no lab."""
-    reason = hosts.why_unavailable(os.environ.get("LAB_ROOT", "/"))
+    reason = machine.why_unavailable(os.environ.get("LAB_ROOT", "/"))
     if reason:
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))

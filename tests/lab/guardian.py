@@ -16,7 +16,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+
+import machine
+from cgroups import remove_cgroup
 
 # Its PID is written down as this machine sees it, by reading the /proc that was there before. It reaps what the hosts
 # leave behind.
@@ -47,20 +49,6 @@ def identity(pid):
     return f"{pid} {start_time(pid)}"
 
 
-def remove_cgroup(path, deadline=10.0):
-    """Kills what is in it and below, and removes it."""
-    end = time.monotonic() + deadline
-    while os.path.isdir(path):
-        with contextlib.suppress(OSError), open(os.path.join(path, "cgroup.kill"), "w", encoding="ascii") as file:
-            file.write("1")
-        for folder, _, _ in os.walk(path, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
-        if time.monotonic() > end:
-            return
-        time.sleep(0.01)
-
-
 def remove(folder, cgroup):
     remove_cgroup(cgroup)
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,8 +75,8 @@ def main():
         os.mkdir(os.path.join(folder, "disks"))
         os.mkdir(cgroup)
         init = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL"]
-            + ["--propagation", "private", "bash", "-c", INIT, "lab", folder],
+            ["setpriv", "--pdeathsig", "KILL"]
+            + machine.in_new_namespaces(["--net", "--pid", "--fork", "--kill-child=KILL"], INIT, folder),
             stdin=subprocess.DEVNULL,
         )
         wait_for_the_end(init, watch_input="stay" not in sys.argv[3:])

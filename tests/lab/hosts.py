@@ -16,20 +16,18 @@ import itertools
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import time
 
 import guardian
+from cgroups import remove_cgroup
+from machine import CGROUP_PREFIX, STATE, cgroup_root, why_unavailable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STATE = "/run/worker-mesh-lab"
-CGROUP_PREFIX = "mesh-lab-"
 NUMBERS = itertools.count(1)
 HOSTS_MAX = 100
-PROGRAMS = ("unshare", "nsenter", "setpriv", "ip", "bash", "mount", "systemctl", "dbus-daemon", "journalctl")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -83,67 +81,6 @@ def wait_for(condition, deadline=10.0, what=None, interval=0.05):
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline} s: {what or condition}; last value {value!r}")
         time.sleep(interval)
-
-
-def cgroup_root():
-    """Where the second version of control groups is mounted, or None."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            fields = line.split()
-            if fields[fields.index("-") + 1] == "cgroup2":
-                return fields[4]
-    return None
-
-
-# What a lab does first, in namespaces that go at once.
-PROBE = """
-set -e
-mount -t tmpfs lab "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" lab "$1/root"
-mount -t proc proc "$1/root/proc"
-mount -t sysfs -o ro sysfs "$1/root/sys"
-mount -t cgroup2 cgroup2 "$1/root/sys/fs/cgroup"
-ip link add wm0 type veth peer name wm1
-ip link add switch type bridge
-"""
-
-
-def why_unavailable(root="/"):
-    """Why there can be no lab on this machine, in one line; None: there can."""
-    if os.geteuid() != 0:
-        return "the lab needs root"
-    for program in PROGRAMS:
-        if not shutil.which(program):
-            return f"the lab needs the program {program}"
-    if not os.access(os.path.join(root, "lib/systemd/systemd"), os.X_OK):
-        return f"the lab needs systemd in {root}"
-    cgroups = cgroup_root()
-    if not cgroups:
-        return "the lab needs version 2 of control groups, and it is not mounted"
-    probe = os.path.join(cgroups, f"{CGROUP_PREFIX}probe{os.getpid()}")
-    try:
-        os.mkdir(probe)
-    except OSError as error:
-        return f"the lab needs to make control groups in {cgroups}: {error.strerror}"
-    try:
-        return _try_namespaces(root)
-    finally:
-        guardian.remove_cgroup(probe)
-
-
-def _try_namespaces(root):
-    folder = f"{STATE}/probe{os.getpid()}"
-    os.makedirs(folder, mode=0o755)
-    try:
-        command = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork"]
-        command += ["--propagation", "private", "bash", "-c", PROBE, "lab", folder, root]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    finally:
-        os.rmdir(folder)
-    if result.returncode != 0:
-        return "the lab needs namespaces, overlayfs, veth and a bridge: " + " ".join(result.stderr.split())
-    return None
 
 
 def remove_abandoned():
@@ -239,9 +176,12 @@ class Lab:
     def layer(self):
         return f"{self.folder}/disks/layer"
 
+    def is_installed(self):
+        return os.path.isdir(self.inside(self.layer))
+
     def lower(self):
         """What lies below the disk of a host, first the topmost."""
-        return f"{self.layer}:{self.root}" if os.path.isdir(self.inside(self.layer)) else self.root
+        return f"{self.layer}:{self.root}" if self.is_installed() else self.root
 
     def up(self, n, **settings):
         """Makes and boots n more hosts, side by side; returns them when they have booted."""
@@ -387,7 +327,7 @@ class Host:
             os.kill(self.pid, 9)
         wait_for(lambda: not self.is_up(), 10, f"{self} is off")
         self.reap()
-        guardian.remove_cgroup(self.cgroup)
+        remove_cgroup(self.cgroup)
         os.unlink(self.lab.inside(f"{self.disk}/pid"))
 
     def activate(self):
@@ -449,7 +389,7 @@ class Host:
         try:
             yield leaf
         finally:
-            guardian.remove_cgroup(f"{self.cgroup}/{leaf}")
+            remove_cgroup(f"{self.cgroup}/{leaf}")
 
     def run(self, *words, check=True, timeout=60, stdin=None, **how):
         """Runs a command there as root and waits for it: one word is a line for the shell, several are a program and
@@ -484,7 +424,7 @@ class Host:
             try:
                 yield process
             finally:
-                guardian.remove_cgroup(f"{self.cgroup}/{leaf}")
+                remove_cgroup(f"{self.cgroup}/{leaf}")
                 process.communicate()
 
     def show(self, unit, *properties):

@@ -8,6 +8,7 @@ import sys
 
 import guardian
 import hosts
+import machine
 import pytest
 from evidence import Evidence
 from hosts import wait_for
@@ -171,7 +172,7 @@ class OtherLab:
         return any(guardian.start_time(pid) is not None for pid in (self.init, self.host))
 
     def folders(self):
-        both = f"{hosts.STATE}/{self.name}", f"{hosts.cgroup_root()}/{hosts.CGROUP_PREFIX}{self.name}"
+        both = f"{machine.STATE}/{self.name}", f"{machine.cgroup_root()}/{machine.CGROUP_PREFIX}{self.name}"
         return [path for path in both if os.path.exists(path)]
 
     def is_gone(self):
@@ -231,6 +232,6 @@ def test_the_command():
         assert os.path.exists(lab("path", "3").strip() + "etc/hostname")
     finally:
         lab("down")
-    assert not os.path.exists(f"{hosts.STATE}/{environment['LAB']}")
+    assert not os.path.exists(f"{machine.STATE}/{environment['LAB']}")
     assert "try lab --help" in lab("nonsense", status=1)
     assert "lab up N" in lab("--help")

@@ -15,14 +15,15 @@ static int on_connected(sd_bus_message *message, void *userdata, sd_bus_error *e
 
         dbus->connected = true;
         dbus->said_absent = false;
-        dbus->reconnect_usec = BUS_RECONNECT_MIN_USEC;
+        dbus->connected_usec = now_usec(CLOCK_BOOTTIME);
         (void) sd_bus_get_unique_name(dbus->bus, &name);
         log_debug("Connected to the %s bus as %s.", dbus->bus_kind, name ? name : "?");
         changes_begin(dbus);
         return 0;
 }
 
-/* Called from within the connection, which is taken apart later. */
+/* Called from within the connection, which is taken apart later. A bus that lets us go at once again and
+ * again is asked less and less often. */
 static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         struct dbus *dbus = userdata;
 
@@ -32,6 +33,9 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
                 log_info("The %s bus did not accept the connection; trying again.", dbus->bus_kind);
                 dbus->said_absent = true;
         }
+        if (dbus->connected &&
+            usec_sub(now_usec(CLOCK_BOOTTIME), dbus->connected_usec) >= BUS_RECONNECT_MAX_USEC)
+                dbus->reconnect_usec = BUS_RECONNECT_MIN_USEC;
         dbus->connected = false;
         connect_later(dbus);
         return 0;
@@ -93,6 +97,10 @@ static int start_bus(struct dbus *dbus) {
         if (r < 0)
                 return r;
         r = sd_bus_set_connected_signal(dbus->bus, true);
+        if (r < 0)
+                return r;
+        /* Else the end of the loop would wait for the bus to take what is left. */
+        r = sd_bus_set_close_on_exit(dbus->bus, false);
         if (r < 0)
                 return r;
         r = sd_bus_negotiate_fds(dbus->bus, false);
@@ -211,6 +219,8 @@ struct dbus *dbus_free(struct dbus *dbus) {
         if (!dbus)
                 return NULL;
         ops_watcher_remove(&dbus->watcher);
+        if (dbus->connected)
+                signals_flush(dbus);
         disconnect(dbus);
         sd_event_source_disable_unref(dbus->reconnect_timer);
         sd_event_source_disable_unref(dbus->changes_timer);

@@ -24,9 +24,11 @@ void bus_fault_set(struct bus_fault *ret, const char *name, const char *format, 
 
         (void) snprintf(ret->name, sizeof(ret->name), "%s", name);
         va_start(arguments, format);
-        (void) vsnprintf(ret->detail, sizeof(ret->detail), format, arguments);
+        if (vsnprintf(ret->detail, sizeof(ret->detail), format, arguments) < 0)
+                ret->detail[0] = '\0';
         va_end(arguments);
         cut_to_characters(ret->detail);
+        bus_text_make_plain(ret->detail);
         /* It is one line, whatever strangers wrote that it quotes. */
         for (char *position = ret->detail; *position != '\0'; position++)
                 if ((unsigned char) *position < 0x20 || *position == 0x7f)

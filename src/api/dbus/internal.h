@@ -87,6 +87,7 @@ struct dbus {
         bool connected;
         bool said_absent; /* that there is no bus, until there was one */
         sd_event_source *reconnect_timer;
+        usec_t connected_usec; /* when it was */
         usec_t reconnect_usec; /* before the next attempt */
 
         struct map senders;       /* struct bus_sender, by unique name */
@@ -118,6 +119,13 @@ void bus_fault_set(struct bus_fault *ret, const char *name, const char *format, 
 void bus_fault_from_problem(struct bus_fault *ret, const struct problem *problem);
 /* "a string", "a{ss}": what a client gave, in words where there are some. */
 const char *bus_type_to_text(const char *signature);
+
+/* text.c */
+/* In place: valid UTF-8 as every client takes it. */
+void bus_text_make_plain(char *text);
+int bus_append_text(sd_bus_message *message, const char *text); /* "s" */
+int bus_append_metadata(
+        sd_bus_message *message, const struct metadata_entry *metadata, size_t n); /* "a{ss}" */
 
 /* A client, by its unique name; senders.c. */
 struct bus_sender {
@@ -243,8 +251,9 @@ int job_call_cancel(sd_bus_message *message, void *userdata, sd_bus_error *error
 void signals_job_new(void *userdata, const struct job_spec *spec);
 void signals_job_started(void *userdata, const struct uuid *id);
 void signals_job_finished(void *userdata, const struct uuid *id, enum job_status status);
-int signals_begin(struct dbus *dbus); /* the first subscriber came */
-void signals_end(struct dbus *dbus);  /* the last one left */
+int signals_begin(struct dbus *dbus);  /* the first subscriber came */
+void signals_flush(struct dbus *dbus); /* the last ones before the end, as far as the bus takes them */
+void signals_end(struct dbus *dbus);   /* the last one left */
 
 /* changes.c: properties of manager and peers. */
 int changes_new(struct dbus *dbus);

@@ -53,7 +53,6 @@ int job_path_to_id(const char *path, struct uuid *ret) {
                 return sd_bus_message_append(reply, signature, (expression));               \
         }
 
-DEFINE_GETTER(text, char *const, "s", *value ? *value : "")
 DEFINE_GETTER(boolean, bool, "b", (int) *value)
 DEFINE_GETTER(uint32, uint32_t, "u", *value)
 DEFINE_GETTER(uint64, uint64_t, "t", *value)
@@ -68,6 +67,14 @@ get_id(sd_bus *bus, const char *path, const char *interface, const char *propert
         char text[UUID_TEXT_SIZE];
 
         return sd_bus_message_append(reply, "s", uuid_to_text(userdata, text));
+}
+
+static int get_text(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        const char *text = *(char *const *) userdata;
+
+        return bus_append_text(reply, text ? text : "");
 }
 
 static int get_env_names(

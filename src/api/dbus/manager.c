@@ -23,7 +23,7 @@ static int get_text(
                 text = node_status_to_text(status.status);
         else if (streq(property, "StatusReason"))
                 text = status.status_reason;
-        return sd_bus_message_append(reply, "s", text ? text : "");
+        return bus_append_text(reply, text ? text : "");
 }
 
 static int get_count(
@@ -70,13 +70,9 @@ static int get_metadata(
         void *userdata, sd_bus_error *error) {
         struct dbus *dbus = userdata;
         struct ops_status status;
-        int r;
 
         ops_get_status(dbus->ops, &status);
-        r = sd_bus_message_open_container(reply, 'a', "{ss}");
-        for (size_t i = 0; r >= 0 && i < status.n_metadata; i++)
-                r = sd_bus_message_append(reply, "{ss}", status.metadata[i].key, status.metadata[i].value);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+        return bus_append_metadata(reply, status.metadata, status.n_metadata);
 }
 
 static int append_limit(sd_bus_message *reply, const struct ops_status *status, enum limit_field field) {

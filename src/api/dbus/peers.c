@@ -36,7 +36,7 @@ static int get_text(
                 text = peer.info->version;
         else if (streq(property, "Status"))
                 text = node_status_to_text(peer.info->status);
-        return sd_bus_message_append(reply, "s", text);
+        return bus_append_text(reply, text);
 }
 
 static int get_count(
@@ -65,7 +65,6 @@ static int get_other(
         struct dbus *dbus = userdata;
         _cleanup_free_ char *node_id = NULL;
         struct ops_peer peer;
-        int r;
 
         if (sd_bus_path_decode(path, PEER_PATH_PREFIX, &node_id) <= 0 ||
             !ops_get_peer(dbus->ops, node_id, &peer))
@@ -74,12 +73,7 @@ static int get_other(
                 return sd_bus_message_append(reply, "b", peer.verified);
         if (streq(property, "LastHeardAt"))
                 return sd_bus_message_append(reply, "t", peer.last_heard_at);
-
-        r = sd_bus_message_open_container(reply, 'a', "{ss}");
-        for (size_t i = 0; r >= 0 && i < peer.info->n_metadata; i++)
-                r = sd_bus_message_append(
-                        reply, "{ss}", peer.info->metadata[i].key, peer.info->metadata[i].value);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+        return bus_append_metadata(reply, peer.info->metadata, peer.info->n_metadata);
 }
 
 static const sd_bus_vtable peer_vtable[] = {

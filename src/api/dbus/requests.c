@@ -69,6 +69,11 @@ static void refuse_message(sd_bus_message *message, int error) {
                         message, ERROR_PREFIX "BodyTooLarge",
                         "the arguments are longer than %u MiB; send the jobs in several calls",
                         BUS_MESSAGE_SIZE_MAX / (1024 * 1024));
+        else if (error == -EBADMSG)
+                (void) sd_bus_reply_method_errorf(
+                        message, ERROR_PREFIX "Invalid",
+                        "the arguments have text that is not UTF-8, or characters such as U+FFFE that stand "
+                        "for nothing");
         else
                 (void) sd_bus_reply_method_errno(message, error, NULL);
 }

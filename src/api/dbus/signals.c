@@ -102,6 +102,17 @@ static bool bus_takes_more(struct dbus *dbus) {
         return sd_bus_get_n_queued_write(dbus->bus, &unsent) >= 0 && unsent < BUS_UNSENT_MAX;
 }
 
+static void tell_next(struct dbus *dbus) {
+        tell_event(dbus, &dbus->events[dbus->first_event]);
+        dbus->first_event = (dbus->first_event + 1) % BUS_EVENTS_MAX;
+        dbus->n_events--;
+}
+
+void signals_flush(struct dbus *dbus) {
+        while (dbus->n_events > 0 && bus_takes_more(dbus))
+                tell_next(dbus);
+}
+
 static int on_events(sd_event_source *source, void *userdata) {
         struct dbus *dbus = userdata;
 
@@ -111,9 +122,7 @@ static int on_events(sd_event_source *source, void *userdata) {
                         (void) sd_event_source_set_enabled(dbus->events_timer, SD_EVENT_ONESHOT);
                         return 0;
                 }
-                tell_event(dbus, &dbus->events[dbus->first_event]);
-                dbus->first_event = (dbus->first_event + 1) % BUS_EVENTS_MAX;
-                dbus->n_events--;
+                tell_next(dbus);
         }
         if (dbus->n_events > 0)
                 (void) sd_event_source_set_enabled(dbus->events_source, SD_EVENT_ONESHOT);

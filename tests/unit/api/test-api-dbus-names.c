@@ -181,6 +181,38 @@ static void test_texts_of_errors(void) {
         }
 }
 
+/* sd-bus refuses these, and all of a message with one. */
+static void test_characters_that_stand_for_nothing(void) {
+        static const struct {
+                const char *text, *plain;
+        } cases[] = {
+                { "", "" },
+                { "plain", "plain" },
+                { "\xef\xbf\xbd \xf0\x9f\x98\x80", "\xef\xbf\xbd \xf0\x9f\x98\x80" },
+                { "\xef\xb7\x8f\xef\xb7\xb0", "\xef\xb7\x8f\xef\xb7\xb0" }, /* U+FDCF, U+FDF0 */
+                { "a\xef\xb7\x90z", "a\xef\xbf\xbdz" },
+                { "\xef\xb7\xaf", "\xef\xbf\xbd" },
+                { "\xef\xbf\xbe\xef\xbf\xbf", "\xef\xbf\xbd\xef\xbf\xbd" },
+                { "a\xf0\x9f\xbf\xbe"
+                  "b\xf4\x8f\xbf\xbf",
+                  "a\xef\xbf\xbd"
+                  "b\xef\xbf\xbd" },
+                { "\xff"
+                  "a\xc3",
+                  "?a?" },
+        };
+        struct bus_fault fault;
+        char text[32];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                (void) snprintf(text, sizeof(text), "%s", cases[i].text);
+                bus_text_make_plain(text);
+                ASSERT_STREQ(text, cases[i].plain);
+        }
+        bus_fault_set(&fault, "a.b", "%s", "\xef\xbf\xbe");
+        ASSERT_STREQ(fault.detail, "\xef\xbf\xbd");
+}
+
 int main(void) {
         RUN(test_names_of_nodes);
         RUN(test_paths_of_jobs);
@@ -189,5 +221,6 @@ int main(void) {
         RUN(test_bus_of_a_user);
         RUN(test_names_of_errors);
         RUN(test_texts_of_errors);
+        RUN(test_characters_that_stand_for_nothing);
         return 0;
 }

@@ -3,8 +3,12 @@
 /* What a job gets, and how its end is told. */
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "fixture.h"
 #include "util/file.h"
@@ -434,7 +438,51 @@ static void test_timeout_of_a_family(void) {
         ASSERT_FALSE(process_exists((pid_t) fixture_read_number(&fixture, "deaf")));
 }
 
+/* As a service manager does when it cleans up: groups without processes are removed, and so is the one above
+ * them. */
+static void test_cgroups_are_removed(void) {
+        _cleanup_fixture_ struct fixture fixture;
+        _cleanup_free_ char *text = NULL;
+        char *path, name[512];
+
+        fixture_begin(&fixture, &(const struct fixture_options){ .slots = 3 });
+        for (unsigned i = 0; i < 3; i++)
+                job_result_unref(fixture_run(&fixture, "exit 0"));
+
+        ASSERT_OK(read_file(fixture.folder.fd, "executor.sock.state", 8192, &text, NULL));
+        path = strchr(text, '\n') + 1;
+        path[strcspn(path, "\n")] = '\0';
+        for (unsigned i = 0; i < 16; i++) {
+                (void) snprintf(name, sizeof(name), "%s/job-%u", path, i);
+                (void) rmdir(name);
+        }
+        ASSERT_EQ(rmdir(path), 0);
+
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_(job_result_unref_p) struct job_result *result = fixture_run(&fixture, "echo here");
+
+                assert_output(&result->stdout_output, "here\n");
+        }
+        ASSERT_EQ(access(path, F_OK), 0);
+}
+
+/* From here on, for this process and what it starts: clone3() is not known. */
+static void forbid_clone3(void) {
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = { .len = ELEMENTSOF(filter), .filter = filter };
+
+        ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
 int main(int argc, char *argv[]) {
+        if (argc > 2 && streq(argv[2], "without-clone3"))
+                forbid_clone3();
         process_groups = process_groups_asked_for(argc, argv);
         RUN(test_exit_0);
         RUN(test_exit_status);
@@ -462,5 +510,7 @@ int main(int argc, char *argv[]) {
         RUN(test_grandchild);
         RUN(test_grandchild_beside_another_job);
         RUN(test_timeout_of_a_family);
+        if (!process_groups)
+                RUN(test_cgroups_are_removed);
         return 0;
 }

@@ -86,6 +86,7 @@ static void check_env(const char *name, const char *value, const char *part) {
 }
 
 static void test_env(void) {
+        char names[ENV_ENTRIES_MAX + 1][8];
         struct job_env many[ENV_ENTRIES_MAX + 1];
         _cleanup_free_ char *large = malloc(ENV_SIZE_MAX + 1);
 
@@ -106,12 +107,18 @@ static void test_env(void) {
         check_env("A", "\xc3", "UTF-8");
         check_env("A", large, "65536");
 
-        for (size_t i = 0; i < ELEMENTSOF(many); i++)
-                many[i] = (struct job_env){ .name = "A", .name_size = 1, .value = "", .value_size = 0 };
+        for (size_t i = 0; i < ELEMENTSOF(many); i++) {
+                (void) snprintf(names[i], sizeof(names[i]), "A%zu", i);
+                many[i] = (struct job_env){ .name = names[i], .name_size = strlen(names[i]), .value = "" };
+        }
         check_good(&(struct job_request){ TEXT("true"), .env = many, .n_env = ENV_ENTRIES_MAX });
         check_bad(
                 &(struct job_request){ TEXT("true"), .env = many, .n_env = ENV_ENTRIES_MAX + 1 }, "env",
                 "257");
+        many[ENV_ENTRIES_MAX - 1] = many[7];
+        check_bad(
+                &(struct job_request){ TEXT("true"), .env = many, .n_env = ENV_ENTRIES_MAX }, "env",
+                "sets A7 more than once");
 }
 
 static void test_timeout(void) {

@@ -67,6 +67,20 @@ static void test_open_and_send(void) {
         ASSERT_EQ(links_counters(pair.a.links)->bytes_sent, links_counters(pair.b.links)->bytes_received);
 }
 
+/* The socket is taken, whatever becomes of it. */
+static void test_wrong_socket(void) {
+        const struct links_handlers handlers = {};
+        struct links_config config = { .node_id = A_ID, .version = "1" };
+        struct links *links;
+        int fds[2];
+
+        ASSERT_EQ(pipe(fds), 0);
+        config.listen_fd = fds[0];
+        ASSERT_ERROR(links_new(&config, event, &handlers, &links), ENOTSOCK);
+        ASSERT_EQ(close(fds[0]), -1);
+        close(fds[1]);
+}
+
 static void test_close(void) {
         _cleanup_pair_ struct pair pair;
 
@@ -401,6 +415,7 @@ static void test_free(void) {
 int main(void) {
         ASSERT_OK(sd_event_new(&event));
         RUN(test_open_and_send);
+        RUN(test_wrong_socket);
         RUN(test_close);
         RUN(test_connection_refused);
         RUN(test_many_messages);

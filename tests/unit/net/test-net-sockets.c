@@ -108,6 +108,33 @@ static void test_fixed_node_port(void) {
         close(fd);
 }
 
+/* The TCP socket is handed over once, and what is left of its connections does not keep the next daemon from
+ * the port. */
+static void test_stream_socket(void) {
+        _cleanup_(discovery_free_p) struct discovery *discovery = NULL;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        _cleanup_free_ char *problem = NULL;
+        uint16_t port;
+
+        ASSERT_OK(open_discovery(0, 0, -1, -1, &discovery, &problem));
+        port = discovery_node_port(discovery);
+        int listen_fd = discovery_take_stream_fd(discovery);
+        ASSERT_EQ(port_of(listen_fd), port);
+        ASSERT_EQ(discovery_take_stream_fd(discovery), -EBADF);
+        discovery = discovery_free(discovery);
+
+        address.sin_port = htons(port);
+        ASSERT_EQ(listen(listen_fd, 1), 0);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ASSERT_EQ(connect(fd, (const struct sockaddr *) &address, sizeof(address)), 0);
+        int other_fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        ASSERT_GE(other_fd, 0);
+        close(other_fd); /* this side closes first, and its end waits for a minute */
+        close(fd);
+        close(listen_fd);
+        ASSERT_OK(open_discovery(0, port, -1, -1, &discovery, &problem));
+}
+
 static void test_automatic_node_port(void) {
         struct discovery *discovery;
         _cleanup_free_ char *problem = NULL;
@@ -194,6 +221,7 @@ int main(void) {
         RUN(test_discovery_port_taken);
         RUN(test_node_port_taken);
         RUN(test_fixed_node_port);
+        RUN(test_stream_socket);
         RUN(test_automatic_node_port);
         RUN(test_inherited);
         RUN(test_inherited_wrong);

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Jobs that run on other nodes than the one that accepted them: real nodes on loopback, and the truth is what the jobs
+wrote themselves."""
+
+import collections
+import os
+import signal
+import time
+
+import harness
+import pytest
+from harness import processes, wait_for
+
+
+class Evidence:
+    """One line a run, appended by the job when it begins and when it ends."""
+
+    def __init__(self, directory):
+        self.path = str(directory / "evidence")
+
+    def command(self, seconds):
+        return (
+            f'echo "begin $JOB_ID $ATTEMPT $NODE_ID" >> {self.path}; sleep {seconds}; '
+            f'echo "end $JOB_ID $ATTEMPT $NODE_ID" >> {self.path}; echo $NODE_ID'
+        )
+
+    def lines(self):
+        if not os.path.exists(self.path):
+            return []
+        with open(self.path, encoding="utf-8") as file:
+            return [line.split() for line in file]
+
+    def of(self, moment):
+        return [line[1:] for line in self.lines() if line[0] == moment]
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    return Evidence(tmp_path)
+
+
+def make_three(make_node, slots=(2, 2, 2), **environment):
+    nodes = []
+    for number, n in enumerate(slots):
+        port = nodes[0].discovery_port if nodes else 0
+        nodes.append(make_node(discovery_port=port, slots=n, environment=environment))
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        others = [other for other in nodes if other is not node]
+        wait_for(lambda node=node, others=others: node.sees(*others), 15, "all see all")
+        wait_for(lambda node=node: all(peer["verified"] for peer in node.peers().values()), 15, "and believe it")
+    return nodes
+
+
+def finish_all(node, ids, deadline=60):
+    return [node.finish(job_id, deadline) for job_id in ids]
+
+
+def test_a_burst_is_shared(make_node, evidence):
+    nodes = make_three(make_node)
+    ids = nodes[0].submit_many([evidence.command(0.2)] * 40)
+    jobs = finish_all(nodes[0], ids)
+    assert {job["status"] for job in jobs} == {"JOB_COMPLETED"}
+    begun = evidence.of("begin")
+    assert len(begun) == 40 and len({line[0] for line in begun}) == 40, "each ran once"
+    where = collections.Counter(line[2] for line in begun)
+    assert set(where) == {node.node_id for node in nodes}, "every node had its share"
+    for job in jobs:
+        assert job["stdout"].strip() == job["executor_node_id"], "and it is known who ran what"
+
+
+def test_a_target_runs_it(make_node):
+    nodes = make_three(make_node)
+    for target in nodes:
+        job = nodes[0].run("echo $NODE_ID", target_node_id=target.node_id)
+        assert (job["status"], job["stdout"].strip()) == ("JOB_COMPLETED", target.node_id)
+        assert job["executor_node_id"] == target.node_id
+
+
+def test_a_target_that_is_not_there(make_node):
+    nodes = make_three(make_node, slots=(1, 1))
+    answer = nodes[0].post("/jobs", {"command": "true", "target_node_id": "node-0123456789abcdef"})
+    assert (answer.status, answer.json()["code"]) == (422, "target_unknown")
+    assert "neither this node" in answer.json()["detail"]
+
+
+def test_a_node_without_slots_gives_everything(make_node):
+    nodes = make_three(make_node, slots=(0, 2))
+    jobs = finish_all(nodes[0], nodes[0].submit_many(["echo $NODE_ID; exit 3"] * 10))
+    assert {(job["status"], job["exit_code"], job["stdout"].strip()) for job in jobs} == {
+        ("JOB_FAILED", 3, nodes[1].node_id)
+    }
+
+
+def test_outputs_come_back_whole(make_node):
+    nodes = make_three(make_node, slots=(0, 1))
+    for size in (0, 1, 16384, 16385, 100000, 900000):
+        job = nodes[0].run(f"head -c {size} /dev/zero | tr '\\0' x; head -c {size} /dev/zero | tr '\\0' y >&2")
+        assert job["status"] == "JOB_COMPLETED"
+        assert nodes[0].output(job["job_id"]) == b"x" * size
+        assert nodes[0].output(job["job_id"], "stderr") == b"y" * size
+
+
+def test_everything_of_a_job_goes_along(make_node, tmp_path):
+    nodes = make_three(make_node, slots=(0, 1))
+    job = nodes[0].run(
+        "cat; echo $COLOUR; pwd; sleep 60", env={"COLOUR": "red green"}, stdin="given\n", cwd=str(tmp_path), timeout_seconds=1
+    )
+    assert job["status"] == "JOB_TIMEOUT"
+    assert nodes[0].output(job["job_id"]).decode() == f"given\nred green\n{tmp_path}\n"
+
+
+def test_a_cancel_reaches_it(make_node, evidence):
+    nodes = make_three(make_node, slots=(0, 1))
+    job_id = nodes[0].submit(evidence.command(60))
+    wait_for(lambda: evidence.of("begin"))
+    answer = nodes[0].request("POST", f"{harness.API}/jobs/{job_id}/cancel")
+    assert answer.status in (200, 202)
+    assert nodes[0].finish(job_id)["status"] == "JOB_CANCELLED"
+    wait_for(lambda: not processes.with_variable("JOB_ID", job_id), what="it is killed where it ran")
+    assert not evidence.of("end")
+
+
+def test_the_owner_is_killed(make_node, evidence):
+    nodes = make_three(make_node, slots=(0, 3))
+    ids = nodes[0].submit_many([evidence.command(1)] * 6)
+    wait_for(lambda: len(evidence.of("begin")) >= 3)
+    nodes[0].kill()
+    wait_for(lambda: len(evidence.of("end")) >= 3, 10, "they go on without their owner")
+    nodes[0].start()
+    assert {job["status"] for job in finish_all(nodes[0], ids)} == {"JOB_COMPLETED"}
+    assert sorted(line[0] for line in evidence.of("begin")) == sorted(ids), "each ran once"
+
+
+def test_the_other_daemon_is_killed(make_node, evidence):
+    nodes = make_three(make_node, slots=(0, 3))
+    ids = nodes[0].submit_many([evidence.command(2)] * 3)
+    wait_for(lambda: len(evidence.of("begin")) == 3)
+    nodes[1].kill()
+    nodes[1].start()
+    assert {job["status"] for job in finish_all(nodes[0], ids)} == {"JOB_COMPLETED"}
+    assert len(evidence.of("begin")) == 3, "its executor went on"
+
+
+def test_a_node_is_lost(make_node, evidence):
+    nodes = make_three(make_node, slots=(0, 2, 2), PEER_TIMEOUT="3s")
+    ids = nodes[0].submit_many([evidence.command(2)] * 4)
+    wait_for(lambda: len(evidence.of("begin")) == 4)
+    lost = nodes[1]
+    executor = lost.executor_pid()
+    lost.kill()
+    os.kill(executor, signal.SIGKILL)
+    jobs = finish_all(nodes[0], ids)
+    assert {job["status"] for job in jobs} == {"JOB_COMPLETED"}
+    attempts = collections.Counter(line[1] for line in evidence.of("begin"))
+    assert attempts == {"1": 4, "2": 2}, "the two that were lost began again elsewhere"
+    assert {job["executor_node_id"] for job in jobs} == {nodes[2].node_id}
+
+
+def test_a_drained_node_hands_back(make_node, evidence):
+    nodes = make_three(make_node, slots=(0, 1, 1), DRAIN_TIMEOUT="20s")
+    ids = nodes[0].submit_many([evidence.command(1)] * 8)
+    wait_for(lambda: len(evidence.of("begin")) >= 2)
+    assert nodes[1].stop() == 0
+    assert {job["status"] for job in finish_all(nodes[0], ids)} == {"JOB_COMPLETED"}
+    assert sorted(line[0] for line in evidence.of("begin")) == sorted(ids), "each ran once"
+
+
+def test_two_owners_share(make_node, evidence):
+    """Neither starves the other, and nobody runs more than it has slots."""
+    nodes = make_three(make_node, slots=(0, 0, 2))
+    first = nodes[0].submit_many([evidence.command(0.2)] * 20)
+    second = nodes[1].submit_many([evidence.command(0.2)] * 20)
+    before = time.monotonic()
+    while len(evidence.of("end")) < 40:
+        begun, ended = evidence.of("begin"), evidence.of("end")
+        assert len(begun) - len(ended) <= 3, "two slots, and one whose end has not been written yet"
+        assert time.monotonic() - before < 60
+        time.sleep(0.05)
+    half = {line[0] for line in evidence.of("begin")[:20]}
+    assert half & set(first) and half & set(second)
+    finish_all(nodes[0], first)
+    finish_all(nodes[1], second)
