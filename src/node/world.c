@@ -183,7 +183,19 @@ static void on_store_health(void *userdata, int error, const char *reason) {
         mesh_store_health(node->mesh, error, reason);
 }
 
+static int on_guest(void *userdata, struct store_guest *guest) {
+        struct node *node = userdata;
+        int r;
+
+        r = mesh_restore_guest(
+                node->mesh, guest->spec, &guest->run, guest->owner_node_id, &guest->executor, guest->result);
+        job_spec_unref(guest->spec);
+        job_result_unref(guest->result);
+        return r;
+}
+
 const struct store_handlers world_store_handlers = {
+        .guest = on_guest,
         .written = on_written,
         .health_changed = on_store_health,
 };
@@ -192,7 +204,8 @@ int world_restore_job(void *userdata, struct store_unfinished *job) {
         struct node *node = userdata;
         int r;
 
-        journal_restored(node->journal, job);
+        if (job->executor_node_id[0] == '\0' || streq(job->executor_node_id, node->identity.node_id))
+                journal_restored(node->journal, job);
         r = mesh_restore(
                 node->mesh, job->spec, job->status, &job->run, job->in_executor, &job->executor,
                 job->executor_node_id[0] != '\0' ? job->executor_node_id : NULL, job->started_at,
