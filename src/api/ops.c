@@ -386,6 +386,7 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
 static struct ops_peer peer_as_told(const struct mesh_peer *peer) {
         return (struct ops_peer){ .info = &peer->info,
                                   .last_heard_at = peer->last_heard_at,
+                                  .trusted = peer->trusted,
                                   .verified = peer->verified };
 }
 

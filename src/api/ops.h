@@ -227,6 +227,7 @@ void ops_get_status(struct ops *ops, struct ops_status *ret);
 struct ops_peer {
         const struct node_info *info;
         usec_t last_heard_at; /* CLOCK_REALTIME of this node */
+        bool trusted;         /* jobs may go there, and come from there */
         bool verified;        /* has answered a fresh question: not a recording */
 };
 /* One peer; false: it is not known. What it points to is valid until the loop goes on. */

@@ -51,6 +51,7 @@ struct mesh_peer {
         usec_t first_heard_usec, last_heard_usec; /* the mind's clock */
         usec_t last_heard_at;                     /* CLOCK_REALTIME, to show */
         bool verified;                            /* has echoed a fresh nonce */
+        bool trusted;                             /* jobs may go there, and come from there */
         bool lost;                                /* it does not answer: nothing is expected of it */
 };
 
@@ -80,6 +81,9 @@ struct mesh_ops {
         void (*kill)(void *userdata, const struct run_id *run);
         void (*withdraw)(void *userdata, const struct run_id *run); /* unless it has started */
         void (*release)(void *userdata, const struct run_id *run);
+
+        /* Whether jobs may be exchanged with a node at this address. */
+        bool (*trusts)(void *userdata, const struct sockaddr_in *address);
 
         /* Links to other nodes (see net/links.h). open() is answered by mesh_link_up() or mesh_link_down(),
          * close() by mesh_link_down(). send(): 0; -ENOTCONN: there is none; -ENOBUFS: it is stuffed, and

@@ -169,8 +169,9 @@ belongs(struct mesh *mesh, struct peer *peer, const struct mesh_message *message
         return false;
 }
 
-static void
-take_node_info(struct peer *peer, const struct mesh_message *message, const struct sockaddr_in *source) {
+static void take_node_info(
+        struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
+        const struct sockaddr_in *source) {
         struct node_info *info = &peer->public.info;
         char node_id[sizeof(info->node_id)];
         char host[INET_ADDRSTRLEN];
@@ -183,6 +184,7 @@ take_node_info(struct peer *peer, const struct mesh_message *message, const stru
         memcpy(info->node_id, node_id, sizeof(node_id));
 
         question_address(message, source, &peer->public.address);
+        peer->public.trusted = mesh->ops.trusts(mesh->userdata, &peer->public.address);
         (void) snprintf(host, sizeof(host), "%u.%u.%u.%u", octets[0], octets[1], octets[2], octets[3]);
         (void) snprintf(info->address, sizeof(info->address), "%s:%u", host, port[0] << 8 | port[1]);
 }
@@ -201,7 +203,7 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         if (!message->has_node_info)
                 return;
 
-        take_node_info(peer, message, source);
+        take_node_info(mesh, peer, message, source);
         changed = is_new || status != peer->public.info.status;
         if (changed) {
                 mesh->ops.peer_changed(mesh->userdata, &peer->public, /* gone= */ false);
@@ -235,7 +237,7 @@ struct peer *peer_find(struct mesh *mesh, const char *node_id) {
 bool peer_is_here(struct mesh *mesh, const char *node_id) {
         const struct peer *peer = peer_find(mesh, node_id);
 
-        return peer && peer->public.verified && !peer->public.lost;
+        return peer && peer->public.verified && peer->public.trusted && !peer->public.lost;
 }
 
 /* A word over its link is as good as a heartbeat. */

@@ -192,7 +192,7 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         bool takes = info->status == NODE_IDLE || info->status == NODE_BUSY;
         struct place *place;
 
-        if (!peer->public.verified || place_get(mesh, info->node_id, &place) < 0)
+        if (!peer->public.verified || !peer->public.trusted || place_get(mesh, info->node_id, &place) < 0)
                 return;
         place->alive = true;
         place->backlog = info->backlog;

@@ -63,6 +63,7 @@ struct links {
         char *node_id, *version;
         uint64_t incarnation, instance;
         uint64_t ordinal; /* of our last hello */
+        bool same_host_only;
         struct links_limits limits;
         struct links_handlers handlers;
         struct links_counters counters;

@@ -186,6 +186,7 @@ int links_new(
         links->incarnation = config->incarnation;
         links->instance = config->instance;
         links->handlers = *handlers;
+        links->same_host_only = config->same_host_only;
         list_init(&links->opening);
         list_init(&links->strangers);
         list_init(&links->up);

@@ -34,6 +34,7 @@ struct links;
 struct links_config {
         const char *node_id, *version;
         uint64_t incarnation, instance;
+        bool same_host_only; /* connections from other hosts are closed at once */
         int listen_fd; /* a bound stream socket, or an inherited one that listens; taken. Negative: none */
 };
 

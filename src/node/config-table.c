@@ -14,6 +14,12 @@ static const char *const bus_choices[] = {
         [DBUS_BUS_NONE] = "none", [_DBUS_BUS_MAX] = NULL,
 };
 
+static const char *const security_choices[] = {
+        [SECURITY_CLOSED] = "closed",
+        [SECURITY_OPEN] = "open",
+        [_SECURITY_MAX] = NULL,
+};
+
 /* clang-format off */
 const struct setting settings[_SETTING_MAX] = {
         [SETTING_API_PORT] = {
@@ -35,6 +41,11 @@ const struct setting settings[_SETTING_MAX] = {
                 "Bus", "BUS", "bus", "BUS", "D-Bus: auto, system, session or none",
                 GROUP_CLIENTS, SETTING_CHOICE, offsetof(struct config, bus),
                 .choices = bus_choices, .value = "auto",
+        },
+        [SETTING_SECURITY] = {
+                "Security", "SECURITY", "security", "WHO", "jobs of others: closed: of this host; open",
+                GROUP_MESH, SETTING_CHOICE, offsetof(struct config, security),
+                .choices = security_choices, .value = "closed",
         },
         [SETTING_DISCOVERY_PORT] = {
                 "DiscoveryPort", "DISCOVERY_PORT", "discovery-port", "PORT", "UDP, the same on all nodes",

@@ -19,6 +19,13 @@ enum {
         EXIT_CONFIG = 6, /* a setting is wrong (as systemd's EXIT_NOTCONFIGURED) */
 };
 
+/* With whom jobs are exchanged. */
+enum security {
+        SECURITY_CLOSED, /* with the nodes of this host */
+        SECURITY_OPEN,   /* with every node that is found */
+        _SECURITY_MAX,
+};
+
 struct config {
         uint16_t api_port;       /* ApiPort=, API_PORT, --api-port: 3000 */
         char *api_socket;        /* ApiSocket=, API_SOCKET, --api-socket: none */
@@ -50,6 +57,7 @@ struct config {
         char *executor_socket;       /* ExecutorSocket=, EXECUTOR_SOCKET: where an executor listens that the
                                       * service manager starts and stops; none: the node starts its own */
         char *config_path;           /* --config: this file instead of the search path, without drop-ins */
+        int security;                /* Security=, SECURITY, --security: closed; enum security */
         int bus;                     /* Bus=, BUS, --bus: auto; enum dbus_bus */
         bool journal_output; /* JournalOutput=, JOURNAL_OUTPUT: yes: also what jobs print, line by line */
         int log_level;       /* LogLevel=, LOG_LEVEL, --log-level: info */

@@ -78,6 +78,7 @@ void job_limits_say(struct node *node);
 void job_limits_say_defaults(const struct node *node);
 
 /* world-links.c: the mind's links to other nodes. */
+bool world_trusts(void *userdata, const struct sockaddr_in *address);
 void world_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address);
 int world_link_send(void *userdata, const char *node_id, const struct link_message *message);
 void world_link_close(void *userdata, const char *node_id);

@@ -159,6 +159,7 @@ const struct mesh_ops world_mesh_ops = {
         .kill = world_kill,
         .withdraw = world_withdraw,
         .release = world_release,
+        .trusts = world_trusts,
         .link_open = world_link_open,
         .link_send = world_link_send,
         .link_close = world_link_close,

@@ -189,6 +189,10 @@ static void on_release(void *userdata, const struct run_id *run) {
         executor_release(userdata, run);
 }
 
+static bool on_trusts(void *userdata, const struct sockaddr_in *address) {
+        return true;
+}
+
 static void on_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
         links_open(userdata, node_id);
 }
@@ -256,6 +260,7 @@ static const struct mesh_ops ops = {
         .kill = on_kill,
         .withdraw = on_withdraw,
         .release = on_release,
+        .trusts = on_trusts,
         .link_open = on_link_open,
         .link_send = on_link_send,
         .link_close = on_link_close,

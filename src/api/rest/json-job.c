@@ -236,5 +236,6 @@ void write_peer(struct writer *writer, const struct ops_peer *peer) {
         writer_unsigned(writer, "running", info->running);
         writer_unsigned(writer, "queued", info->queued);
         writer_boolean(writer, "verified", peer->verified);
+        writer_boolean(writer, "trusted", peer->trusted);
         writer_close(writer, '}');
 }
