@@ -102,6 +102,31 @@ def test_two_hosts(make_host, node_on):
     wait_for(lambda: not one.peers(), 2, "goodbye")
 
 
+def test_jobs_cross_between_hosts_only_where_security_is_open(make_host, node_on):
+    left, right = make_host(), make_host()
+    join(left, right, "10.77.1")
+    one, other = node_on(left, slots=0), node_on(right)
+    wait_for(lambda: one.sees(other) and one.peers()[other.node_id]["verified"], 5)
+    assert one.peers()[other.node_id]["trusted"] is False
+    refused = one.post("/jobs", {"command": "true", "target_node_id": other.node_id})
+    assert (refused.status, refused.json()["code"]) == (422, "target_unknown")
+    waiting = one.submit("echo $NODE_ID")
+
+    # One that is open gives and takes; the other is not asked.
+    one.stop()
+    one.options += ["--security", "open"]
+    one.start()
+    wait_for(lambda: one.sees(other) and one.peers()[other.node_id]["trusted"], 5)
+    assert other.peers()[one.node_id]["trusted"] is False
+    assert one.job(waiting)["status"] == "JOB_PENDING", "the other closes the connection"
+
+    other.stop()
+    other.environment["SECURITY"] = "open"  # as Security= in a file
+    other.start()
+    job = one.finish(waiting)
+    assert (job["status"], job["stdout"].strip()) == ("JOB_COMPLETED", other.node_id)
+
+
 def test_a_host_in_the_middle(make_host, node_on):
     """It sees both, and they do not see each other: broadcasts are not passed on."""
     left, middle, right = make_host(), make_host(), make_host()

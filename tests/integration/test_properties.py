@@ -138,6 +138,6 @@ def test_a_peer_is_the_same_on_both(make_bus_node, private_bus, make_mesh):
         assert properties["Version"] == told["version"] == client.get(ROOT, MANAGER, "Version", destination=own)
         for name, field in (
             ("NodeId", "node_id"), ("Address", "address"), ("Status", "status"), ("Slots", "slots"),
-            ("RunningJobs", "running"), ("QueuedJobs", "queued"), ("Metadata", "metadata"), ("Verified", "verified"),
+            ("RunningJobs", "running"), ("QueuedJobs", "queued"), ("Metadata", "metadata"), ("Verified", "verified"), ("Trusted", "trusted"),
         ):  # fmt: skip
             assert properties[name] == told[field], name

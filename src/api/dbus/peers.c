@@ -13,7 +13,7 @@ struct bus_peer {
         char version[VERSION_TEXT_MAX + 1];
         enum node_status status;
         uint32_t slots, running, queued;
-        bool verified;
+        bool verified, trusted;
         bool present; /* during a comparison */
 };
 
@@ -71,6 +71,8 @@ static int get_other(
                 return -ENOENT;
         if (streq(property, "Verified"))
                 return sd_bus_message_append(reply, "b", peer.verified);
+        if (streq(property, "Trusted"))
+                return sd_bus_message_append(reply, "b", peer.trusted);
         if (streq(property, "LastHeardAt"))
                 return sd_bus_message_append(reply, "t", peer.last_heard_at);
         return bus_append_metadata(reply, peer.info->metadata, peer.info->n_metadata);
@@ -86,6 +88,7 @@ static const sd_bus_vtable peer_vtable[] = {
         SD_BUS_PROPERTY("RunningJobs", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("QueuedJobs", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Verified", "b", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Trusted", "b", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LastHeardAt", "t", get_other, 0, 0),
         SD_BUS_PROPERTY("Metadata", "a{ss}", get_other, 0, 0),
         SD_BUS_VTABLE_END,
@@ -243,6 +246,8 @@ static size_t note_changes(struct bus_peer *known, const struct ops_peer *peer, 
                 ret[n++] = "QueuedJobs";
         if (known->verified != peer->verified)
                 ret[n++] = "Verified";
+        if (known->trusted != peer->trusted)
+                ret[n++] = "Trusted";
         ret[n] = NULL;
 
         memcpy(known->address, info->address, sizeof(known->address));
@@ -252,6 +257,7 @@ static size_t note_changes(struct bus_peer *known, const struct ops_peer *peer, 
         known->running = info->running;
         known->queued = info->queued;
         known->verified = peer->verified;
+        known->trusted = peer->trusted;
         return n;
 }
 
