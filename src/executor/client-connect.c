@@ -16,6 +16,7 @@
 #define RETRY_FIRST_USEC (10 * USEC_PER_MSEC)
 #define RETRY_LAST_USEC (2 * USEC_PER_SEC)
 #define GREETING_TIMEOUT_USEC (5 * USEC_PER_SEC) /* without a word */
+#define ABSENCE_TOLD_USEC (5 * USEC_PER_SEC)
 #define TIMER_ACCURACY_USEC (1 * USEC_PER_MSEC)
 #define KNOWN_MAX (1024u * 1024)
 
@@ -57,8 +58,10 @@ void client_disconnect(struct executor_client *client) {
         client_reads_fail(client, -ENOTCONN);
         if (client->state == CLIENT_AWAY)
                 client_retry_later(client);
-        if (was_synchronised)
-                client->handlers.disconnected(client->handlers.userdata);
+        if (!was_synchronised)
+                return;
+        client->away_since_usec = now_usec(CLOCK_MONOTONIC);
+        client->handlers.disconnected(client->handlers.userdata);
 }
 
 static int take_known(struct executor_client *client, const struct executor_events *events) {
@@ -351,6 +354,18 @@ static void client_start_program(struct executor_client *client) {
         }
 }
 
+/* A service manager that runs the executor may be slow, but not for ever. */
+static void client_tell_absence(struct executor_client *client, int error) {
+        usec_t away_usec = usec_sub(now_usec(CLOCK_MONOTONIC), client->away_since_usec);
+
+        if (client->program || client->start_failed || away_usec < ABSENCE_TOLD_USEC)
+                return;
+        log_event_errno(
+                LOG_WARNING, error, MESSAGE_EXECUTOR_FAILED,
+                "Jobs wait: nobody runs the executor on %s, trying on: %m", client->socket_path);
+        client->start_failed = true;
+}
+
 static void client_connect(struct executor_client *client) {
         int r;
 
@@ -361,6 +376,7 @@ static void client_connect(struct executor_client *client) {
                 return;
         if (r == -ENOENT || r == -ECONNREFUSED)
                 client_start_program(client);
+        client_tell_absence(client, r);
         client->socket_source = sd_event_source_disable_unref(client->socket_source);
         client->peer_source = sd_event_source_disable_unref(client->peer_source);
         client->fd = close_fd(client->fd);
@@ -395,6 +411,7 @@ int client_connect_init(struct executor_client *client) {
         int r;
 
         client->retry_usec = RETRY_FIRST_USEC;
+        client->away_since_usec = now_usec(CLOCK_MONOTONIC);
         r = sd_event_add_time(
                 client->event, &client->retry_timer, CLOCK_MONOTONIC, USEC_INFINITY, TIMER_ACCURACY_USEC,
                 on_retry, client);

@@ -42,6 +42,7 @@ struct executor_client {
         usec_t retry_usec;             /* how long to wait the next time */
         sd_event_source *child_source; /* an executor that we have started, until it ends */
         sd_event_source *peer_source;  /* while connected: the executor's process, where it is known */
+        usec_t away_since_usec;        /* of CLOCK_MONOTONIC; while not synchronised */
         bool start_failed;             /* it was said already that the executor cannot be started */
         bool silent;                   /* likewise, that it does not answer */
 
