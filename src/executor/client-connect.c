@@ -54,6 +54,7 @@ void client_disconnect(struct executor_client *client) {
         client->fd = close_fd(client->fd);
         client->state = client->stopping ? CLIENT_STOPPED : CLIENT_AWAY;
         client->n_known = 0;
+        client_gather_end(client);
         client_send_drop(client);
         client_reads_fail(client, -ENOTCONN);
         if (client->state == CLIENT_AWAY)
@@ -231,25 +232,37 @@ static int client_receive(struct executor_client *client) {
         return take_events(client, &events, &received);
 }
 
-static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        struct executor_client *client = userdata;
+void client_take(struct executor_client *client, unsigned n_messages) {
+        unsigned n = 0;
         int r = 0;
 
-        if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
-                r = client_receive(client);
+        while (n < n_messages && (r = client_receive(client)) >= 0)
+                n++;
         if (r < 0 && r != -EAGAIN) {
                 if (r != -ECONNRESET)
                         log_warning_errno(r, "Cannot go on with the executor, connecting anew: %m");
                 client_disconnect(client);
-                return 0;
-        }
+        } else if (n > 0)
+                client_gather(client);
+}
+
+static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        struct executor_client *client = userdata;
+
         if (revents & EPOLLOUT)
                 client_wants_flush(client);
+        if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+                client_take(client, 1);
         return 0;
 }
 
 static int on_peer_ended(sd_event_source *source, int pidfd, uint32_t revents, void *userdata) {
-        client_disconnect(userdata);
+        struct executor_client *client = userdata;
+
+        if (client->gathering)
+                client_gather_end(client); /* the socket comes first, and then this again */
+        else
+                client_disconnect(client);
         return 0;
 }
 

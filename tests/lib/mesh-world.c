@@ -183,6 +183,12 @@ static void on_release(void *userdata, const struct run_id *run) {
         executor_release(userdata, run);
 }
 
+static void on_hurry(void *userdata) {
+        struct world_node *node = userdata;
+
+        node->n_hurries++;
+}
+
 /* 201 means durable: all that is accepted is on the disk by now. */
 static void on_accepted(void *userdata, void *tag, int error) {
         struct world_node *node = userdata;
@@ -237,6 +243,7 @@ static const struct mesh_ops ops = {
         .kill = on_kill,
         .withdraw = on_withdraw,
         .release = on_release,
+        .hurry = on_hurry,
         .accepted = on_accepted,
         .job_finished = on_job_finished,
         .status_changed = on_status_changed,

@@ -98,7 +98,7 @@ struct world_node {
         struct world_answer answers[WORLD_SEEN_MAX];
         size_t n_ends;
         struct world_end ends[WORLD_SEEN_MAX];
-        size_t n_notices, n_peers_gone, n_sent, n_broadcasts;
+        size_t n_notices, n_peers_gone, n_sent, n_broadcasts, n_hurries;
         char notice[256]; /* the last one */
 };
 
