@@ -16,6 +16,7 @@
 #define RETRY_FIRST_USEC (10 * USEC_PER_MSEC)
 #define RETRY_LAST_USEC (2 * USEC_PER_SEC)
 #define GREETING_TIMEOUT_USEC (5 * USEC_PER_SEC) /* without a word */
+#define ABSENCE_TOLD_USEC (5 * USEC_PER_SEC)
 #define TIMER_ACCURACY_USEC (1 * USEC_PER_MSEC)
 #define KNOWN_MAX (1024u * 1024)
 
@@ -53,12 +54,15 @@ void client_disconnect(struct executor_client *client) {
         client->fd = close_fd(client->fd);
         client->state = client->stopping ? CLIENT_STOPPED : CLIENT_AWAY;
         client->n_known = 0;
+        client_gather_end(client);
         client_send_drop(client);
         client_reads_fail(client, -ENOTCONN);
         if (client->state == CLIENT_AWAY)
                 client_retry_later(client);
-        if (was_synchronised)
-                client->handlers.disconnected(client->handlers.userdata);
+        if (!was_synchronised)
+                return;
+        client->away_since_usec = now_usec(CLOCK_MONOTONIC);
+        client->handlers.disconnected(client->handlers.userdata);
 }
 
 static int take_known(struct executor_client *client, const struct executor_events *events) {
@@ -228,25 +232,37 @@ static int client_receive(struct executor_client *client) {
         return take_events(client, &events, &received);
 }
 
-static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        struct executor_client *client = userdata;
+void client_take(struct executor_client *client, unsigned n_messages) {
+        unsigned n = 0;
         int r = 0;
 
-        if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
-                r = client_receive(client);
+        while (n < n_messages && (r = client_receive(client)) >= 0)
+                n++;
         if (r < 0 && r != -EAGAIN) {
                 if (r != -ECONNRESET)
                         log_warning_errno(r, "Cannot go on with the executor, connecting anew: %m");
                 client_disconnect(client);
-                return 0;
-        }
+        } else if (n > 0)
+                client_gather(client);
+}
+
+static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        struct executor_client *client = userdata;
+
         if (revents & EPOLLOUT)
                 client_wants_flush(client);
+        if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+                client_take(client, 1);
         return 0;
 }
 
 static int on_peer_ended(sd_event_source *source, int pidfd, uint32_t revents, void *userdata) {
-        client_disconnect(userdata);
+        struct executor_client *client = userdata;
+
+        if (client->gathering)
+                client_gather_end(client); /* the socket comes first, and then this again */
+        else
+                client_disconnect(client);
         return 0;
 }
 
@@ -351,6 +367,18 @@ static void client_start_program(struct executor_client *client) {
         }
 }
 
+/* A service manager that runs the executor may be slow, but not for ever. */
+static void client_tell_absence(struct executor_client *client, int error) {
+        usec_t away_usec = usec_sub(now_usec(CLOCK_MONOTONIC), client->away_since_usec);
+
+        if (client->program || client->start_failed || away_usec < ABSENCE_TOLD_USEC)
+                return;
+        log_event_errno(
+                LOG_WARNING, error, MESSAGE_EXECUTOR_FAILED,
+                "Jobs wait: nobody runs the executor on %s, trying on: %m", client->socket_path);
+        client->start_failed = true;
+}
+
 static void client_connect(struct executor_client *client) {
         int r;
 
@@ -361,6 +389,7 @@ static void client_connect(struct executor_client *client) {
                 return;
         if (r == -ENOENT || r == -ECONNREFUSED)
                 client_start_program(client);
+        client_tell_absence(client, r);
         client->socket_source = sd_event_source_disable_unref(client->socket_source);
         client->peer_source = sd_event_source_disable_unref(client->peer_source);
         client->fd = close_fd(client->fd);
@@ -395,6 +424,7 @@ int client_connect_init(struct executor_client *client) {
         int r;
 
         client->retry_usec = RETRY_FIRST_USEC;
+        client->away_since_usec = now_usec(CLOCK_MONOTONIC);
         r = sd_event_add_time(
                 client->event, &client->retry_timer, CLOCK_MONOTONIC, USEC_INFINITY, TIMER_ACCURACY_USEC,
                 on_retry, client);

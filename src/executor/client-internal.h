@@ -38,10 +38,13 @@ struct executor_client {
         int fd;
         sd_event_source *socket_source;
         sd_event_source *flush_source;
+        sd_event_source *gather_timer; /* runs while the socket is not watched */
+        bool gathering;                /* it does */
         sd_event_source *retry_timer;  /* while greeting: until then the executor must say something */
         usec_t retry_usec;             /* how long to wait the next time */
         sd_event_source *child_source; /* an executor that we have started, until it ends */
         sd_event_source *peer_source;  /* while connected: the executor's process, where it is known */
+        usec_t away_since_usec;        /* of CLOCK_MONOTONIC; while not synchronised */
         bool start_failed;             /* it was said already that the executor cannot be started */
         bool silent;                   /* likewise, that it does not answer */
 
@@ -86,6 +89,16 @@ int client_connect_init(struct executor_client *client);
 void client_connect_done(struct executor_client *client);
 /* What was queued and asked is dropped, and said to whom it concerns; the retry timer starts. */
 void client_disconnect(struct executor_client *client);
+
+/* Reads what has come, at most so many messages, and tells of it. */
+void client_take(struct executor_client *client, unsigned n_messages);
+
+/* client-gather.c */
+int client_gather_init(struct executor_client *client);
+void client_gather_done(struct executor_client *client);
+/* After a message: leaves what follows alone for a while, where nobody minds. */
+void client_gather(struct executor_client *client);
+void client_gather_end(struct executor_client *client);
 
 /* client-send.c */
 int client_send_init(struct executor_client *client);

@@ -40,6 +40,7 @@ int executor_client_read(
         };
         list_append(&client->reads, &read->link);
         client->n_reads++;
+        executor_client_hurry(client);
         client_wants_flush(client);
         *ret = read;
         return 0;

@@ -88,10 +88,12 @@ static int client_note(struct executor_client *client, struct run_queue *queue, 
 }
 
 int executor_client_kill(struct executor_client *client, const struct run_id *run) {
+        executor_client_hurry(client);
         return client_note(client, &client->kills, run);
 }
 
 int executor_client_withdraw(struct executor_client *client, const struct run_id *run) {
+        executor_client_hurry(client);
         return client_note(client, &client->withdrawals, run);
 }
 
@@ -336,6 +338,8 @@ static int client_try_flush(struct executor_client *client) {
 static void client_watch(struct executor_client *client, bool writable) {
         int r = sd_event_source_set_io_events(client->socket_source, EPOLLIN | (writable ? EPOLLOUT : 0));
 
+        if (writable)
+                executor_client_hurry(client);
         if (r < 0)
                 log_warning_errno(r, "Cannot watch the executor's socket: %m");
 }

@@ -40,6 +40,9 @@ int executor_client_new(
         r = client_send_init(client);
         if (r < 0)
                 return r;
+        r = client_gather_init(client);
+        if (r < 0)
+                return r;
         r = client_connect_init(client);
         if (r < 0)
                 return r;
@@ -51,6 +54,7 @@ struct executor_client *executor_client_free(struct executor_client *client) {
         if (!client)
                 return NULL;
         client_connect_done(client);
+        client_gather_done(client);
         client_send_done(client);
         free(client->known);
         free(client->socket_path);

@@ -43,6 +43,10 @@ struct executor_handlers {
         /* The service manager stops the executor, which waits for executor_client_stop(). Said again after a
          * reconnect. */
         void (*stopping)(void *userdata);
+        /* For how long all that the executor says may be left unread, so that many short runs are told of in
+         * one turn of the loop: 0 where somebody waits for one of them, or the executor needs us to go on.
+         * Asked after every message. NULL: it is read at once. */
+        usec_t (*patience)(void *userdata);
         void *userdata;
 };
 
@@ -69,6 +73,10 @@ int executor_client_new(
 struct executor_client *
 executor_client_free(struct executor_client *client); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct executor_client *, executor_client_free)
+
+/* Somebody has begun to wait for what the executor says: it is read at once. Kills, withdrawals and reads
+ * need no such call. */
+void executor_client_hurry(struct executor_client *client);
 
 bool executor_client_is_synchronised(const struct executor_client *client);
 int executor_client_set_slots(struct executor_client *client, unsigned slots);

@@ -121,6 +121,10 @@ struct guest {
 #define PREFETCH_USEC (2 * RECORD_LINGER_USEC)
 #define PREFETCH_MAX 64u
 
+/* How long reports of the executor may gather; less than the first is not worth it. */
+#define PATIENCE_MIN_USEC (1 * USEC_PER_MSEC)
+#define PATIENCE_MAX_USEC (4 * USEC_PER_MSEC)
+
 /* A run is written as started only when it lasts at least this long; before that its end follows at once. */
 #define STARTED_DELAY_USEC (5 * USEC_PER_MSEC)
 #define SAVE_RETRY_USEC USEC_PER_SEC

@@ -81,6 +81,7 @@ struct mesh_ops {
         void (*kill)(void *userdata, const struct run_id *run);
         void (*withdraw)(void *userdata, const struct run_id *run); /* unless it has started */
         void (*release)(void *userdata, const struct run_id *run);
+        void (*hurry)(void *userdata); /* somebody waits for one of its runs: see mesh_patience() */
 
         /* Whether jobs may be exchanged with a node at this address. */
         bool (*trusts)(void *userdata, const struct sockaddr_in *address);
@@ -144,6 +145,11 @@ int mesh_cancel(struct mesh *mesh, const struct uuid *id);
 
 /* Somebody waits for the end of this job: do not gather. False: it is not unfinished here. */
 bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id);
+/* For how long the mind may be told later of what runs have done, a few milliseconds at most, without
+ * anybody being worse off: half the time for which the executor has something to start. 0: not at all, since
+ * somebody waits for a run that it has, or since no more work waits behind these. ops->hurry() tells when
+ * somebody begins to wait. */
+usec_t mesh_patience(const struct mesh *mesh);
 /* The current run of an unfinished job that is in the executor. */
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret);
 

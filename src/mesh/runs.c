@@ -250,8 +250,31 @@ bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
 
         if (!job)
                 return false;
+        if (!job->awaited && list_is_linked(&job->hand_link))
+                mesh->ops.hurry(mesh->userdata);
         job->awaited = true;
         return true;
+}
+
+usec_t mesh_patience(const struct mesh *mesh) {
+        const struct mesh_job *job;
+        size_t n = 0, slots = mesh->config.slots;
+        usec_t usec;
+
+        if (mesh->draining || slots == 0 || list_is_empty(&mesh->queue))
+                return 0;
+        /* Who waits for a run of another owner is known to that one alone. */
+        if (mesh->n_guests_in_hand > 0)
+                return 0;
+        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link) {
+                if (job->awaited || job->cancel_requested)
+                        return 0;
+                n += job->state != JOB_STATE_ASSIGNING;
+        }
+        if (n <= slots)
+                return 0;
+        usec = (n - slots) * mesh->run_average_usec / slots / 2;
+        return usec < PATIENCE_MIN_USEC ? 0 : MIN(usec, PATIENCE_MAX_USEC);
 }
 
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret) {

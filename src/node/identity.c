@@ -2,6 +2,7 @@
 #include "node/identity.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <systemd/sd-id128.h>
@@ -129,6 +130,17 @@ static int read_identity(int state_fd, struct identity *ret) {
         return r < 0 ? r : IDENTITY_LOADED;
 }
 
+/* It takes no further block, and is less than a sector, which a disk writes as a whole. */
+static int write_over(int state_fd, const char *text, size_t size) {
+        _cleanup_close_ int fd = openat(state_fd, FILE_NAME, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        if (pwrite(fd, text, size, 0) != (ssize_t) size || ftruncate(fd, (off_t) size) < 0)
+                return -ENOSPC;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
 static int write_identity(int state_fd, const struct identity *identity) {
         char text[FILE_MAX];
 
@@ -137,7 +149,11 @@ static int write_identity(int state_fd, const struct identity *identity) {
                 "# Written by worker-mesh at each start; do not copy it to another node.\n"
                 "version=%d\nnode_id=%s\nmachine=%s\nincarnation=%" PRIu64 "\n",
                 FILE_VERSION, identity->node_id, identity->machine, identity->incarnation);
-        return write_file_atomic(state_fd, FILE_NAME, text, (size_t) size, FILE_MODE);
+        int r = write_file_atomic(state_fd, FILE_NAME, text, (size_t) size, FILE_MODE);
+        /* A node that is restarted on a full disk still has jobs to take care of. */
+        if ((r == -ENOSPC || r == -EDQUOT) && write_over(state_fd, text, (size_t) size) >= 0)
+                return 0;
+        return r;
 }
 
 static void make_identity(const char *machine, struct identity *ret) {

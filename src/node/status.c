@@ -34,9 +34,10 @@ static void tell_service_manager(struct node *node, const struct mesh_state *sta
         usec_t now = now_usec(CLOCK_BOOTTIME), next = usec_add(node->status_told_usec, STATUS_INTERVAL_USEC);
 
         (void) snprintf(
-                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued%s%s", state->n_peers,
+                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued%s%s%s", state->n_peers,
                 state->n_peers == 1 ? "" : "s", state->running, state->queued,
-                state->status_reason ? "; " : "", state->status_reason ? state->status_reason : "");
+                state->executor_connected ? "" : "; no executor", state->status_reason ? "; " : "",
+                state->status_reason ? state->status_reason : "");
         if (!node->managed || strcmp(text, node->status_text) == 0)
                 return;
         if (now < next) {

@@ -76,6 +76,12 @@ static void world_release(void *userdata, const struct run_id *run) {
                 (void) executor_client_release(node->executor, run);
 }
 
+static void world_hurry(void *userdata) {
+        struct node *node = userdata;
+
+        executor_client_hurry(node->executor);
+}
+
 static void world_accepted(void *userdata, void *tag, int error) {
         struct node *node = userdata;
 
@@ -163,6 +169,7 @@ const struct mesh_ops world_mesh_ops = {
         .link_open = world_link_open,
         .link_send = world_link_send,
         .link_close = world_link_close,
+        .hurry = world_hurry,
         .accepted = world_accepted,
         .job_finished = world_job_finished,
         .status_changed = world_status_changed,
@@ -282,12 +289,20 @@ static void on_executor_stopping(void *userdata) {
         stop_executor_stops(userdata);
 }
 
+/* Who has subscribed waits for every job. */
+static usec_t on_executor_patience(void *userdata) {
+        struct node *node = userdata;
+
+        return dbus_has_subscribers(node->dbus) ? 0 : mesh_patience(node->mesh);
+}
+
 const struct executor_handlers world_executor_handlers = {
         .synchronised = on_executor_synchronised,
         .disconnected = on_executor_disconnected,
         .started = on_run_started,
         .exited = on_run_exited,
         .stopping = on_executor_stopping,
+        .patience = on_executor_patience,
 };
 
 static void

@@ -149,11 +149,37 @@ def test_hangs(bus_node, polkit, nobody):
             nobody.finish(serial)
         names.append(caught.value.name)
     assert 4 < time.monotonic() - begin < 15
-    assert set(names) == {DENIED, ERROR + "TooManyCalls"} and names.count(DENIED) == 128
-    assert len(polkit.asked) == 128, "not more questions at once"
-    wait_for(lambda: len(polkit.called_off) == 128, what="every question is called off")
+    assert set(names) == {DENIED, ERROR + "TooManyCalls"} and names.count(DENIED) == 32
+    assert len(polkit.asked) == 32, "not more questions of one user at once"
+    wait_for(lambda: len(polkit.called_off) == 32, what="every question is called off")
     assert {cancellation for *_, cancellation in polkit.asked} == set(polkit.called_off)
     assert len(node.jobs()) == 2
+
+
+def test_one_user_leaves_room_for_others(bus_node, private_bus, polkit, nobody):
+    """Dialogs that nobody answers take neither all questions nor the memory of all calls."""
+    node, client = bus_node
+    large = {"stdin": bus.variant("ay", bytes(1 << 20))}
+    call = (bus.ROOT, bus.MANAGER, "SubmitJobs", "a(sa{sv})a{sv}", [[("true", large)] * 24, {}])
+    greedy = [private_bus.connect(NOBODY) for _ in range(6)]
+    serials = [other.start(*call, flags=bus.INTERACTIVE) for other in greedy]
+    serials += [greedy[0].start(bus.ROOT, bus.MANAGER, "SubmitJob", "sa{sv}", ["true", {}]) for _ in range(200)]
+    refusals = 0
+    for other in greedy[1:]:
+        try:
+            other.finish(serials[greedy.index(other)], 2)
+        except BusError as error:
+            assert error.name == ERROR + "TooManyCalls"
+            refusals += 1
+        except AssertionError:
+            pass
+    assert refusals >= 4, "one large call of a user waits"
+    assert client.submit("true", large) and node.run("true")["exit_code"] == 0
+    with private_bus.connect(DAEMON) as other:
+        polkit.answers[SUBMIT] = (True, False)
+        assert other.submit("true", large)
+    for other in greedy:
+        other.close()
 
 
 def test_goes_away_while_it_is_asked(bus_node, private_bus, nobody):

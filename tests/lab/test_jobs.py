@@ -117,6 +117,16 @@ def test_a_job_cannot_use_the_service_manager(host):
     assert main_pid(host) == before
 
 
+def test_a_job_cannot_have_a_service_manager_of_its_own(host):
+    """Which would run for it what outlives it. The bus refuses before it looks whether there is a logind."""
+    ask = (
+        "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
+        " SetUserLinger ubb $(id -u) true false 2>&1"
+    )
+    assert "denied" in output(host, f"{ask}; true").lower()
+    assert "denied" not in host.run(ask, check=False, user="nobody").stdout.lower()
+
+
 def test_a_job_cannot_become_root(host):
     account = host.account("worker-mesh-job")
     become = 'perl -e \'use POSIX; print POSIX::setuid(0) ? "root" : $!; print " "; print POSIX::setgid(0) ? "root" : $!\''

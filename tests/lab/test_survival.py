@@ -11,6 +11,7 @@ from service import ended, is_off, is_ready, main_pid
 
 JOBS = 20
 CONFIGURATION = f"[Mesh]\nSlots={JOBS}\nDrainTimeout=3s\nKillGrace=1s\n"
+EXECUTOR_FAILED = "7e1ba72787ca4c71bf02ed657d6a9fc5"
 UNIT = "[Service]\nWatchdogSec=2s\nTimeoutAbortSec=2s\n"
 
 
@@ -142,6 +143,20 @@ def test_an_executor_that_crashes_takes_its_jobs_along(host):
     assert [evidence.count("start"), evidence.count("end")] == [JOBS, 0]
     assert ended(host, host.submit("echo goes on"))["stdout"] == "goes on\n"
     assert main_pid(host) == daemon
+
+
+def test_an_executor_that_cannot_be_started(host):
+    """The node says so, and jobs wait until it is there."""
+    host.run("systemctl mask --runtime --now worker-mesh-executor.service worker-mesh-executor.socket")
+    host.run("systemctl restart worker-mesh")
+    waiting = host.submit("echo waited")
+    wait_for(lambda: "no executor" in host.show("worker-mesh", "StatusText"), 5)
+    wait_for(lambda: host.journal(f"MESSAGE_ID={EXECUTOR_FAILED}"), 10, "the journal tells of it")
+    assert host.get(f"/jobs/{waiting}")["status"] == "JOB_PENDING"
+    host.run("systemctl unmask --runtime worker-mesh-executor.service worker-mesh-executor.socket")
+    host.run("systemctl start worker-mesh")
+    assert ended(host, waiting)["stdout"] == "waited\n"
+    wait_for(lambda: "no executor" not in host.show("worker-mesh", "StatusText"), 5)
 
 
 def stop_in_background(host):

@@ -205,6 +205,12 @@ static void on_link_close(void *userdata, const char *node_id) {
         links_close(userdata, node_id);
 }
 
+static void on_hurry(void *userdata) {
+        struct world_node *node = userdata;
+
+        node->n_hurries++;
+}
+
 /* 201 means durable: all that is accepted is on the disk by now. */
 static void on_accepted(void *userdata, void *tag, int error) {
         struct world_node *node = userdata;
@@ -264,6 +270,7 @@ static const struct mesh_ops ops = {
         .link_open = on_link_open,
         .link_send = on_link_send,
         .link_close = on_link_close,
+        .hurry = on_hurry,
         .accepted = on_accepted,
         .job_finished = on_job_finished,
         .status_changed = on_status_changed,

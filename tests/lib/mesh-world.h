@@ -119,7 +119,7 @@ struct world_node {
         size_t n_ends;
         struct world_end ends[WORLD_SEEN_MAX];
         size_t n_lost; /* peers that were lost and may be back */
-        size_t n_notices, n_peers_gone, n_sent, n_broadcasts;
+        size_t n_notices, n_peers_gone, n_sent, n_broadcasts, n_hurries;
         char notice[256]; /* the last one */
 };
 

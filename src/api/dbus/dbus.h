@@ -5,6 +5,7 @@
  * org.workermesh.Mesh1, and org.freedesktop.LogControl1. A bus that is not there, goes away or comes back is
  * no error: the face waits for it without costing anything, and takes its names again. */
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "api/ops.h"
@@ -30,3 +31,6 @@ struct dbus_config {
 int dbus_new(const struct dbus_config *config, sd_event *event, struct ops *ops, struct dbus **ret);
 struct dbus *dbus_free(struct dbus *dbus); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct dbus *, dbus_free)
+
+/* Whether somebody is told of every job. */
+bool dbus_has_subscribers(const struct dbus *dbus);

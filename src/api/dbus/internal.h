@@ -42,6 +42,9 @@
 #define BUS_SUBSCRIBERS_MAX 256u
 /* Questions to polkit under way; one that is not answered in this time counts as refused. */
 #define BUS_POLKIT_CHECKS_MAX 128u
+/* Of one user, whom the rule gives nothing: questions, and arguments that wait for more than one. */
+#define BUS_POLKIT_CHECKS_PER_USER_MAX 32u
+#define BUS_POLKIT_MEMORY_PER_USER_MAX (8u * 1024 * 1024)
 #define BUS_POLKIT_WAIT_USEC (5 * USEC_PER_SEC)
 #define BUS_POLKIT_INTERACTIVE_WAIT_USEC (2 * USEC_PER_MINUTE)
 #define BUS_QUESTION_WAIT_USEC (10 * USEC_PER_SEC) /* for the bus itself to answer */

@@ -65,6 +65,28 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error)
         return 0;
 }
 
+/* A user may have any number of connections, and a dialog that nobody answers is open for minutes: one user
+ * must not keep polkit, or the memory for arguments, from all others. */
+static bool has_room(const struct bus_request *request) {
+        struct dbus *dbus = request->dbus;
+        size_t n = 0, memory = request->memory;
+        struct bus_sender *sender;
+        struct bus_request *other;
+
+        if (dbus->n_checks >= BUS_POLKIT_CHECKS_MAX)
+                return false;
+        MAP_FOREACH(&dbus->senders, sender, struct bus_sender, by_name) {
+                if (!sender->known || sender->caller.uid != request->caller.uid)
+                        continue;
+                LIST_FOREACH(&sender->requests, other, struct bus_request, link)
+                        if (other->check) {
+                                n++;
+                                memory += other->memory;
+                        }
+        }
+        return n == 0 || (n < BUS_POLKIT_CHECKS_PER_USER_MAX && memory <= BUS_POLKIT_MEMORY_PER_USER_MAX);
+}
+
 int polkit_ask(
         struct bus_request *request, const char *action, polkit_answer_t handler,
         struct polkit_check **ret) {
@@ -75,7 +97,7 @@ int polkit_ask(
         struct polkit_check *check;
         int r;
 
-        if (dbus->n_checks >= BUS_POLKIT_CHECKS_MAX)
+        if (!has_room(request))
                 return -EBUSY;
         r = sd_bus_message_new_method_call(
                 dbus->bus, &question, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");

@@ -87,3 +87,7 @@ bool bus_unsubscribe(struct bus_sender *sender) {
                 signals_end(dbus);
         return true;
 }
+
+bool dbus_has_subscribers(const struct dbus *dbus) {
+        return dbus->n_subscribers > 0;
+}

@@ -50,6 +50,12 @@ static void on_exited(void *userdata, struct job_result *result) {
                 ASSERT_OK(executor_client_release(fixture->client, &result->run));
 }
 
+static usec_t on_patience(void *userdata) {
+        const struct fixture *fixture = userdata;
+
+        return fixture->patience;
+}
+
 static const char *program(void) {
         const char *path = getenv("WORKER_MESH_EXECUTOR_PROGRAM");
 
@@ -87,6 +93,7 @@ void fixture_begin_to_connect(struct fixture *fixture) {
                 .disconnected = on_disconnected,
                 .started = on_started,
                 .exited = on_exited,
+                .patience = on_patience,
                 .userdata = fixture,
         };
 

@@ -34,6 +34,7 @@ struct fixture {
         struct executor_client *client;
         bool hold_releases;  /* ends are not acknowledged */
         unsigned n_refusals; /* so often out of memory when synchronised */
+        usec_t patience;     /* what is answered to the client */
 
         /* What was heard. */
         unsigned n_synchronised, n_disconnected, n_started, n_exited;

@@ -163,6 +163,93 @@ static void test_order_and_slots(void) {
         }
 }
 
+/* Of those that the executor has; ret_one is the last. */
+static size_t count_in_executor(struct world_node *node, struct uuid *ret_one) {
+        struct world_run *run;
+        size_t n = 0;
+
+        LIST_FOREACH(&node->executor.runs, run, struct world_run, link)
+                if (run->state != WORLD_RUN_ENDED) {
+                        *ret_one = run->run.job;
+                        n++;
+                }
+        return n;
+}
+
+/* Ends may be told later only while the executor goes on without us, and more work waits behind. */
+static void test_patience(void) {
+        struct world world;
+        struct world_node *node = begin(&world, 2);
+        static struct uuid ids[300];
+        size_t n_patient = 0;
+        struct uuid last;
+
+        ASSERT_EQ(mesh_patience(node->mesh), 0);
+        ASSERT_EQ(world_submit_batch(node, "1", ELEMENTSOF(ids), ids, ids), MESH_ACCEPTED);
+        ASSERT_EQ(mesh_patience(node->mesh), 0);
+        while (node->n_ends < ELEMENTSOF(ids)) {
+                usec_t patience = mesh_patience(node->mesh);
+                size_t n = count_in_executor(node, &last);
+
+                ASSERT_LE(patience, 4 * MSEC);
+                if (patience > 0) {
+                        n_patient++;
+                        ASSERT_GE(n, 4); /* of 1 ms each, on two slots */
+                        ASSERT_LE(patience, n * MSEC / 2);
+                }
+                if (world_state(node).queued == 0)
+                        ASSERT_EQ(patience, 0);
+                ASSERT_TRUE(world_step(&world, world.now + SEC));
+        }
+        ASSERT_GT(n_patient, 50);
+        world_run_for(&world, SEC);
+        assert_settled(node);
+        ASSERT_EQ(mesh_patience(node->mesh), 0);
+        world_done(&world);
+}
+
+/* Somebody waits for a run that the executor has, and is not forgotten before it has ended. */
+static void test_patience_ends(void) {
+        enum { AWAITED, CANCELLED, DRAINED, N_WAYS };
+
+        for (unsigned way = 0; way < N_WAYS; way++) {
+                struct world world;
+                struct world_node *node = begin(&world, 2);
+                static struct uuid ids[300];
+                struct uuid last;
+
+                ASSERT_EQ(world_submit_batch(node, "1", ELEMENTSOF(ids), ids, ids), MESH_ACCEPTED);
+                WORLD_UNTIL(&world, SEC, mesh_patience(node->mesh) > 0);
+                ASSERT_GT(count_in_executor(node, &last), 2);
+                /* One that the executor does not have changes nothing. */
+                ASSERT_TRUE(mesh_job_is_awaited(node->mesh, &ids[ELEMENTSOF(ids) - 1]));
+                ASSERT_EQ(node->n_hurries, 0);
+                ASSERT_GT(mesh_patience(node->mesh), 0);
+                switch (way) {
+                case AWAITED:
+                        ASSERT_TRUE(mesh_job_is_awaited(node->mesh, &last));
+                        ASSERT_EQ(node->n_hurries, 1);
+                        break;
+                case CANCELLED:
+                        ASSERT_EQ(mesh_cancel(node->mesh, &last), MESH_CANCEL_STARTED);
+                        break;
+                case DRAINED:
+                        mesh_drain(node->mesh);
+                        break;
+                }
+                ASSERT_EQ(mesh_patience(node->mesh), 0);
+                if (way != DRAINED) {
+                        while (world_end(node, &last) == JOB_UNKNOWN &&
+                               executor_find(node, &last)->state != WORLD_RUN_ENDED) {
+                                ASSERT_EQ(mesh_patience(node->mesh), 0);
+                                ASSERT_TRUE(world_step(&world, world.now + SEC));
+                        }
+                        WORLD_UNTIL(&world, SEC, mesh_patience(node->mesh) > 0);
+                }
+                world_done(&world);
+        }
+}
+
 static void test_no_slots(void) {
         struct world world;
         struct world_node *node = begin(&world, 0);
@@ -444,6 +531,8 @@ int main(void) {
         RUN(test_store_health);
         RUN(test_end_is_written_again);
         RUN(test_order_and_slots);
+        RUN(test_patience);
+        RUN(test_patience_ends);
         RUN(test_no_slots);
         RUN(test_refusals);
         RUN(test_derived_id_starts_when_durable);

@@ -73,14 +73,20 @@ static int on_synchronised(
         void *userdata, const struct uuid *instance, const struct executor_known_run *runs, size_t n_runs) {
         size_t *n = userdata;
 
-        *n = n_runs;
+        *n = 0;
+        for (size_t i = 0; i < n_runs; i++)
+                *n += !runs[i].ended;
         return 0;
 }
 
 static void on_nothing(void *userdata) {
 }
 
-/* How many runs it still has. */
+static void on_exited(void *userdata, struct job_result *result) {
+        job_result_unref(result);
+}
+
+/* How many runs go on. An end that came while the node was closed is the next one's to take. */
 static size_t executor_runs(void) {
         const struct executor_config config = {
                 .socket_path = executor_socket,
@@ -92,6 +98,7 @@ static size_t executor_runs(void) {
         size_t n = SIZE_MAX;
         const struct executor_handlers handlers = { .synchronised = on_synchronised,
                                                     .disconnected = on_nothing,
+                                                    .exited = on_exited,
                                                     .userdata = &n };
         struct executor_client *client;
         sd_event *event;
@@ -319,7 +326,8 @@ static void check_job(struct scenario *scenario, struct job *job) {
                 _TEST_FAIL("ran %zu times: %s", count_marks(scenario, job->id), answer.data);
 }
 
-/* Also of jobs that nobody was told of none ran twice. */
+/* Also of jobs that nobody was told of none ran twice. One that was cancelled may have made its file only.
+ */
 static void check_marks(const struct scenario *scenario) {
         struct dirent *entry;
         DIR *folder = opendir(scenario->marks);
@@ -327,7 +335,7 @@ static void check_marks(const struct scenario *scenario) {
         ASSERT_NOT_NULL(folder);
         while ((entry = readdir(folder)))
                 if (entry->d_name[0] != '.')
-                        ASSERT_EQ(count_marks(scenario, entry->d_name), 1);
+                        ASSERT_LE(count_marks(scenario, entry->d_name), 1);
         closedir(folder);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -182,6 +184,40 @@ static void test_odd_files(void) {
 }
 
 /* An incarnation that could not be written is not used. */
+/* A file system of two pages is full with the identity and one more. */
+static void test_full_disk(void) {
+        _cleanup_folder_ struct folder folder;
+        _cleanup_close_ int disk = -EBADF, ballast = -EBADF;
+        struct identity first, identity;
+
+        folder_make(&folder);
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", folder.path, "tmpfs", MS_NOSUID | MS_NODEV, "size=8k") < 0) {
+                fprintf(stderr, "Cannot mount a small file system, which needs root; skipping.\n");
+                return;
+        }
+        disk = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ASSERT_GE(disk, 0);
+        ASSERT_EQ(identity_load_or_create(disk, MACHINE, &first), IDENTITY_CREATED);
+        ballast = openat(disk, "ballast", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ASSERT_GE(ballast, 0);
+        while (write(ballast, HEAD, sizeof(HEAD)) > 0)
+                ;
+        ASSERT_EQ(errno, ENOSPC);
+
+        for (unsigned start = 2; start < 12; start++) {
+                ASSERT_EQ(identity_load_or_create(disk, MACHINE, &identity), IDENTITY_LOADED);
+                ASSERT_STREQ(identity.node_id, first.node_id);
+                ASSERT_EQ(identity.incarnation, start);
+        }
+        /* There is nothing that it could be written over. */
+        ASSERT_EQ(unlinkat(disk, "identity", 0), 0);
+        while (write(ballast, HEAD, sizeof(HEAD)) > 0)
+                ;
+        ASSERT_ERROR(identity_load_or_create(disk, MACHINE, &identity), ENOSPC);
+        ASSERT_EQ(umount2(folder.path, MNT_DETACH), 0);
+}
+
 static void test_no_folder(void) {
         struct identity identity = { .incarnation = 5 };
 
@@ -239,6 +275,7 @@ int main(void) {
         RUN(test_raise);
         RUN(test_files);
         RUN(test_odd_files);
+        RUN(test_full_disk);
         RUN(test_no_folder);
         RUN(test_lock);
         return 0;
