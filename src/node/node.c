@@ -5,8 +5,11 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 
 #include "node/internal.h"
 #include "node/state-lock.h"
@@ -15,6 +18,8 @@
 #include "util/log.h"
 #include "util/message-ids.h"
 #include "util/random.h"
+
+#define ROOM_WAIT_USEC USEC_PER_SEC
 
 static int lock_state(struct node *node) {
         const char *path = node->config->state_directory;
@@ -181,6 +186,37 @@ static int make_ops(struct node *node) {
         return 0;
 }
 
+/* A service manager would start us again a few times, and then not any more: so a full disk is waited out
+ * here, and whoever asks meanwhile waits at the sockets. From a terminal a person is told at once. False:
+ * asked to stop, or nobody extends our time. */
+static bool wait_for_room(const struct node *node, int error, bool *said) {
+        const struct timespec wait = { .tv_sec = ROOM_WAIT_USEC / USEC_PER_SEC };
+        sigset_t stop;
+
+        if (!node->managed || (error != -ENOSPC && error != -EDQUOT))
+                return false;
+        if (!*said)
+                log_event_errno(
+                        LOG_ERR, error, MESSAGE_DATABASE_FAILING,
+                        "The database in %s cannot be opened, waiting for room: %m",
+                        node->config->state_directory);
+        *said = true;
+        (void) sd_notifyf(
+                /* unset_environment= */ false,
+                "STATUS=No room for the database\nEXTEND_TIMEOUT_USEC=%" PRIu64, 10 * ROOM_WAIT_USEC);
+        (void) sigemptyset(&stop);
+        (void) sigaddset(&stop, SIGTERM);
+        (void) sigaddset(&stop, SIGINT);
+        return sigtimedwait(&stop, NULL, &wait) < 0;
+}
+
+static bool nothing_restored(const struct node *node) {
+        struct mesh_state state;
+
+        mesh_get_state(node->mesh, &state);
+        return state.queued == 0 && state.running == 0;
+}
+
 static int make_store(struct node *node) {
         struct store_handlers handlers = world_store_handlers;
         struct store_config config = {
@@ -190,10 +226,13 @@ static int make_store(struct node *node) {
                 .history_max_jobs = node->config->history_max_jobs,
                 .history_max_bytes = node->config->history_max_bytes,
         };
+        bool said = false;
         int r;
 
         handlers.userdata = node;
-        r = store_open(&config, node->event, &handlers, world_restore_job, node, &node->store);
+        do
+                r = store_open(&config, node->event, &handlers, world_restore_job, node, &node->store);
+        while (r < 0 && nothing_restored(node) && wait_for_room(node, r, &said));
         if (r == -EPROTONOSUPPORT)
                 return log_event_errno(
                         LOG_ERR, r, MESSAGE_DATABASE_NEWER,

@@ -7,6 +7,8 @@ import http.client
 import json
 import os
 import random
+import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -227,6 +229,34 @@ def fill(directory):
         while True:
             file.write(b"\0" * 4096)
     return path
+
+
+def test_a_start_waits_for_room(small_disk, make_node, tmp_path):
+    """As a service: a service manager would give up after a few tries."""
+    node = make_node(state_dir=str(small_disk / "state")).start()
+    job_id = node.run("echo kept")["job_id"]
+    assert node.stop() == 0
+    ballast = fill(small_disk)
+
+    node.launch()
+    assert node.process.wait(10) == 1, "from a terminal a person is told at once"
+    assert "Failed to open the database" in node.log()
+
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(10)
+    node.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    node.launch()
+    told = manager.recv(4096).decode()
+    assert "STATUS=No room for the database" in told and "EXTEND_TIMEOUT_USEC=" in told
+    node.send(signal.SIGTERM)
+    assert node.process.wait(10) == 1, "and it can be stopped meanwhile"
+    node.launch()
+    assert "No room" in manager.recv(4096).decode()
+    os.unlink(ballast)
+    wait_for(node.answers, 10, "it starts by itself when there is room")
+    assert node.output(job_id) == b"kept\n"
+    manager.close()
 
 
 def test_full_disk(small_disk, make_node, tmp_path):
