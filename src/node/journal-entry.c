@@ -76,9 +76,13 @@ const char *line_break_to_text(enum line_break line_break) {
 
 bool text_line_next(const char *data, size_t size, bool ended, struct text_line *ret) {
         size_t limit = MIN(size, (size_t) JOURNAL_LINE_MAX);
-        const char *newline = memchr(data, '\n', limit);
-        const char *nul = memchr(data, '\0', newline ? (size_t) (newline - data) : limit);
-        const char *end = nul ? nul : newline;
+        const char *newline, *nul, *end;
+
+        if (size == 0)
+                return false;
+        newline = memchr(data, '\n', limit);
+        nul = memchr(data, '\0', newline ? (size_t) (newline - data) : limit);
+        end = nul ? nul : newline;
 
         /* Not within a character, where the bytes are text. */
         if (!end && limit < size)

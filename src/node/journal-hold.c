@@ -14,6 +14,8 @@ static void let_go(struct journal *journal) {
 }
 
 bool journal_holds(struct journal *journal, const struct run_id *run) {
+        if (journal_lookup_holds(journal, run))
+                return true;
         if (!log_is_journal() || log_queue_size() == 0 || journal->n_held == JOURNAL_HELD_MAX) {
                 let_go(journal);
                 return false;

@@ -132,6 +132,8 @@ bool journal_output_is_wanted(const struct journal *journal);
 
 /* journal-lookup.c: an end that was durable before this process began. */
 void journal_look_up(struct journal *journal, struct job_result *result);
+/* It is being asked for: released when that is done. */
+bool journal_lookup_holds(struct journal *journal, const struct run_id *run);
 void journal_lookups_drop(struct journal *journal);
 
 /* journal-refused.c */

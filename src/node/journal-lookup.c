@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The process before was killed after it wrote an end to the disk and before the executor forgot the run:
- * whether the journal has it is not known. What the executor does not tell is asked of the store. */
+ * whether the journal has it is not known. What the executor does not tell is asked of the store; until the
+ * answer is written the executor keeps the run, for the case that we are killed as well. */
 
 #include "node/journal-internal.h"
 #include "util/log.h"
 
-#define LOOKUPS_MAX 256u /* at once; more ends are not written a second time */
+#define LOOKUPS_MAX 512u /* at once; more ends are not written a second time */
 
 struct lookup {
         struct journal *journal;
         struct list_link link;
         struct store_query *query;
         struct job_result *result;
+        bool release_wanted; /* the executor may forget the run as far as others are concerned */
 };
 
 static void lookup_free(struct lookup *lookup) {
@@ -20,6 +22,27 @@ static void lookup_free(struct lookup *lookup) {
         lookup->journal->n_lookups--;
         job_result_unref(lookup->result);
         free(lookup);
+}
+
+bool journal_lookup_holds(struct journal *journal, const struct run_id *run) {
+        struct lookup *lookup;
+
+        LIST_FOREACH(&journal->lookups, lookup, struct lookup, link)
+                if (run_id_equal(&lookup->result->run, run)) {
+                        lookup->release_wanted = true;
+                        return true;
+                }
+        return false;
+}
+
+static void lookup_end(struct lookup *lookup) {
+        struct journal *journal = lookup->journal;
+        struct run_id run = lookup->result->run;
+        bool release = lookup->release_wanted;
+
+        lookup_free(lookup);
+        if (release && !journal_holds(journal, &run))
+                (void) executor_client_release(journal->executor, &run);
 }
 
 static void on_job(void *userdata, const struct store_answer *answer) {
@@ -46,7 +69,7 @@ static void on_job(void *userdata, const struct store_answer *answer) {
                 journal_tell_end(journal, &end);
         }
         journal_run_free(run);
-        lookup_free(lookup);
+        lookup_end(lookup);
 }
 
 void journal_look_up(struct journal *journal, struct job_result *result) {

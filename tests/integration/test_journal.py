@@ -184,7 +184,7 @@ def test_the_next_daemon_goes_on(node, journal, how):
 
 
 def test_killed_again_and_again(node, journal):
-    """Every end is written; twice only around a kill."""
+    """Every end is written; again only around a kill."""
     ids, n_kills = [], 4
     for round_number in range(n_kills):
         ids += node.submit_many([f"echo {round_number}-{i}" for i in range(150)])
@@ -193,8 +193,8 @@ def test_killed_again_and_again(node, journal):
     node.wait_until_all_ended()
     wait_for(lambda: not [job_id for job_id in ids if not journal.ends(job_id)], 20, "every end is in the journal")
     counts = collections.Counter(len(journal.ends(job_id)) for job_id in ids)
-    assert set(counts) <= {1, 2}
-    print(f"{counts[2]} of {len(ids)} ends were written twice over {n_kills} kills")
+    assert set(counts) <= set(range(1, n_kills + 2))
+    print(f"{len(ids) - counts[1]} of {len(ids)} ends were written more than once over {n_kills} kills")
     for job_id in ids:
         assert set(journal.output(job_id)) == {journal.output(job_id)[0]}
 

@@ -167,9 +167,13 @@ static void test_looked_up(void) {
         result->stdout_output.size = result->stdout_output.total = 8;
         journal_synchronised(world.journal, &known, 1);
         journal_exited(world.journal, result);
+        /* Killed now, the next process would ask again: the executor must not forget it yet. */
+        ASSERT_TRUE(journal_holds(world.journal, &result->run));
+        ASSERT_EQ(world.n_released, 0);
         answer_lookup(JOB_COMPLETED);
         world_expect(1, "two");
         world_expect(1, "Job " ID_1 " completed (exit status 0).");
+        ASSERT_EQ(world.n_released, 1);
 
         /* One that is to run again. */
         journal_exited(world.journal, result);
