@@ -347,7 +347,7 @@ unsigned ops_access(const struct ops *ops, const struct caller *caller, const ch
         }
         if (caller->uid == 0 || caller->uid == ops->own_uid || is_member(ops, caller)) {
                 *ret_reason = NULL;
-                return ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL;
+                return ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL | ACCESS_MANAGE;
         }
         *ret_reason = "only root, the user that runs the node, and members of group worker-mesh may do this";
         return ACCESS_READ_STATE | caller->granted;
@@ -359,6 +359,21 @@ bool ops_may_read(const struct ops *ops, const struct caller *caller, const stru
         if (ops_access(ops, caller, &reason) & ACCESS_READ_ALL)
                 return true;
         return caller->uid_known && job->submitter_uid != (uid_t) -1 && caller->uid == job->submitter_uid;
+}
+
+bool ops_set_drain(struct ops *ops, const struct caller *caller, bool drain, struct problem *ret_problem) {
+        const char *reason = NULL;
+
+        *ret_problem = (struct problem){};
+        if (!(ops_access(ops, caller, &reason) & ACCESS_MANAGE)) {
+                problem_set(ret_problem, PROBLEM_FORBIDDEN, "%s", reason);
+                return false;
+        }
+        if (drain)
+                mesh_drain(ops->mesh, MESH_DRAIN_ASKED);
+        else
+                mesh_resume(ops->mesh, MESH_DRAIN_ASKED);
+        return true;
 }
 
 void ops_get_status(struct ops *ops, struct ops_status *ret) {

@@ -127,6 +127,7 @@ enum access {
         ACCESS_NONE = 0,
         ACCESS_READ_STATE = 1 << 0, /* node state, peers, a job's id, state, times: anybody on this host */
         ACCESS_SUBMIT = 1 << 1,
+        ACCESS_MANAGE = 1 << 3,   /* the node itself */
         ACCESS_READ_ALL = 1 << 2, /* command, env names, output of every job, not only one's own */
 };
 
@@ -207,6 +208,10 @@ int ops_read_output(
         struct ops *ops, const struct caller *caller, const struct uuid *id, int stream, uint64_t offset,
         bool follow, ops_output_t handler, void *userdata, struct ops_call **ret);
 void ops_output_next(struct ops_call *call);
+
+/* Begins to drain the node, or takes that back. A node that stops goes on to do so. False, with what is
+ * wrong in *ret_problem: the caller may not. */
+bool ops_set_drain(struct ops *ops, const struct caller *caller, bool drain, struct problem *ret_problem);
 
 /* The node as it is now; no waiting. */
 struct ops_status {

@@ -216,7 +216,7 @@ struct mesh {
         struct list unsaved;
         size_t n_batches;        /* with the store */
         usec_t run_average_usec; /* moving; 0: not known */
-        bool draining;
+        unsigned draining;       /* enum mesh_drain_reason; 0: not */
         bool stopping;
         bool store_failing;
         char store_reason[160];

@@ -144,7 +144,8 @@ enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason) {
                 reason = mesh->store_reason;
         } else if (mesh->draining) {
                 status = NODE_DRAINING;
-                reason = "the node is being drained";
+                reason = mesh->draining & MESH_DRAIN_STOP ? "the node is stopping"
+                                                          : "the node is being drained";
         } else
                 status = mesh->n_running + mesh->n_guests_running > 0 ? NODE_BUSY : NODE_IDLE;
 

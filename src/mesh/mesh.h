@@ -178,11 +178,15 @@ void mesh_link_writable(struct mesh *mesh, const char *node_id);
 void mesh_link_received(struct mesh *mesh, const char *node_id, const struct link_message *message);
 void mesh_timer_due(struct mesh *mesh);
 
-/* Nothing new from now on; running jobs go on, what the executor has not started comes back into the queue.
- * mesh_is_idle() tells when nothing runs and all is durable. */
-void mesh_drain(struct mesh *mesh);
-/* Undoes it. */
-void mesh_resume(struct mesh *mesh);
+/* Nothing new from now on; running jobs go on, what the executor has not started comes back into the queue,
+ * what others own is handed back, and what waits goes to other nodes. mesh_is_idle() tells when nothing runs
+ * and all is durable. It lasts until every reason has been taken back. */
+enum mesh_drain_reason {
+        MESH_DRAIN_STOP = 1 << 0,  /* the node is about to stop */
+        MESH_DRAIN_ASKED = 1 << 1, /* somebody asked for it */
+};
+void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason);
+void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason);
 bool mesh_is_idle(const struct mesh *mesh);
 /* Ends what still runs: FAILED, since the node stops. */
 void mesh_kill_all(struct mesh *mesh);

@@ -286,12 +286,13 @@ bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_i
         return true;
 }
 
-void mesh_drain(struct mesh *mesh) {
+void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
+        bool was_draining = mesh->draining != 0;
         struct mesh_job *job;
 
-        if (mesh->draining)
+        mesh->draining |= reason;
+        if (was_draining)
                 return;
-        mesh->draining = true;
         LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
                 if (job->state == JOB_STATE_SENT)
                         mesh->ops.withdraw(mesh->userdata, &job->run);
@@ -302,10 +303,12 @@ void mesh_drain(struct mesh *mesh) {
         mesh_arm(mesh);
 }
 
-void mesh_resume(struct mesh *mesh) {
-        if (!mesh->draining)
+void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
+        bool was_draining = mesh->draining != 0;
+
+        mesh->draining &= ~(unsigned) reason;
+        if (!was_draining || mesh->draining)
                 return;
-        mesh->draining = false;
         if (mesh->working)
                 heartbeat_send(mesh);
         mesh->ops.status_changed(mesh->userdata);

@@ -106,7 +106,7 @@ static void drain(struct node *node, const char *how_to_hurry) {
                         format_span(span, sizeof(span), node->config->drain_timeout_usec),
                         state.running == 1 ? "it" : "them", how_to_hurry);
         set_stop_timer(node, node->config->drain_timeout_usec, on_drain_over);
-        mesh_drain(node->mesh);
+        mesh_drain(node->mesh, MESH_DRAIN_STOP);
         status_touch(node);
 }
 
@@ -140,7 +140,7 @@ void stop_executor_is_back(struct node *node) {
         log_info("The executor was stopped alone, and is back: taking jobs again.");
         node->executor_stopping = node->executor_let_go = false;
         node->stop_timer = sd_event_source_disable_unref(node->stop_timer);
-        mesh_resume(node->mesh);
+        mesh_resume(node->mesh, MESH_DRAIN_STOP);
         status_touch(node);
 }
 

@@ -182,3 +182,31 @@ def test_two_owners_share(make_node, evidence):
     assert half & set(first) and half & set(second)
     finish_all(nodes[0], first)
     finish_all(nodes[1], second)
+
+
+def test_a_drain_that_was_asked_for(make_node, evidence):
+    nodes = make_three(make_node, slots=(1, 1))
+    running = nodes[1].submit(evidence.command(2), target_node_id=nodes[1].node_id)
+    wait_for(lambda: evidence.of("begin"))
+    assert nodes[1].post("/node/drain").json()["status"] == "DRAINING"
+    wait_for(lambda: nodes[0].peers()[nodes[1].node_id]["status"] == "DRAINING", 2, "peers are told at once")
+    refused = nodes[1].post("/jobs", {"command": "true"})
+    assert (refused.status, refused.json()["code"]) == (503, "draining")
+    # It gets nothing; what it has begun goes on.
+    jobs = finish_all(nodes[0], nodes[0].submit_many(["echo $NODE_ID"] * 6))
+    assert {job["stdout"].strip() for job in jobs} == {nodes[0].node_id}
+    assert nodes[1].finish(running)["status"] == "JOB_COMPLETED"
+
+    assert nodes[1].post("/node/resume").json()["status"] == "IDLE"
+    assert nodes[1].run("true", target_node_id=nodes[1].node_id)["status"] == "JOB_COMPLETED"
+
+
+def test_what_waits_in_a_drained_node_goes_elsewhere(make_node, evidence):
+    nodes = make_three(make_node, slots=(1, 1))
+    ids = nodes[0].submit_many([evidence.command(1)] * 8)
+    wait_for(lambda: len(evidence.of("begin")) >= 2)
+    nodes[0].post("/node/drain")
+    begun = sum(line[2] == nodes[0].node_id for line in evidence.of("begin"))
+    assert {job["status"] for job in finish_all(nodes[0], ids)} == {"JOB_COMPLETED"}
+    where = collections.Counter(line[2] for line in evidence.of("begin"))
+    assert where[nodes[0].node_id] <= begun + 1 and sum(where.values()) == 8

@@ -148,6 +148,8 @@ def ask_about_the_node(recorder):
     assert {(endpoint["method"], endpoint["path"]) for endpoint in listed["endpoints"]} == described
     for path in ("/health", "/status", "/peers"):
         recorder.ask("GET", API + path, status=200)
+    for path in ("/node/drain", "/node/resume"):
+        recorder.ask("POST", API + path, status=200)
 
 
 def ask_about_jobs(recorder):

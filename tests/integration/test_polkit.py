@@ -69,7 +69,9 @@ def refused(name, function, *arguments, **more):
     assert (caught.value.name, caught.value.text) == (name, REFUSAL)
 
 
-SUBMIT, OWN, ANY = (f"org.workermesh.mesh1.{name}" for name in ("submit-job", "cancel-own-job", "cancel-any-job"))
+SUBMIT, OWN, ANY, MANAGE = (
+    f"org.workermesh.mesh1.{name}" for name in ("submit-job", "cancel-own-job", "cancel-any-job", "manage-node")
+)
 
 
 def test_absent(bus_node, nobody):
@@ -94,6 +96,25 @@ def test_grants(bus_node, polkit, nobody):
     nobody.call(path, JOB, "Cancel")
     assert node.finish(job_id)["status"] == "JOB_CANCELLED"
     assert [action for _, _, action, _, _ in polkit.asked] == [SUBMIT, OWN, OWN]
+
+
+def test_drain_and_resume(bus_node, polkit, nobody):
+    node, client = bus_node
+    polkit.answers[MANAGE] = (False, False)
+    refused(DENIED, nobody.manager, "Drain")
+    assert node.status()["status"] == "IDLE"
+    polkit.answers[MANAGE] = (True, False)
+    nobody.manager("Drain")
+    assert node.status()["status"] == "DRAINING"
+    with pytest.raises(BusError) as caught:
+        client.submit("true")
+    assert caught.value.name == ERROR + "Draining"
+    nobody.manager("Resume")
+    assert node.status()["status"] == "IDLE"
+    assert {action for _, _, action, _, _ in polkit.asked} == {MANAGE}
+    client.manager("Drain")
+    client.manager("Resume")
+    assert node.run("true")["status"] == "JOB_COMPLETED"
 
 
 def test_of_others_and_unknown(bus_node, polkit, nobody):

@@ -188,9 +188,9 @@ static void toggle_drain(struct sim *sim) {
                 return;
         say(sim, "%s: drain or resume", node->config.node_id);
         if (world_state(node).status == NODE_DRAINING)
-                mesh_resume(node->mesh);
+                mesh_resume(node->mesh, MESH_DRAIN_ASKED);
         else
-                mesh_drain(node->mesh);
+                mesh_drain(node->mesh, MESH_DRAIN_ASKED);
 }
 
 static void toggle_disk(struct sim *sim) {
@@ -246,7 +246,7 @@ static void mend(struct sim *sim) {
                 disk_set_mode(node, DISK_WORKS);
                 if (!node->mesh)
                         world_start(node);
-                mesh_resume(node->mesh);
+                mesh_resume(node->mesh, MESH_DRAIN_ASKED);
         }
         say(sim, "all is mended");
 }

@@ -213,6 +213,7 @@ struct polkit_check *polkit_check_free(struct polkit_check *check); /* one under
 #define POLKIT_SUBMIT "org.workermesh.mesh1.submit-job"
 #define POLKIT_CANCEL_OWN "org.workermesh.mesh1.cancel-own-job"
 #define POLKIT_CANCEL_ANY "org.workermesh.mesh1.cancel-any-job"
+#define POLKIT_MANAGE_NODE "org.workermesh.mesh1.manage-node"
 
 /* names.c: our names on the bus, whenever there is one. */
 int bus_names_request(struct dbus *dbus);

@@ -136,6 +136,37 @@ static void run_unsubscribe(struct bus_request *request) {
         bus_request_fail(request, &fault);
 }
 
+static void set_drain(struct bus_request *request, bool drain) {
+        struct problem problem;
+
+        if (!ops_set_drain(request->dbus->ops, &request->caller, drain, &problem)) {
+                bus_request_fail_problem(request, &problem);
+                return;
+        }
+        (void) sd_bus_reply_method_return(request->message, NULL);
+        bus_request_free(request);
+}
+
+static void run_drain(struct bus_request *request) {
+        set_drain(request, /* drain= */ true);
+}
+
+static void run_resume(struct bus_request *request) {
+        set_drain(request, /* drain= */ false);
+}
+
+static int call_drain(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        struct bus_request *request = bus_request_new(userdata, message);
+
+        return request ? bus_request_begin(request, ACCESS_MANAGE, POLKIT_MANAGE_NODE, run_drain) : 1;
+}
+
+static int call_resume(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        struct bus_request *request = bus_request_new(userdata, message);
+
+        return request ? bus_request_begin(request, ACCESS_MANAGE, POLKIT_MANAGE_NODE, run_resume) : 1;
+}
+
 static int call_unsubscribe(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         struct bus_request *request = bus_request_new(userdata, message);
 
@@ -161,6 +192,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY(
                 "ExecutorConnected", "b", get_executor_connected, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 
+        SD_BUS_METHOD("Drain", NULL, NULL, call_drain, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Resume", NULL, NULL, call_resume, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                 "SubmitJob", SD_BUS_ARGS("s", command, "a{sv}", options),
                 SD_BUS_RESULT("s", job_id, "o", job), manager_submit_job, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -55,6 +55,23 @@ void route_status(struct request *request) {
         request_answer(request, 200, &writer, NULL);
 }
 
+static void set_drain(struct request *request, bool drain) {
+        struct problem problem;
+
+        if (ops_set_drain(request_client(request)->rest->ops, request_caller(request), drain, &problem))
+                route_status(request);
+        else
+                request_fail_problem(request, &problem);
+}
+
+void route_drain(struct request *request) {
+        set_drain(request, /* drain= */ true);
+}
+
+void route_resume(struct request *request) {
+        set_drain(request, /* drain= */ false);
+}
+
 struct peer_list {
         struct writer writer;
         uint64_t n;

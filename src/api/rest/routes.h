@@ -70,6 +70,8 @@ void route_map(struct request *request);
 void route_health(struct request *request);
 void route_status(struct request *request);
 void route_peers(struct request *request);
+void route_drain(struct request *request);
+void route_resume(struct request *request);
 
 /* routes-jobs.c */
 void route_list(struct request *request);

@@ -249,13 +249,19 @@ const char *problem_code_to_text(enum problem_code code) {
 unsigned ops_access(const struct ops *ops, const struct caller *caller, const char **ret_reason) {
         *ret_reason = NULL;
         if (caller->uid_known && (caller->uid == 0 || caller->uid == geteuid()))
-                return ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL;
+                return ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL | ACCESS_MANAGE;
         if (caller->uid_known) {
                 *ret_reason = "only root, the node's own user and the group worker-mesh may do that";
                 return ACCESS_READ_STATE;
         }
         *ret_reason = "it is not known which user asks";
         return ACCESS_NONE;
+}
+
+bool ops_set_drain(struct ops *ops, const struct caller *caller, bool drain, struct problem *ret_problem) {
+        *ret_problem = (struct problem){};
+        ops->status = drain ? NODE_DRAINING : NODE_IDLE;
+        return true;
 }
 
 bool ops_may_read(const struct ops *ops, const struct caller *caller, const struct stored_job *job) {

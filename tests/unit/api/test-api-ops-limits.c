@@ -41,6 +41,12 @@ int executor_client_read(
 void executor_read_cancel(struct executor_read *read) {
 }
 
+void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
+}
+
+void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         return MESH_CANCEL_UNKNOWN;
 }

@@ -112,6 +112,14 @@ const struct limit_support *executor_client_support(const struct executor_client
         return NULL;
 }
 
+void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
+        ASSERT_TRUE(false);
+}
+
+void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
+        ASSERT_TRUE(false);
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         return MESH_CANCEL_UNKNOWN;
 }

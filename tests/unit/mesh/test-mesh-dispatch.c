@@ -195,12 +195,12 @@ static void test_drain_hands_back(void) {
         ASSERT_EQ(world_submit_batch(world.nodes[0], "2000", 12, ids, ids), MESH_ACCEPTED);
         world_run_for(&world, USEC_PER_SEC);
         size_t begun = world.nodes[1]->executor.n_starts;
-        mesh_drain(world.nodes[1]->mesh);
+        mesh_drain(world.nodes[1]->mesh, MESH_DRAIN_STOP);
         WORLD_UNTIL(&world, 10 * USEC_PER_SEC, mesh_is_idle(world.nodes[1]->mesh));
         ASSERT_EQ(world.nodes[1]->executor.n_starts, begun);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 12, JOB_COMPLETED) == 12);
         ASSERT_EQ(world.nodes[1]->executor.n_starts + world.nodes[2]->executor.n_starts, 12u);
-        mesh_resume(world.nodes[1]->mesh);
+        mesh_resume(world.nodes[1]->mesh, MESH_DRAIN_STOP);
         check_clean();
         world_done(&world);
 }

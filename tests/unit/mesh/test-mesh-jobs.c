@@ -234,7 +234,7 @@ static void test_patience_ends(void) {
                         ASSERT_EQ(mesh_cancel(node->mesh, &last), MESH_CANCEL_STARTED);
                         break;
                 case DRAINED:
-                        mesh_drain(node->mesh);
+                        mesh_drain(node->mesh, MESH_DRAIN_STOP);
                         break;
                 }
                 ASSERT_EQ(mesh_patience(node->mesh), 0);
@@ -454,7 +454,7 @@ static void test_drain(void) {
 
         ASSERT_EQ(world_submit_batch(node, "1000", 10, ids, ids), MESH_ACCEPTED);
         world_run_for(&world, 100 * MSEC);
-        mesh_drain(node->mesh);
+        mesh_drain(node->mesh, MESH_DRAIN_STOP);
         ASSERT_EQ(world_submit(node, "10", &refused), MESH_DRAINING);
         ASSERT_EQ(world_state(node).status, NODE_DRAINING);
         ASSERT_FALSE(mesh_is_idle(node->mesh));
@@ -488,7 +488,7 @@ static void test_drain_hands_back(void) {
         ASSERT_EQ(world_submit_batch(node, "1000", 4, ids, ids), MESH_ACCEPTED);
         world_run_for(&world, 100 * MSEC);
         ASSERT_EQ(executor_n_runs(node), 4);
-        mesh_drain(node->mesh);
+        mesh_drain(node->mesh, MESH_DRAIN_STOP);
         WORLD_UNTIL(&world, 2 * SEC, mesh_is_idle(node->mesh));
         ASSERT_EQ(node->n_ends, 1);
         ASSERT_EQ(executor_n_runs(node), 0);
@@ -512,7 +512,7 @@ static void test_kill_all(void) {
 
         ASSERT_EQ(world_submit_batch(node, "forever", 3, ids, ids), MESH_ACCEPTED);
         world_run_for(&world, 100 * MSEC);
-        mesh_drain(node->mesh);
+        mesh_drain(node->mesh, MESH_DRAIN_STOP);
         mesh_kill_all(node->mesh);
         WORLD_UNTIL(&world, SEC, mesh_is_idle(node->mesh));
         for (size_t i = 0; i < 2; i++) {

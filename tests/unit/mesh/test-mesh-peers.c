@@ -394,7 +394,7 @@ static void test_load_is_shown(void) {
         WORLD_UNTIL(&world, 100 * SEC, b->n_ends == 5);
         WORLD_UNTIL(
                 &world, 5500 * MSEC + WORLD_LATENCY_USEC, world_peer(a, "node-b")->info.status == NODE_IDLE);
-        mesh_drain(b->mesh);
+        mesh_drain(b->mesh, MESH_DRAIN_STOP);
         world_run_for(&world, 2 * WORLD_LATENCY_USEC);
         ASSERT_EQ(world_peer(a, "node-b")->info.status, NODE_DRAINING);
         world_done(&world);

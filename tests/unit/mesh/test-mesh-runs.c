@@ -388,7 +388,7 @@ static void test_drain_without_executor(void) {
 
         scene_begin(&scene, STAGE_SENT);
         executor_disconnect(scene.node);
-        mesh_drain(scene.node->mesh);
+        mesh_drain(scene.node->mesh, MESH_DRAIN_STOP);
         world_run_for(&scene.world, SEC);
         ASSERT_FALSE(mesh_is_idle(scene.node->mesh));
         executor_connect(scene.node);
