@@ -229,7 +229,7 @@ void place_lost(struct mesh *mesh, const char *node_id) {
 }
 
 static bool has_room(const struct mesh *mesh, const struct place *place) {
-        return place->alive && place->room > 0 && mesh_now(mesh) >= place->avoid_until;
+        return place->alive && place->compared && place->room > 0 && mesh_now(mesh) >= place->avoid_until;
 }
 
 static struct place *draw(struct mesh *mesh) {
@@ -268,6 +268,16 @@ static void give_pinned(struct mesh *mesh, struct record_batch *batch) {
                                 return;
 }
 
+/* Nothing is given to who cannot be reached: a link comes first, to each that may have room. */
+static void reach_out(struct mesh *mesh) {
+        struct place *place;
+
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (place->alive && place->room > 0 && !place->link_up && !place->link_wanted &&
+                    (!list_is_empty(&mesh->queue) || !list_is_empty(&place->queue)))
+                        place_want_link(mesh, place);
+}
+
 /* What is left in the queue when this node has taken its share. */
 void places_schedule(struct mesh *mesh) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
@@ -284,6 +294,7 @@ void places_schedule(struct mesh *mesh) {
                 if (!give(mesh, job, place, batch))
                         break;
         mesh_write(mesh, TAKE_PTR(batch));
+        reach_out(mesh);
 }
 
 /* And our disk says so. What is on its way there is retired when it has arrived. */

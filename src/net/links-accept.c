@@ -55,32 +55,13 @@ static void pause_listening(struct links *links, int error) {
                 log_warning_errno(-error, "Cannot accept links of other nodes, trying again: %m");
 }
 
-/* Both ends have the same address only where it is this host's. */
-static bool is_from_this_host(int fd) {
-        struct sockaddr_storage own = {}, other = {};
-        socklen_t own_size = sizeof(own), other_size = sizeof(other);
-
-        if (getsockname(fd, (struct sockaddr *) &own, &own_size) < 0 ||
-            getpeername(fd, (struct sockaddr *) &other, &other_size) < 0 || own.ss_family != other.ss_family)
-                return false;
-        if (own.ss_family == AF_INET) {
-                const struct sockaddr_in *a = (const struct sockaddr_in *) &own;
-                const struct sockaddr_in *b = (const struct sockaddr_in *) &other;
-
-                return a->sin_addr.s_addr == b->sin_addr.s_addr;
-        }
-        return own.ss_family == AF_INET6 &&
-               memcmp(&((const struct sockaddr_in6 *) &own)->sin6_addr,
-                      &((const struct sockaddr_in6 *) &other)->sin6_addr, sizeof(struct in6_addr)) == 0;
-}
-
 static int on_connection(sd_event_source *source, int listen_fd, uint32_t events, void *userdata) {
         struct links *links = userdata;
 
         for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
                 int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-                if (fd >= 0 && links->same_host_only && !is_from_this_host(fd)) {
+                if (fd >= 0 && links->same_host_only && !links_is_from_this_host(fd)) {
                         links->counters.refused++;
                         (void) close_fd(fd);
                         continue;

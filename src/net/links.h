@@ -34,7 +34,8 @@ struct links;
 struct links_config {
         const char *node_id, *version;
         uint64_t incarnation, instance;
-        bool same_host_only; /* connections from other hosts are closed at once */
+        /* Only the nodes of this host, of root and of our own user: others are closed at once. */
+        bool same_host_only;
         int listen_fd; /* a bound stream socket, or an inherited one that listens; taken. Negative: none */
 };
 

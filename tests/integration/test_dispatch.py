@@ -210,3 +210,21 @@ def test_what_waits_in_a_drained_node_goes_elsewhere(make_node, evidence):
     assert {job["status"] for job in finish_all(nodes[0], ids)} == {"JOB_COMPLETED"}
     where = collections.Counter(line[2] for line in evidence.of("begin"))
     assert where[nodes[0].node_id] <= begun + 1 and sum(where.values()) == 8
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a node of another user takes root")
+def test_a_node_of_another_user_gets_nothing(make_node, tmp_path):
+    """It is on the same machine, and answers; but anybody can do that, a job too."""
+    harness.open_to_others(str(tmp_path))
+    own = make_node(slots=0).start()
+    other = make_node(discovery_port=own.discovery_port, slots=2, user=65534).start()
+    wait_for(lambda: own.sees(other) and own.peers()[other.node_id]["verified"], 15)
+    waiting = own.submit_many(["echo $NODE_ID"] * 3)
+    theirs = other.run("true")
+    assert theirs["status"] == "JOB_COMPLETED"
+    # One of our own is given all of them, at once: they were not given away before.
+    third = make_node(discovery_port=own.discovery_port, slots=1).start()
+    assert {job["stdout"].strip() for job in finish_all(own, waiting)} == {third.node_id}
+    # Nor does it get rid of its own.
+    given = other.submit_many(["sleep 0.3; echo $NODE_ID"] * 6)
+    assert {job["stdout"].strip() for job in finish_all(other, given)} == {other.node_id}

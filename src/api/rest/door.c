@@ -14,9 +14,9 @@
 #include <sys/un.h>
 
 #include "api/rest/http.h"
-#include "api/rest/peer-uid.h"
 #include "api/rest/routes.h"
 #include "util/log.h"
+#include "util/peer-uid.h"
 
 #define BACKLOG 1024
 #define ACCEPTS_PER_TURN 64 /* so that a crowd at the door does not keep those inside waiting */

@@ -7,9 +7,9 @@
 #include "api/rest/door.h"
 #include "api/rest/http.h"
 #include "api/rest/json.h"
-#include "api/rest/peer-uid.h"
 #include "api/rest/routes.h"
 #include "util/log.h"
+#include "util/peer-uid.h"
 
 /* Gives the door to rest when it is there. */
 static int add_door(struct rest *rest, sd_event *event, struct door *door) {

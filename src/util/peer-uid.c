@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "api/rest/peer-uid.h"
+#include "util/peer-uid.h"
 
 #include <errno.h>
 #include <linux/inet_diag.h>

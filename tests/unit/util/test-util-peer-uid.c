@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "api/rest/peer-uid.h"
 #include "lib/tests.h"
+#include "util/peer-uid.h"
 #include "util/time.h"
 
 union address {
