@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import atexit
 import itertools
 import os
 import shutil
+import tempfile
 
 import bus
 import harness
@@ -24,8 +26,23 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"node on port {node.api_port}", node.all_logs()[-20000:]))
 
 
+def remove_folder(config):
+    if not getattr(config, "mesh_failed", False):
+        shutil.rmtree(config.mesh_folder, ignore_errors=True)
+
+
+def pytest_configure(config):
+    """A folder of our own for what tests leave: pytest closes the one that it shares with others of the same user to
+    everybody else, whenever another one begins, and some tests let other users in."""
+    config.mesh_folder = tempfile.mkdtemp(prefix="wm")
+    os.chmod(config.mesh_folder, 0o755)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = config.mesh_folder
+    atexit.register(remove_folder, config)  # after pytest's own cleaning
+
+
 def pytest_sessionfinish(session, exitstatus):
-    """A file of which nothing could run counts as skipped."""
+    """A file of which nothing could run counts as skipped. What a failed one left is kept."""
+    session.config.mesh_failed = exitstatus not in (0, 5)
     stats = session.config.pluginmanager.get_plugin("terminalreporter").stats
     if stats.get("skipped") and not any(stats.get(kind) for kind in ("passed", "failed", "error")):
         session.exitstatus = SKIPPED
