@@ -78,6 +78,7 @@ struct journal_end {
         uint32_t attempt; /* 0: it never came so far */
         enum job_status status;
         const char *command, *submitter;
+        const char *executor; /* the node that ran it; NULL: this one */
         uid_t submitter_uid;
         usec_t timeout_usec;
         const char *error_message;       /* NULL */

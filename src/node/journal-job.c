@@ -151,7 +151,7 @@ void journal_tell_end(struct journal *journal, const struct journal_end *end) {
         add_end_message(&entry, end, id);
         journal_entry_add(&entry, "NODE_ID=%s", journal->node_id);
         if (end->attempt > 0)
-                journal_entry_add(&entry, "EXECUTOR=%s", journal->node_id);
+                journal_entry_add(&entry, "EXECUTOR=%s", end->executor ? end->executor : journal->node_id);
         journal_entry_add(&entry, "ATTEMPT=%u", end->attempt);
         journal_entry_add(&entry, "JOB_STATUS=%s", job_status_to_text(end->status));
         if (end->result)

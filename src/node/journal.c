@@ -133,6 +133,7 @@ static void on_finished(struct journal *journal, const struct record *record) {
                 .status = record->status,
                 .command = spec->command,
                 .submitter = spec->submitter,
+                .executor = record->node ? record->node->text : NULL,
                 .submitter_uid = spec->submitter_uid,
                 .timeout_usec = spec->timeout_usec,
                 .error_message = record->error_message ? record->error_message
@@ -155,7 +156,8 @@ static void on_finished(struct journal *journal, const struct record *record) {
 static void on_started(struct journal *journal, const struct record *record) {
         struct journal_run *run = journal_run_find(journal, &record->run.job);
 
-        if (!log_is_journal())
+        /* What runs elsewhere is told of at its end: our executor has nothing of it to follow. */
+        if (!log_is_journal() || record->node)
                 return;
         /* The one before was lost. */
         if (run && !run_id_equal(&run->run, &record->run))

@@ -319,3 +319,16 @@ def test_the_level_counts(make_node, journal):
     journal.wait_for_end(bad)
     node.finish(good)
     assert not journal.of(good)
+
+
+def test_a_job_that_ran_elsewhere(make_node, journal):
+    """Its owner tells its story, and who ran it."""
+    owner = make_node(environment=journal.environment, slots=0).start()
+    other = make_node(discovery_port=owner.discovery_port, slots=1).start()
+    wait_for(lambda: owner.sees(other), 15)
+    job_id = owner.submit("echo from there; sleep 1.5; exit 3")
+    story = journal.wait_for_end(job_id, 30)
+    assert [entry.message for entry in story[:-1]] == ["from there"]
+    assert story[-1].text("EXECUTOR") == other.node_id
+    assert story[-1].text("NODE_ID") == owner.node_id
+    assert story[-1].text("JOB_STATUS") == "JOB_FAILED"
