@@ -31,12 +31,14 @@ def remove_folder(config):
         shutil.rmtree(config.mesh_folder, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """A folder of our own for what tests leave: pytest closes the one that it shares with others of the same user to
-    everybody else, whenever another one begins, and some tests let other users in."""
+    everybody else, whenever another one begins, and some tests let other users in. Short, for the sake of sockets."""
     config.mesh_folder = tempfile.mkdtemp(prefix="wm")
     os.chmod(config.mesh_folder, 0o755)
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = config.mesh_folder
+    if not config.option.basetemp:
+        config.option.basetemp = os.path.join(config.mesh_folder, "t")
     atexit.register(remove_folder, config)  # after pytest's own cleaning
 
 
