@@ -76,8 +76,13 @@ def test_kill_at_any_moment(make_node, tmp_path, slots):
         assert job_id in history, "acknowledged and lost"
         assert history[job_id]["status"] == "JOB_COMPLETED", history[job_id]["error_message"]
         assert (evidence / name).read_text() == "x\n", "each ran once"
-    # What was not acknowledged may be there, whole; nothing else.
-    assert len(list(evidence.iterdir())) == len(history)
+    # What was not acknowledged may be there, whole. A job that starts at once may have begun before its acceptance was on
+    # the disk: killed in between, nobody was told of it, and nobody remembers it. At most one a slot and kill.
+    remembered = {job["command"].rpartition("/")[2] for job in history.values()}
+    forgotten = {path.name for path in evidence.iterdir()} - remembered
+    assert remembered <= {path.name for path in evidence.iterdir()}
+    assert not forgotten & set(acknowledged.values())
+    assert len(forgotten) <= slots * 6
 
 
 def test_order_and_results_over_a_restart(make_node):
