@@ -41,20 +41,10 @@ static struct fetch *fetch_of_run(struct place *place, const struct run_id *run)
         return NULL;
 }
 
-/* The job of this very run at this place, or NULL. */
-static struct mesh_job *job_at(struct mesh *mesh, const struct place *place, const struct run_id *run) {
-        struct mesh_job *job = job_find(mesh, &run->job);
-
-        if (!job || job->place != place || !run_id_equal(&job->run, run) ||
-            (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING))
-                return NULL;
-        return job;
-}
-
 static void conclude(struct mesh *mesh, struct place *place, struct job_result *result) {
         struct mesh_job *job = job_at(mesh, place, &result->run);
 
-        if (job)
+        if (job && job_is_out(job))
                 run_concluded(mesh, job, job_result_ref(result));
 }
 
@@ -76,8 +66,7 @@ static void fetch_go_on(struct mesh *mesh, struct place *place, struct fetch *fe
         read = (struct link_read){
                 .id = fetch->id, .run = fetch->result->run, .stream = fetch->stream, .offset = fetch->offset
         };
-        if (!place_send(mesh, place, &message))
-                mesh->ops.link_close(mesh->userdata, place->name->text);
+        place_send_or_close(mesh, place, &message);
 }
 
 static void begin(struct mesh *mesh, struct place *place, const struct link_ended *ended) {
@@ -106,14 +95,15 @@ static void begin(struct mesh *mesh, struct place *place, const struct link_ende
 }
 
 void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended) {
-        struct mesh_job *job = job_find(mesh, &ended->run.job);
+        struct mesh_job *job = job_at(mesh, place, &ended->run);
 
-        if (job_at(mesh, place, &ended->run)) {
+        if (job && job_is_out(job)) {
                 if (!fetch_of_run(place, &ended->run))
                         begin(mesh, place, ended);
                 return;
         }
         /* History: it changes nothing. */
+        job = job_find(mesh, &ended->run.job);
         if (!job || job_attempt_is_over(job, &ended->run))
                 place_send_run(mesh, place, &ended->run, WORD_RETIRE);
 }

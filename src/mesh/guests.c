@@ -129,8 +129,7 @@ refuse(struct mesh *mesh, struct place *owner, const struct run_id *run, enum li
         struct link_refusal refusal = { .run = *run, .reason = reason };
         const struct link_message message = { .n_refused = 1, .refused = &refusal };
 
-        if (!place_send(mesh, owner, &message))
-                mesh->ops.link_close(mesh->userdata, owner->name->text);
+        place_send_or_close(mesh, owner, &message);
 }
 
 /* Why nothing more is taken now; _LINK_REFUSAL_REASON_MAX: no reason. */
@@ -469,8 +468,7 @@ void guest_read(struct mesh *mesh, struct place *owner, const struct link_read *
                 }
                 piece.ended = read->offset + piece.size >= output->size;
         }
-        if (!place_send(mesh, owner, &message))
-                mesh->ops.link_close(mesh->userdata, owner->name->text);
+        place_send_or_close(mesh, owner, &message);
 }
 
 static enum link_held_state held_state(const struct guest *guest) {

@@ -116,6 +116,11 @@ struct guest {
         (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
                                     */
 
+/* An executor has it, here or elsewhere, and has not told its end. */
+static inline bool job_is_out(const struct mesh_job *job) {
+        return job->state == JOB_STATE_SENT || job->state == JOB_STATE_RUNNING;
+}
+
 /* How many starts the executor gets beyond its slots, so that a slot is refilled without a round trip: as
  * many as run in this time, since that is how long an assignment may gather on its way to the disk. */
 #define PREFETCH_USEC (2 * RECORD_LINGER_USEC)
@@ -278,6 +283,9 @@ void job_set_target(struct mesh *mesh, struct mesh_job *job, struct place *targe
 void place_want_link(struct mesh *mesh, struct place *place);
 void places_open_links(struct mesh *mesh);
 bool place_send(struct mesh *mesh, struct place *place, const struct link_message *message);
+void place_send_or_close(struct mesh *mesh, struct place *place, const struct link_message *message);
+/* The job of this very run at this place, or NULL: what is told about another attempt is history. */
+struct mesh_job *job_at(struct mesh *mesh, const struct place *place, const struct run_id *run);
 void place_send_run(struct mesh *mesh, struct place *place, const struct run_id *run, enum run_word word);
 void place_send_job(struct mesh *mesh, struct mesh_job *job);
 void place_send_rest(struct mesh *mesh, struct place *place);

@@ -6,6 +6,7 @@
 #include "mesh/internal.h"
 
 int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello *hello) {
+        const struct peer *peer = peer_find(mesh, node_id);
         struct place *place;
         int r;
 
@@ -13,7 +14,7 @@ int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello
                 return -ESHUTDOWN;
         if (streq(node_id, mesh->config.node_id))
                 return -EEXIST;
-        if (peer_find(mesh, node_id) && !peer_find(mesh, node_id)->public.trusted)
+        if (peer && !peer->public.trusted)
                 return -EPERM;
         r = place_get(mesh, node_id, &place);
         if (r < 0)
@@ -42,12 +43,6 @@ void mesh_link_writable(struct mesh *mesh, const char *node_id) {
         guests_tell_ends(mesh, place);
         place_send_rest(mesh, place);
         mesh_arm(mesh);
-}
-
-static struct mesh_job *job_at(struct mesh *mesh, const struct place *place, const struct run_id *run) {
-        struct mesh_job *job = job_find(mesh, &run->job);
-
-        return job && job->place == place && run_id_equal(&job->run, run) ? job : NULL;
 }
 
 static void take_refusal(struct mesh *mesh, struct place *place, const struct link_refusal *refusal) {

@@ -167,7 +167,7 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
 }
 
 const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
-        struct peer *peer = MAP_GET(&mesh->peers, node_id, strlen(node_id), struct peer, by_id);
+        const struct peer *peer = peer_find((struct mesh *) mesh, node_id);
 
         return peer ? &peer->public : NULL;
 }

@@ -269,8 +269,7 @@ void mesh_received(
                 return;
         }
 
-        peer = MAP_GET(
-                &mesh->peers, message->sender_node_id, strlen(message->sender_node_id), struct peer, by_id);
+        peer = peer_find(mesh, message->sender_node_id);
         if (!peer) {
                 /* A node that has just started does not know yet who asks whether it is there. */
                 if (message->type == MESSAGE_PROBE && message->has_nonce)

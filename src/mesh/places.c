@@ -88,6 +88,12 @@ void job_set_target(struct mesh *mesh, struct mesh_job *job, struct place *targe
         }
 }
 
+struct mesh_job *job_at(struct mesh *mesh, const struct place *place, const struct run_id *run) {
+        struct mesh_job *job = job_find(mesh, &run->job);
+
+        return job && job->place == place && run_id_equal(&job->run, run) ? job : NULL;
+}
+
 static struct peer *peer_of(struct mesh *mesh, const struct place *place) {
         return peer_find(mesh, place->name->text);
 }
@@ -116,6 +122,12 @@ bool place_send(struct mesh *mesh, struct place *place, const struct link_messag
         return place->link_up && mesh->ops.link_send(mesh->userdata, place->name->text, message) >= 0;
 }
 
+/* The same, where the next link has to begin by comparing when it does not go out. */
+void place_send_or_close(struct mesh *mesh, struct place *place, const struct link_message *message) {
+        if (!place_send(mesh, place, message))
+                mesh->ops.link_close(mesh->userdata, place->name->text);
+}
+
 /* A word about one run. When it does not go out the link is closed, and the next one begins by comparing. */
 void place_send_run(struct mesh *mesh, struct place *place, const struct run_id *run, enum run_word word) {
         struct link_message message = {};
@@ -139,8 +151,8 @@ void place_send_run(struct mesh *mesh, struct place *place, const struct run_id 
                 message.retired = &copy;
                 break;
         }
-        if (place->link_up && !place_send(mesh, place, &message))
-                mesh->ops.link_close(mesh->userdata, place->name->text);
+        if (place->link_up)
+                place_send_or_close(mesh, place, &message);
 }
 
 void place_send_job(struct mesh *mesh, struct mesh_job *job) {
@@ -207,7 +219,6 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
 /* Its attempts are over: they are not waited for any more, and what they still tell changes nothing. */
 void place_lost(struct mesh *mesh, const char *node_id) {
         struct place *place = place_find(mesh, node_id);
-        struct list lost;
         struct mesh_job *job;
 
         if (!place)
@@ -216,13 +227,9 @@ void place_lost(struct mesh *mesh, const char *node_id) {
         place->room = place->backlog = 0;
         fetches_drop(place);
         place->busy++;
-        list_move(&place->in_hand, &lost);
-        while ((job = LIST_FIRST(&lost, struct mesh_job, hand_link))) {
-                list_remove(&job->hand_link);
-                list_append(&place->in_hand, &job->hand_link);
+        LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
                 if (job->state != JOB_STATE_ASSIGNING)
                         job_attempt_lost(mesh, job);
-        }
         place->busy--;
         place_check(mesh, place);
         jobs_schedule(mesh);
@@ -304,10 +311,10 @@ bool job_attempt_is_over(const struct mesh_job *job, const struct run_id *run) {
 
 /* One thing that the other side holds of ours. */
 static void compare_held(struct mesh *mesh, struct place *place, const struct link_held *held) {
-        struct mesh_job *job = job_find(mesh, &held->run.job);
+        struct mesh_job *job = job_at(mesh, place, &held->run);
 
-        if (!job || job->place != place || !run_id_equal(&job->run, &held->run) ||
-            (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+        if (!job || !job_is_out(job)) {
+                job = job_find(mesh, &held->run.job);
                 if (!job || job_attempt_is_over(job, &held->run))
                         place_send_run(mesh, place, &held->run, WORD_RETIRE);
                 return;
@@ -322,15 +329,11 @@ static void compare_held(struct mesh *mesh, struct place *place, const struct li
 /* It has told all: what it does not have never came, or is lost. */
 static void compare_done(struct mesh *mesh, struct place *place) {
         const struct link_message compared = { .compared = true };
-        struct list in_hand;
         struct mesh_job *job;
 
         place->compared = true;
         (void) place_send(mesh, place, &compared);
-        list_move(&place->in_hand, &in_hand);
-        while ((job = LIST_FIRST(&in_hand, struct mesh_job, hand_link))) {
-                list_remove(&job->hand_link);
-                list_append(&place->in_hand, &job->hand_link);
+        LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link) {
                 if (job->seen || job->state == JOB_STATE_ASSIGNING)
                         continue;
                 if (job->state == JOB_STATE_RUNNING || job->taken)

@@ -17,7 +17,7 @@ static void write_one(struct mesh *mesh, struct mesh_job *job, enum record_type 
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
-/* The job of this very run, or NULL: what is told about another attempt is history. */
+/* The job of this very run, wherever it is, or NULL. */
 static struct mesh_job *job_of_run(struct mesh *mesh, const struct run_id *run) {
         struct mesh_job *job = job_find(mesh, &run->job);
 
@@ -118,7 +118,7 @@ void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
                 mesh_arm(mesh);
                 return;
         }
-        if (!job || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+        if (!job || !job_is_out(job)) {
                 /* An end that is on its way to the disk is told again after a reconnect; it is released when
                  * it is durable. Anything else is of a job that has ended here, or that nobody was told of.
                  */
@@ -144,7 +144,7 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
 
         if (guest_compare_known(mesh, known))
                 return;
-        if (!job || job->place || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING)) {
+        if (!job || job->place || !job_is_out(job)) {
                 /* Of an end the exited event follows, and is answered with a release. */
                 if (!known->ended)
                         mesh->ops.kill(mesh->userdata, &known->run);
@@ -280,7 +280,7 @@ usec_t mesh_patience(const struct mesh *mesh) {
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret) {
         struct mesh_job *job = job_find(mesh, id);
 
-        if (!job || job->place || (job->state != JOB_STATE_SENT && job->state != JOB_STATE_RUNNING))
+        if (!job || job->place || !job_is_out(job))
                 return false;
         *ret = job->run;
         return true;

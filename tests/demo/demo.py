@@ -196,7 +196,7 @@ def run(program, executor, directory, nodes):
     wait_until("each node sees two peers", lambda: all(peer_count(node) == 2 for node in nodes), nodes, deadline)
     print(f"They found each other after {time.monotonic() - begin:.1f} s.\n")
     show_peers(nodes)
-    print("Five jobs; each runs on the node that accepts it:\n")
+    print("Five jobs, given to the three; each runs where there is room:\n")
     submitted = [submit(port, job) for port, job in JOBS]
     print("\nWhat became of them:\n")
     statuses = show_results(submitted)
