@@ -174,17 +174,6 @@ static int place_take(struct spawner *spawner, struct spawn_place **ret) {
 /* System calls as the kernel answers them, and clone3() whose child continues in function(argument) on the
  * stack that is named in arguments and never comes back. */
 #if defined(__x86_64__)
-CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
-        register long d_register __asm__("r10") = d;
-        long result;
-
-        __asm__ volatile("syscall"
-                         : "=a"(result)
-                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(d_register)
-                         : "rcx", "r11", "memory");
-        return result;
-}
-
 CHILD_CODE static inline long kernel_call5(long number, long a, long b, long c, long d, long e) {
         register long d_register __asm__("r10") = d;
         register long e_register __asm__("r8") = e;
@@ -217,20 +206,6 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
         return result;
 }
 #elif defined(__aarch64__)
-CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
-        register long number_register __asm__("x8") = number;
-        register long a_register __asm__("x0") = a;
-        register long b_register __asm__("x1") = b;
-        register long c_register __asm__("x2") = c;
-        register long d_register __asm__("x3") = d;
-
-        __asm__ volatile("svc #0"
-                         : "+r"(a_register)
-                         : "r"(number_register), "r"(b_register), "r"(c_register), "r"(d_register)
-                         : "memory");
-        return a_register;
-}
-
 CHILD_CODE static inline long kernel_call5(long number, long a, long b, long c, long d, long e) {
         register long number_register __asm__("x8") = number;
         register long a_register __asm__("x0") = a;
@@ -267,12 +242,6 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
         return first;
 }
 #else
-CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
-        long result = syscall(number, a, b, c, d);
-
-        return result < 0 ? -errno : result;
-}
-
 CHILD_CODE static inline long kernel_call5(long number, long a, long b, long c, long d, long e) {
         long result = syscall(number, a, b, c, d, e);
 
@@ -287,6 +256,11 @@ static long clone_onto_stack(struct clone_args *arguments, void (*function)(void
         return result < 0 ? -errno : result;
 }
 #endif
+
+/* Of those that take fewer arguments the kernel looks at no more. */
+CHILD_CODE static inline long kernel_call(long number, long a, long b, long c, long d) {
+        return kernel_call5(number, a, b, c, d, 0);
+}
 
 CHILD_CODE static inline void child_exit(void) {
         for (;;)
