@@ -221,6 +221,7 @@ struct mesh {
         struct list unsaved;
         size_t n_batches;        /* with the store */
         usec_t run_average_usec; /* moving; 0: not known */
+        usec_t last_end_usec;    /* when a run ended here */
         unsigned draining;       /* enum mesh_drain_reason; 0: not */
         bool stopping;
         bool store_failing;
@@ -296,6 +297,7 @@ void place_compare(struct mesh *mesh, struct place *place, const struct link_mes
 void place_link_up(struct mesh *mesh, struct place *place);
 void place_link_down(struct mesh *mesh, struct place *place);
 void places_schedule(struct mesh *mesh);
+bool places_have_room(struct mesh *mesh); /* some node that may be given jobs, once it is linked */
 
 /* fetch.c: their results. */
 void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended);

@@ -153,7 +153,8 @@ size_t hand_limit(const struct mesh *mesh) {
 
         if (mesh->config.slots == 0)
                 return 0;
-        if (mesh->run_average_usec > 0)
+        /* Only while runs end in quick succession: those that last keep the places for as long. */
+        if (mesh->run_average_usec > 0 && mesh_now(mesh) <= usec_add(mesh->last_end_usec, PREFETCH_USEC))
                 prefetch = MIN(
                         mesh->config.slots * PREFETCH_USEC / mesh->run_average_usec, (usec_t) PREFETCH_MAX);
         return mesh->config.slots + prefetch;
@@ -345,9 +346,9 @@ static struct mesh_job *next_for_us(struct mesh *mesh) {
 
 /* Gives free slots here, and a few places beyond them, to the head of the queue. The attempts travel to the
  * disk together; they are in a hurry only when a slot stands empty. */
-static void schedule_here(struct mesh *mesh) {
+static void schedule_here(struct mesh *mesh, size_t limit) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
-        size_t limit = hand_limit(mesh), taken = mesh->n_in_hand + mesh->n_guests_in_hand;
+        size_t taken = mesh->n_in_hand + mesh->n_guests_in_hand;
         struct mesh_job *job;
 
         if (!jobs_may_start(mesh) || taken >= limit || !next_for_us(mesh))
@@ -362,12 +363,17 @@ static void schedule_here(struct mesh *mesh) {
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
-/* This node's own slots first, then those of others; what is left is told to all, and who has room for that
- * of others asks for it. */
+/* This node's own slots first, then those of others, and only then the few places beyond the own slots: what
+ * waits there could run elsewhere. What is left is told to all, and who has room for that of others asks for
+ * it. */
 void jobs_schedule(struct mesh *mesh) {
+        bool others = places_have_room(mesh);
+
         guests_start(mesh);
-        schedule_here(mesh);
+        schedule_here(mesh, others ? mesh->config.slots : hand_limit(mesh));
         places_schedule(mesh);
+        if (others && !places_have_room(mesh))
+                schedule_here(mesh, hand_limit(mesh));
         backlog_tell(mesh);
         offers_make(mesh);
 }

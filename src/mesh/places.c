@@ -235,8 +235,12 @@ void place_lost(struct mesh *mesh, const char *node_id) {
         jobs_schedule(mesh);
 }
 
+static bool may_have_room(const struct mesh *mesh, const struct place *place) {
+        return place->alive && place->room > 0 && mesh_now(mesh) >= place->avoid_until;
+}
+
 static bool has_room(const struct mesh *mesh, const struct place *place) {
-        return place->alive && place->compared && place->room > 0 && mesh_now(mesh) >= place->avoid_until;
+        return may_have_room(mesh, place) && place->compared;
 }
 
 static struct place *draw(struct mesh *mesh) {
@@ -275,12 +279,21 @@ static void give_pinned(struct mesh *mesh, struct record_batch *batch) {
                                 return;
 }
 
+bool places_have_room(struct mesh *mesh) {
+        struct place *place;
+
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (may_have_room(mesh, place))
+                        return true;
+        return false;
+}
+
 /* Nothing is given to who cannot be reached: a link comes first, to each that may have room. */
 static void reach_out(struct mesh *mesh) {
         struct place *place;
 
         MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                if (place->alive && place->room > 0 && !place->link_up && !place->link_wanted &&
+                if (may_have_room(mesh, place) && !place->link_up && !place->link_wanted &&
                     (!list_is_empty(&mesh->queue) || !list_is_empty(&place->queue)))
                         place_want_link(mesh, place);
 }
@@ -362,6 +375,9 @@ void place_link_up(struct mesh *mesh, struct place *place) {
 }
 
 void place_link_down(struct mesh *mesh, struct place *place) {
+        /* It did not come so far, and would not a moment later. */
+        if (!place->compared)
+                place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
         place->link_up = place->compared = false;
         fetches_drop(place);
         place->link_wanted = false;

@@ -70,6 +70,7 @@ void runs_write_started(struct mesh *mesh) {
 static void update_average(struct mesh *mesh, usec_t duration_usec) {
         usec_t duration = MAX(duration_usec, (usec_t) 1);
 
+        mesh->last_end_usec = mesh_now(mesh);
         mesh->run_average_usec =
                 mesh->run_average_usec == 0 ? duration : (mesh->run_average_usec * 7 + duration) / 8;
 }

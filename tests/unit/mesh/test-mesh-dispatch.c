@@ -60,6 +60,25 @@ static void test_burst_is_shared(void) {
         world_done(&world);
 }
 
+/* Short jobs before are no reason to keep long ones here that another node has room for. */
+static void test_nothing_is_hoarded(void) {
+        struct uuid ids[12], shorts[8];
+
+        begin(2, 2);
+        ASSERT_EQ(world_submit_batch(world.nodes[0], "2", 8, shorts, shorts), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, USEC_PER_SEC, count_ends(world.nodes[0], shorts, 8, JOB_COMPLETED) == 8);
+        size_t before = world.nodes[1]->executor.n_starts;
+        for (size_t i = 0; i < 12; i++) {
+                ASSERT_EQ(world_submit(world.nodes[0], "500", &ids[i]), MESH_ACCEPTED);
+                world_run_for(&world, 20 * USEC_PER_MSEC);
+        }
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, count_ends(world.nodes[0], ids, 12, JOB_COMPLETED) == 12);
+        ASSERT_GT(world.nodes[1]->executor.n_starts - before, 3u);
+        check_slots();
+        check_clean();
+        world_done(&world);
+}
+
 static void test_only_others_run(void) {
         struct uuid id;
 
@@ -219,6 +238,7 @@ static void test_full_disk_elsewhere(void) {
 
 int main(void) {
         RUN(test_burst_is_shared);
+        RUN(test_nothing_is_hoarded);
         RUN(test_only_others_run);
         RUN(test_link_breaks);
         RUN(test_owner_restarts);
