@@ -10,13 +10,11 @@
 #include "mesh/internal.h"
 #include "mesh/job-link.h"
 
-#define HELD_PER_MESSAGE 1024u
-
 static struct guest *guest_find(struct mesh *mesh, const struct uuid *job) {
         return MAP_GET(&mesh->guests, job, sizeof(*job), struct guest, by_job);
 }
 
-static struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run) {
+struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run) {
         struct guest *guest = guest_find(mesh, &run->job);
 
         return guest && run_id_equal(&guest->run, run) ? guest : NULL;
@@ -34,7 +32,7 @@ static void count_guest(struct mesh *mesh, enum guest_state state, int change) {
                 mesh->n_guests_running += (size_t) change;
 }
 
-static void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state) {
+void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state) {
         count_guest(mesh, guest->state, -1);
         count_guest(mesh, state, +1);
         guest->state = state;
@@ -107,7 +105,7 @@ static struct record *guest_record(struct guest *guest, struct record_batch *bat
         return record;
 }
 
-static int write_guest(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent) {
+int guest_write(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct record *record;
         int r;
@@ -222,7 +220,7 @@ void guests_take(struct mesh *mesh, struct place *owner, const struct link_messa
 }
 
 /* Before it ran: killed or handed back. */
-static void end_unstarted(struct mesh *mesh, struct guest *guest) {
+void guest_end_unstarted(struct mesh *mesh, struct guest *guest) {
         struct job_result *result;
 
         if (job_result_new(&result) < 0)
@@ -248,27 +246,16 @@ static void taken_written(struct mesh *mesh, struct guest *guest, int error) {
                 guest->durable = true;
         guest_enter(mesh, guest, GUEST_WAITING);
         if (guest->kill_wanted) {
-                end_unstarted(mesh, guest);
+                guest_end_unstarted(mesh, guest);
                 return;
         }
         place_send_run(mesh, guest->owner, &guest->run, WORD_TAKEN);
 }
 
-static void tell_end(struct mesh *mesh, struct guest *guest) {
-        struct link_ended ended;
-        const struct link_message message = { .n_ended = 1, .ended = &ended };
-
-        if (guest->told || !guest->owner->held_told)
-                return;
-        job_result_to_link(guest->result, &ended);
-        guest->told = place_send(mesh, guest->owner, &message);
-}
-
-/* An end, or that nobody needs it any more. */
 static void save(struct mesh *mesh, struct guest *guest) {
         bool ends = guest->state == GUEST_ENDING;
 
-        if (write_guest(mesh, guest, ends ? RECORD_GUEST_ENDED : RECORD_GUEST_GONE, /* urgent= */ ends) <
+        if (guest_write(mesh, guest, ends ? RECORD_GUEST_ENDED : RECORD_GUEST_GONE, /* urgent= */ ends) <
             0) {
                 list_append(&mesh->guests_unsaved, &guest->retry_link);
                 mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
@@ -306,7 +293,7 @@ static void ended_written(struct mesh *mesh, struct guest *guest, int error) {
         if (guest->retire_wanted)
                 guest_go(mesh, guest);
         else
-                tell_end(mesh, guest);
+                guest_tell_end(mesh, guest);
 }
 
 void guest_written(struct mesh *mesh, const struct record *record, int error) {
@@ -341,68 +328,7 @@ void guests_retry_unsaved(struct mesh *mesh) {
         }
 }
 
-void guests_start(struct mesh *mesh) {
-        struct guest *guest;
-
-        if (!jobs_may_start(mesh))
-                return;
-        LIST_FOREACH(&mesh->guests_waiting, guest, struct guest, wait_link) {
-                if (!guest->confirmed)
-                        continue;
-                /* Another executor than the one on the disk: that comes first. */
-                if (!uuid_equal(&guest->executor, &mesh->executor)) {
-                        guest->executor = mesh->executor;
-                        guest_enter(mesh, guest, GUEST_ARRIVING);
-                        if (write_guest(mesh, guest, RECORD_GUEST_TAKEN, /* urgent= */ true) < 0)
-                                guest_enter(mesh, guest, GUEST_WAITING);
-                        continue;
-                }
-                guest_enter(mesh, guest, GUEST_SENT);
-                guest->in_executor = true;
-                (void) mesh->ops.start(mesh->userdata, &guest->run, guest->spec);
-        }
-}
-
-static void guest_began(struct mesh *mesh, struct guest *guest, usec_t started_at) {
-        struct link_started started = { .run = guest->run, .started_at = started_at };
-        const struct link_message message = { .n_started = 1, .started = &started };
-
-        guest_enter(mesh, guest, GUEST_RUNNING);
-        guest->started_at = started_at;
-        if (guest->owner->held_told)
-                (void) place_send(mesh, guest->owner, &message);
-}
-
-bool guest_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {
-        struct guest *guest = guest_of_run(mesh, run);
-
-        if (!guest)
-                return false;
-        if (guest->state == GUEST_SENT)
-                guest_began(mesh, guest, started_at);
-        return true;
-}
-
-/* Takes the reference where it returns true. */
-bool guest_run_ended(struct mesh *mesh, struct job_result *result) {
-        struct guest *guest = guest_of_run(mesh, &result->run);
-
-        if (!guest)
-                return false;
-        if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING) {
-                node_name_unref(mesh->served);
-                mesh->served = node_name_ref(guest->owner->name);
-                guest_end(mesh, guest, result);
-                return true;
-        }
-        /* Told again: what is not on the disk yet is released when it is. */
-        if (guest->state == GUEST_ENDED)
-                mesh->ops.release(mesh->userdata, &result->run);
-        job_result_unref(result);
-        return true;
-}
-
-static struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struct run_id *run) {
+struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struct run_id *run) {
         struct guest *guest = guest_of_run(mesh, run);
 
         return guest && guest->owner == owner ? guest : NULL;
@@ -415,28 +341,11 @@ void guest_kill(struct mesh *mesh, struct place *owner, const struct run_id *run
                 return;
         guest->kill_wanted = true;
         if (guest->state == GUEST_WAITING)
-                end_unstarted(mesh, guest);
+                guest_end_unstarted(mesh, guest);
         else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
                 mesh->ops.kill(mesh->userdata, &guest->run);
 }
 
-static void hand_back(struct mesh *mesh, struct guest *guest) {
-        if (guest->state == GUEST_ARRIVING)
-                guest->kill_wanted = true;
-        else if (guest->state == GUEST_WAITING)
-                end_unstarted(mesh, guest);
-        else if (guest->state == GUEST_SENT)
-                mesh->ops.withdraw(mesh->userdata, &guest->run);
-}
-
-void guest_withdraw(struct mesh *mesh, struct place *owner, const struct run_id *run) {
-        struct guest *guest = guest_of_owner(mesh, owner, run);
-
-        if (guest)
-                hand_back(mesh, guest);
-}
-
-/* The owner has what it needs of it. */
 void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *run) {
         struct guest *guest = guest_of_owner(mesh, owner, run);
 
@@ -451,154 +360,6 @@ void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *r
 }
 
 /* Kept output, for the owner. */
-void guest_read(struct mesh *mesh, struct place *owner, const struct link_read *read) {
-        struct guest *guest = guest_of_owner(mesh, owner, &read->run);
-        struct link_piece piece = { .id = read->id, .error = -ENOENT, .offset = read->offset };
-        const struct link_message message = { .n_pieces = 1, .pieces = &piece };
-
-        if (guest && guest->result) {
-                const struct job_output *output =
-                        read->stream == 1 ? &guest->result->stdout_output : &guest->result->stderr_output;
-
-                piece.error = 0;
-                piece.total = output->total;
-                if (read->offset < output->size) {
-                        piece.data = output->data + read->offset;
-                        piece.size = MIN(output->size - (size_t) read->offset, (size_t) LINK_PIECE_MAX);
-                }
-                piece.ended = read->offset + piece.size >= output->size;
-        }
-        place_send_or_close(mesh, owner, &message);
-}
-
-static enum link_held_state held_state(const struct guest *guest) {
-        switch (guest->state) {
-        case GUEST_RUNNING:
-                return LINK_HELD_RUNNING;
-        case GUEST_ENDING:
-        case GUEST_ENDED:
-        case GUEST_GOING:
-                return LINK_HELD_ENDED;
-        case GUEST_ARRIVING:
-        case GUEST_WAITING:
-        case GUEST_SENT:
-        case _GUEST_STATE_MAX:
-                break;
-        }
-        return LINK_HELD_WAITING;
-}
-
-/* All that we have of this owner's. What is on its way to the disk is told of like the rest: the owner sends
- * it again otherwise, and that costs more than a run that may be refused yet. */
-void guests_tell_held(struct mesh *mesh, struct place *owner) {
-        struct link_held held[HELD_PER_MESSAGE];
-        struct link_message message = { .held = held };
-        struct guest *guest;
-
-        LIST_FOREACH(&owner->guests, guest, struct guest, place_link) {
-                guest->told = false;
-                guest->confirmed = false;
-                held[message.n_held++] = (struct link_held){ .run = guest->run,
-                                                             .state = held_state(guest),
-                                                             .started_at = guest->started_at };
-                if (message.n_held == HELD_PER_MESSAGE) {
-                        (void) place_send(mesh, owner, &message);
-                        message.n_held = 0;
-                }
-        }
-        message.held_complete = true;
-        owner->held_told = place_send(mesh, owner, &message);
-        guests_tell_ends(mesh, owner);
-}
-
-/* As many as the link takes now. */
-void guests_tell_ends(struct mesh *mesh, struct place *owner) {
-        struct guest *guest;
-
-        LIST_FOREACH(&owner->guests, guest, struct guest, place_link)
-                if (guest->state == GUEST_ENDED && !guest->told) {
-                        tell_end(mesh, guest);
-                        if (!guest->told)
-                                return;
-                }
-}
-
-void guests_confirm(struct mesh *mesh, struct place *owner) {
-        struct guest *guest;
-
-        LIST_FOREACH(&owner->guests, guest, struct guest, place_link)
-                guest->confirmed = true;
-        guests_start(mesh);
-}
-
-bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known) {
-        struct guest *guest = guest_of_run(mesh, &known->run);
-
-        if (!guest)
-                return false;
-        guest->seen = guest->in_executor = true;
-        if (known->started && guest->state == GUEST_SENT)
-                guest_began(mesh, guest, known->started_at);
-        if (guest->kill_wanted && !known->ended)
-                mesh->ops.kill(mesh->userdata, &known->run);
-        return true;
-}
-
-/* What the executor does not have any more. */
-void guests_compare_done(struct mesh *mesh) {
-        struct guest *guest;
-        struct job_result *result;
-
-        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job) {
-                bool missing = !guest->seen && (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING);
-
-                guest->seen = false;
-                if (!missing)
-                        continue;
-                /* The same process forgets nothing before it is told to: the start never reached it. */
-                if (guest->state == GUEST_SENT && uuid_equal(&guest->executor, &mesh->executor)) {
-                        guest->in_executor = false;
-                        guest_enter(mesh, guest, GUEST_WAITING);
-                        continue;
-                }
-                if (job_result_new(&result) < 0)
-                        continue;
-                guest->in_executor = false;
-                result->run = guest->run;
-                result->outcome = RUN_LOST;
-                result->started_at = guest->started_at;
-                result->finished_at = mesh->ops.now_realtime(mesh->userdata);
-                guest_end(mesh, guest, result);
-        }
-        guests_start(mesh);
-}
-
-void guests_drain(struct mesh *mesh) {
-        struct guest *guest;
-
-        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
-                hand_back(mesh, guest);
-}
-
-void guests_kill_all(struct mesh *mesh) {
-        struct guest *guest;
-
-        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
-                guest_kill(mesh, guest->owner, &guest->run);
-}
-
-/* Ends that a reachable owner has not taken yet are worth waiting for. */
-bool guests_are_delivered(const struct mesh *mesh) {
-        struct guest *guest;
-
-        if (mesh->n_guests_in_hand > 0)
-                return false;
-        MAP_FOREACH(&((struct mesh *) mesh)->guests, guest, struct guest, by_job)
-                if (guest->state == GUEST_ENDING || guest->state == GUEST_GOING || guest->owner->link_up)
-                        return false;
-        return true;
-}
-
 int mesh_restore_guest(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,
         const struct uuid *executor, struct job_result *result) {

@@ -253,6 +253,9 @@ enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason);
 void mesh_write(struct mesh *mesh, struct record_batch *batch);
 
 /* jobs.c */
+int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **ret);
+void job_begin_attempt(struct mesh *mesh, struct mesh_job *job, struct place *place);
+void job_requeue(struct mesh *mesh, struct mesh_job *job); /* back to its place in the queue */
 struct mesh_job *job_find(struct mesh *mesh, const struct uuid *id);
 struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job);
 void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state);
@@ -262,14 +265,20 @@ void job_finish(
         struct mesh *mesh, struct mesh_job *job, enum job_status status, struct job_result *result,
         const char *error_message);
 void job_send(struct mesh *mesh, struct mesh_job *job);
-void jobs_schedule(struct mesh *mesh);
-void jobs_retry_unsaved(struct mesh *mesh);
-bool jobs_may_start(const struct mesh *mesh);
-
 void job_attempt_lost(struct mesh *mesh, struct mesh_job *job);
-size_t hand_limit(const struct mesh *mesh);
 /* The attempt begins on paper, at a place (NULL: here); a record of it joins the batch. */
 int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch);
+
+/* queue.c */
+bool jobs_may_start(const struct mesh *mesh);
+size_t hand_limit(const struct mesh *mesh);
+void job_enqueue(struct mesh *mesh, struct mesh_job *job);
+void jobs_schedule(struct mesh *mesh);
+
+/* written.c */
+void job_write_given_up(struct mesh *mesh, struct mesh_job *job);
+void job_write_end(struct mesh *mesh, struct mesh_job *job);
+void jobs_retry_unsaved(struct mesh *mesh);
 
 /* places.c: our jobs elsewhere. */
 enum run_word { WORD_TAKEN, WORD_KILL, WORD_WITHDRAW, WORD_RETIRE };
@@ -304,7 +313,13 @@ void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended
 void fetch_piece(struct mesh *mesh, struct place *place, const struct link_piece *piece);
 void fetches_drop(struct place *place);
 
-/* guests.c: jobs of others here. */
+/* guests.c, guest-runs.c, guest-tell.c: jobs of others here. */
+struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run);
+struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struct run_id *run);
+void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state);
+int guest_write(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent);
+void guest_end_unstarted(struct mesh *mesh, struct guest *guest);
+void guest_tell_end(struct mesh *mesh, struct guest *guest);
 void guests_take(struct mesh *mesh, struct place *owner, const struct link_message *message);
 void guest_written(struct mesh *mesh, const struct record *record, int error);
 void guest_end(struct mesh *mesh, struct guest *guest, struct job_result *result);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the mind writes about its jobs, and what follows when the disk has it, or could not take it. */
+
+#include "mesh/internal.h"
+
+void job_write_given_up(struct mesh *mesh, struct mesh_job *job) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+
+        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_REQUEUED))) {
+                list_append(&mesh->unsaved, &job->retry_link);
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+                return;
+        }
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* The disk says that all attempts up to this one are over. */
+static void attempts_are_over(struct mesh *mesh, struct mesh_job *job, uint32_t attempt) {
+        struct place *place = job->lost_at ? place_find(mesh, job->lost_at->text) : NULL;
+
+        job->given_up = MAX(job->given_up, attempt);
+        if (!job->lost || job->lost_run.attempt > attempt)
+                return;
+        if (place)
+                place_send_run(mesh, place, &job->lost_run, WORD_RETIRE);
+        else if (!job->lost_at)
+                mesh->ops.release(mesh->userdata, &job->lost_run);
+        job->lost = false;
+        job->lost_at = node_name_unref(job->lost_at);
+}
+
+static void
+given_up_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
+        if (error >= 0)
+                attempts_are_over(mesh, job, record->run.attempt);
+        else if (
+                job->state == JOB_STATE_QUEUED && run_id_equal(&job->run, &record->run) &&
+                !list_is_linked(&job->retry_link))
+                list_append(&mesh->unsaved, &job->retry_link);
+}
+
+void job_write_end(struct mesh *mesh, struct mesh_job *job) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+
+        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_FINISHED))) {
+                list_append(&mesh->unsaved, &job->retry_link);
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+                return;
+        }
+        record->status = job->final_status;
+        record->result = job->result ? job_result_ref(job->result) : NULL;
+        record->error_message = job->error_message;
+        record->at_usec = job->result && job->result->finished_at > 0
+                                  ? job->result->finished_at
+                                  : mesh->ops.now_realtime(mesh->userdata);
+        /* While more work waits nobody gains from a commit of this one alone. */
+        batch->urgent = job->awaited || job->cancel_requested || list_is_empty(&mesh->queue);
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+void jobs_retry_unsaved(struct mesh *mesh) {
+        struct list unsaved;
+        struct mesh_job *job;
+
+        /* Those that cannot be written again join the list anew. */
+        list_move(&mesh->unsaved, &unsaved);
+        while ((job = LIST_FIRST(&unsaved, struct mesh_job, retry_link))) {
+                list_remove(&job->retry_link);
+                if (job->state == JOB_STATE_ENDED)
+                        job_write_end(mesh, job);
+                else if (job->state == JOB_STATE_QUEUED)
+                        job_write_given_up(mesh, job);
+        }
+        guests_retry_unsaved(mesh);
+        jobs_schedule(mesh);
+}
+
+static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (error < 0) {
+                /* Nobody was told that it exists. */
+                if (job->state == JOB_STATE_SENT || job->state == JOB_STATE_RUNNING)
+                        mesh->ops.kill(mesh->userdata, &job->run);
+                if (job->state == JOB_STATE_ENDED)
+                        mesh->ops.release(mesh->userdata, &job->run);
+                job_free(mesh, job);
+                return;
+        }
+
+        job->durable = true;
+        if (job->state != JOB_STATE_QUEUED)
+                return;
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+        else
+                job_enqueue(mesh, job);
+}
+
+/* Between the decision and the disk the world may have changed. */
+static bool attempt_is_wanted(const struct mesh *mesh, const struct mesh_job *job) {
+        if (job->place)
+                return job->place->alive;
+        return jobs_may_start(mesh) && uuid_equal(&job->executor, &mesh->executor);
+}
+
+static void assigned_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (error >= 0)
+                attempts_are_over(mesh, job, job->run.attempt - 1);
+        if (job->state != JOB_STATE_ASSIGNING)
+                return;
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+        else if (error < 0 || !attempt_is_wanted(mesh, job))
+                job_requeue(mesh, job);
+        else
+                job_send(mesh, job);
+}
+
+static void finished_written(struct mesh *mesh, struct mesh_job *job, int error) {
+        if (job->state != JOB_STATE_ENDED)
+                return;
+        if (error < 0) {
+                /* The executor keeps the result, and so do we, until there is room. */
+                if (!list_is_linked(&job->retry_link))
+                        list_append(&mesh->unsaved, &job->retry_link);
+                return;
+        }
+
+        attempts_are_over(mesh, job, job->run.attempt);
+        if (job->place)
+                place_send_run(mesh, job->place, &job->run, WORD_RETIRE);
+        else if (job->run.attempt > 0)
+                mesh->ops.release(mesh->userdata, &job->run);
+        mesh->ops.job_finished(mesh->userdata, job->spec, job->final_status);
+        job_free(mesh, job);
+}
+
+/* What the outcome of one record means for its job; the job may be gone by then. */
+static void record_written(struct mesh *mesh, const struct record *record, int error) {
+        struct mesh_job *job = record->spec ? job_find(mesh, &record->run.job) : NULL;
+
+        if (record->type == RECORD_GUEST_TAKEN || record->type == RECORD_GUEST_ENDED ||
+            record->type == RECORD_GUEST_GONE) {
+                guest_written(mesh, record, error);
+                return;
+        }
+        if (!job)
+                return;
+
+        switch (record->type) {
+        case RECORD_ACCEPTED:
+                accepted_written(mesh, job, error);
+                break;
+        case RECORD_ASSIGNED:
+                if (run_id_equal(&record->run, &job->run))
+                        assigned_written(mesh, job, error);
+                break;
+        case RECORD_FINISHED:
+                finished_written(mesh, job, error);
+                break;
+        case RECORD_REQUEUED:
+                given_up_written(mesh, job, record, error);
+                break;
+        case RECORD_STARTED:
+        case RECORD_CANCEL:
+                /* Their loss costs nothing: the resynchronisation after a restart finds it out again. */
+        case RECORD_PEER:
+        case RECORD_PEER_GONE:
+        case RECORD_GUEST_TAKEN:
+        case RECORD_GUEST_ENDED:
+        case RECORD_GUEST_GONE:
+                break;
+        }
+}
+
+void mesh_written(struct mesh *mesh, struct record_batch *batch, int error) {
+        bool submission = batch->n_records > 0 && batch->records[0].type == RECORD_ACCEPTED;
+
+        assert(mesh->n_batches > 0);
+        mesh->n_batches--;
+        /* In reverse, a batch of assignments that failed comes back to the head of the queue in its old
+         * order. */
+        if (error < 0 && !submission)
+                for (size_t i = batch->n_records; i > 0; i--)
+                        record_written(mesh, &batch->records[i - 1], error);
+        else
+                for (size_t i = 0; i < batch->n_records; i++)
+                        record_written(mesh, &batch->records[i], error);
+
+        if (submission)
+                mesh->ops.accepted(mesh->userdata, batch->owner, error);
+        record_batch_free(batch);
+        if (error == 0)
+                jobs_schedule(mesh);
+        else
+                mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
+        mesh->ops.status_changed(mesh->userdata);
+        mesh_arm(mesh);
+}
