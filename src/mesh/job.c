@@ -62,6 +62,7 @@ int job_spec_new(const struct job_request *request, struct job_spec **ret) {
                 .stdin_data = place(&position, request->stdin_data, request->stdin_size),
                 .stdin_size = request->stdin_size,
                 .env = (char *const *) env,
+                .requires = (char *const *) env + request->n_env,
                 .submitter_uid = (uid_t) -1,
         };
         for (size_t i = 0; i < request->n_env; i++)
@@ -71,6 +72,23 @@ int job_spec_new(const struct job_request *request, struct job_spec **ret) {
 
         *ret = spec;
         return 0;
+}
+
+static bool label_is_there(const struct metadata_entry *labels, size_t n_labels, const char *wanted) {
+        size_t size = strcspn(wanted, "=");
+
+        for (size_t i = 0; i < n_labels; i++)
+                if (strlen(labels[i].key) == size && memcmp(labels[i].key, wanted, size) == 0 &&
+                    (wanted[size] == '\0' || streq(labels[i].value, wanted + size + 1)))
+                        return true;
+        return false;
+}
+
+bool job_labels_match(const struct metadata_entry *labels, size_t n_labels, char *const *requires) {
+        for (; *requires; requires ++)
+                if (!label_is_there(labels, n_labels, *requires))
+                        return false;
+        return true;
 }
 
 struct job_spec *job_spec_ref(struct job_spec *spec) {

@@ -12,6 +12,7 @@
 #include "util/hash.h"
 #include "util/macros.h"
 #include "util/time.h"
+#include "wire/message.h"
 #include "wire/types.h"
 
 #define COMMAND_MAX (64u * 1024) /* bytes, without the final NUL; Linux takes 128 KiB for one argument */
@@ -25,6 +26,7 @@
 #define JOBS_PER_REQUEST_MAX 10000u
 #define IDEMPOTENCY_KEY_MAX 255u /* bytes, printable ASCII */
 #define SUBMITTER_MAX 63u
+#define REQUIRES_MAX 16u /* labels that one job may ask for */
 
 /* One environment variable of a request; not NUL-terminated. */
 struct job_env {
@@ -72,6 +74,10 @@ void job_request_get_limits(const struct job_request *request, struct job_limits
 int job_request_digest(
         const struct job_request *request, struct sha256 *hash, uint8_t ret[static SHA256_SIZE]);
 
+/* Whether a node with these labels has all that a job asks for: "key=value" as it stands, "key" with any
+ * value. */
+bool job_labels_match(const struct metadata_entry *labels, size_t n_labels, char *const *requires);
+
 /* One allocation; the strings lie behind the struct. References are counted without atomics: only the loop
  * thread takes and drops them, the store's writer thread reads what a batch that it holds refers to. */
 struct job_spec {
@@ -80,6 +86,8 @@ struct job_spec {
         usec_t created_at; /* CLOCK_REALTIME */
         usec_t timeout_usec;
         struct job_limits limits;
+        struct job_rules rules;
+        char *const *requires; /* labels, "key=value" or "key", NULL-terminated; never NULL */
         const char *command;
         const char *target_node_id; /* NULL: any node */
         const char *cwd;            /* NULL: none given */

@@ -41,6 +41,8 @@ struct mesh_config {
         char version[VERSION_TEXT_MAX + 1];
         struct metadata_entry metadata[METADATA_MAX];
         size_t n_metadata;
+        struct metadata_entry labels[LABELS_MAX];
+        size_t n_labels;
 };
 
 struct mesh_peer {

@@ -19,6 +19,10 @@
 #define METADATA_KEY_MAX 31u
 #define METADATA_VALUE_MAX 63u
 
+/* What a node says of itself for jobs that ask for it: "arch=x86_64". */
+#define LABELS_MAX 24u
+#define LABELS_SIZE_MAX 512u /* bytes of all keys and values together: a heartbeat has to hold them */
+
 enum message_type {
         MESSAGE_UNKNOWN = 0,
         MESSAGE_HEARTBEAT = 1,
@@ -49,6 +53,12 @@ struct node_info {
         uint32_t backlog;               /* of those queued, what any node may run */
         usec_t heartbeat_interval_usec; /* 0: the node does not say */
         usec_t uptime_usec;
+        struct metadata_entry labels[LABELS_MAX];
+        size_t n_labels;
+        struct node_pressure {
+                bool known;
+                uint16_t cpu, memory, io; /* parts of a thousand of the last ten seconds; see PSI */
+        } pressure;
 };
 
 struct mesh_message {

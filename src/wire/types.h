@@ -64,6 +64,17 @@ struct job_limits {
 #define JOB_TASKS_MIN 1u
 #define JOB_TASKS_MAX 4194304u
 
+/* What is to happen with a job beside being run; zeroed: the defaults. */
+struct job_rules {
+        int32_t priority; /* higher first among the jobs of one owner; JOB_PRIORITY_MIN … MAX */
+        uint32_t retries; /* how often it may run again after it failed by itself; up to JOB_RETRIES_MAX */
+        bool loss_is_failure; /* when its node is lost it ends, and is never started twice */
+};
+
+#define JOB_PRIORITY_MIN (-1000)
+#define JOB_PRIORITY_MAX 1000
+#define JOB_RETRIES_MAX 100u
+
 /* Which of them a machine can enforce; bits. The numbers are sent. */
 enum limit_kind {
         LIMIT_MEMORY = 1 << 0,
