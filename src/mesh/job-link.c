@@ -34,6 +34,9 @@ void job_spec_to_link(const struct job_spec *spec, struct link_job *ret) {
                 .stdin_data = spec->stdin_data,
                 .stdin_size = spec->stdin_size,
                 .limits = spec->limits,
+                .rules = spec->rules,
+                .requires = spec->requires,
+                .n_requires = count_entries(spec->requires),
                 .submitter_uid = spec->submitter_uid,
                 .submitter = spec->submitter,
                 .has_digest = spec->has_digest,
@@ -68,8 +71,20 @@ static struct job_request_limits limits_to_request(const struct job_limits *limi
         };
 }
 
+static struct job_request_rules rules_to_request(const struct job_rules *rules) {
+        const char *on_node_loss = job_loss_to_text(rules->loss_is_failure);
+
+        return (struct job_request_rules){
+                .priority = rules->priority,
+                .retries = rules->retries,
+                .on_node_loss = on_node_loss,
+                .on_node_loss_size = strlen(on_node_loss),
+        };
+}
+
 int job_spec_from_link(const struct link_job *job, struct job_spec **ret) {
         struct job_env env[LINK_ENV_MAX];
+        struct job_label requires[LINK_REQUIRES_MAX];
         struct job_request request = {
                 .command = job->command,
                 .command_size = strlen(job->command),
@@ -84,12 +99,17 @@ int job_spec_from_link(const struct link_job *job, struct job_spec **ret) {
                 .has_timeout = true,
                 .timeout_seconds = (int64_t) (job->timeout_usec / USEC_PER_SEC),
                 .limits = limits_to_request(&job->limits),
+                .rules = rules_to_request(&job->rules),
+                .requires = requires,
+                .n_requires = job->n_requires,
         };
         struct job_problem problem;
         struct job_spec *spec;
         int r;
 
         split_environment(job, env);
+        for (size_t i = 0; i < job->n_requires; i++)
+                requires[i] = (struct job_label){ job->requires[i], strlen(job->requires[i]) };
         r = job_request_check(&request, &problem);
         if (r < 0)
                 return r;

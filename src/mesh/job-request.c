@@ -10,6 +10,7 @@
 #include "mesh/job.h"
 #include "util/utf8.h"
 #include "wire/job-limits.h"
+#include "wire/label.h"
 
 static int problem(struct job_problem *ret, const char *field, const char *format, ...) _printf_(3, 4);
 
@@ -247,6 +248,55 @@ void job_request_get_limits(const struct job_request *request, struct job_limits
                         job_limits_set(ret, field, (uint64_t) value);
 }
 
+static bool is_loss(const struct job_request *request, const char *word) {
+        const struct job_request_rules *rules = &request->rules;
+
+        return rules->on_node_loss && rules->on_node_loss_size == strlen(word) &&
+               memcmp(rules->on_node_loss, word, rules->on_node_loss_size) == 0;
+}
+
+static int check_rules(const struct job_request *request, struct job_problem *ret) {
+        const struct job_request_rules *rules = &request->rules;
+
+        if (rules->priority < JOB_PRIORITY_MIN || rules->priority > JOB_PRIORITY_MAX)
+                return problem(
+                        ret, "priority", "priority is %" PRIi64 "; it must be %d to %d", rules->priority,
+                        JOB_PRIORITY_MIN, JOB_PRIORITY_MAX);
+        if (rules->retries < 0 || rules->retries > JOB_RETRIES_MAX)
+                return problem(
+                        ret, "retries", "retries is %" PRIi64 "; it must be 0 to %u", rules->retries,
+                        JOB_RETRIES_MAX);
+        if (rules->on_node_loss && !is_loss(request, JOB_LOSS_REQUEUE) && !is_loss(request, JOB_LOSS_FAIL))
+                return problem(
+                        ret, "on_node_loss",
+                        "on_node_loss must be \"" JOB_LOSS_REQUEUE "\" or \"" JOB_LOSS_FAIL "\"");
+        return 0;
+}
+
+static int check_requires(const struct job_request *request, struct job_problem *ret) {
+        if (request->n_requires > REQUIRES_MAX)
+                return problem(
+                        ret, "requires", "requires has %zu labels; at most %u are allowed",
+                        request->n_requires, REQUIRES_MAX);
+        for (size_t i = 0; i < request->n_requires; i++)
+                if (!label_is_valid(request->requires[i].text, request->requires[i].size))
+                        return problem(
+                                ret, "requires",
+                                "requires has something that is no label: \"key=value\" or \"key\"; a key "
+                                "is 1 to %u of A-Z a-z 0-9 - _ . /, a value up to %u printable characters "
+                                "without spaces, commas and quotes",
+                                LABEL_KEY_MAX, LABEL_VALUE_MAX);
+        return 0;
+}
+
+void job_request_get_rules(const struct job_request *request, struct job_rules *ret) {
+        *ret = (struct job_rules){
+                .priority = (int32_t) request->rules.priority,
+                .retries = (uint32_t) request->rules.retries,
+                .loss_is_failure = is_loss(request, JOB_LOSS_FAIL),
+        };
+}
+
 int job_request_check(const struct job_request *request, struct job_problem *ret_problem) {
         int r;
 
@@ -268,7 +318,13 @@ int job_request_check(const struct job_request *request, struct job_problem *ret
         r = check_stdin(request, ret_problem);
         if (r < 0)
                 return r;
-        return check_limits(request, ret_problem);
+        r = check_limits(request, ret_problem);
+        if (r < 0)
+                return r;
+        r = check_rules(request, ret_problem);
+        if (r < 0)
+                return r;
+        return check_requires(request, ret_problem);
 }
 
 /* Each part goes in with its length, so that no two requests give the same bytes. */
@@ -314,6 +370,43 @@ static int digest_limits(const struct job_request *request, struct sha256 *hash)
         return digest_part(hash, (const char *) values, sizeof(values));
 }
 
+static int compare_labels(const void *a, const void *b) {
+        const struct job_label *x = a, *y = b;
+        int c = memcmp(x->text, y->text, MIN(x->size, y->size));
+
+        return c != 0 ? c : (x->size > y->size) - (x->size < y->size);
+}
+
+/* As with limits: none of them leave the digest as it was before there were any. No variable and no limit
+ * begins with an absent part, so that what follows one is neither. Who asks for the same labels in another
+ * order asks for the same. */
+static int digest_rules(const struct job_request *request, struct sha256 *hash) {
+        struct job_label labels[REQUIRES_MAX];
+        size_t n = MIN(request->n_requires, (size_t) REQUIRES_MAX);
+        struct job_rules rules;
+        int64_t values[3];
+        int r;
+
+        job_request_get_rules(request, &rules);
+        if (job_rules_are_default(&rules) && n == 0)
+                return 0;
+        values[0] = rules.priority;
+        values[1] = rules.retries;
+        values[2] = rules.loss_is_failure;
+        r = digest_part(hash, NULL, 0);
+        if (r >= 0)
+                r = digest_part(hash, (const char *) values, sizeof(values));
+        if (r < 0 || n == 0)
+                return r;
+
+        memcpy(labels, request->requires, n * sizeof(labels[0]));
+        qsort(labels, n, sizeof(labels[0]), compare_labels);
+        for (size_t i = 0; i < n && r >= 0; i++)
+                if (i == 0 || compare_labels(&labels[i - 1], &labels[i]) != 0)
+                        r = digest_part(hash, labels[i].text, labels[i].size);
+        return r;
+}
+
 int job_request_digest(
         const struct job_request *request, struct sha256 *hash, uint8_t ret[static SHA256_SIZE]) {
         int64_t timeout = request->has_timeout ? request->timeout_seconds : TIMEOUT_DEFAULT_SEC;
@@ -338,6 +431,9 @@ int job_request_digest(
         if (r < 0)
                 return r;
         r = digest_limits(request, hash);
+        if (r < 0)
+                return r;
+        r = digest_rules(request, hash);
         if (r < 0)
                 return r;
 

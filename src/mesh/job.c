@@ -32,24 +32,35 @@ static const char *place_env(char **position, const struct job_env *env) {
         return start;
 }
 
-int job_spec_new(const struct job_request *request, struct job_spec **ret) {
-        size_t strings = field_size(request->command, request->command_size) +
-                         field_size(request->target_node_id, request->target_node_id_size) +
-                         field_size(request->cwd, request->cwd_size) +
-                         field_size(request->stdin_data, request->stdin_size);
-        size_t pointers = (request->n_env + 1) * sizeof(char *);
-        struct job_spec *spec;
-        const char **env;
-        char *position;
+static const char *place_label(char **position, const struct job_label *label) {
+        return place(position, label->text, label->size);
+}
+
+/* Of all strings that place() and its like write. */
+static size_t strings_size(const struct job_request *request) {
+        size_t size = field_size(request->command, request->command_size) +
+                      field_size(request->target_node_id, request->target_node_id_size) +
+                      field_size(request->cwd, request->cwd_size) +
+                      field_size(request->stdin_data, request->stdin_size);
 
         for (size_t i = 0; i < request->n_env; i++)
-                strings += request->env[i].name_size + request->env[i].value_size + 2;
+                size += request->env[i].name_size + request->env[i].value_size + 2;
+        for (size_t i = 0; i < request->n_requires; i++)
+                size += request->requires[i].size + 1;
+        return size;
+}
 
-        spec = malloc(sizeof(*spec) + pointers + strings);
+int job_spec_new(const struct job_request *request, struct job_spec **ret) {
+        size_t pointers = (request->n_env + 1 + request->n_requires + 1) * sizeof(char *);
+        struct job_spec *spec = malloc(sizeof(*spec) + pointers + strings_size(request));
+        const char **env, **requires;
+        char *position;
+
         if (!spec)
                 return -ENOMEM;
 
         env = (const char **) (spec + 1);
+        requires = env + request->n_env + 1;
         position = (char *) env + pointers;
         *spec = (struct job_spec){
                 .n_references = 1,
@@ -62,13 +73,17 @@ int job_spec_new(const struct job_request *request, struct job_spec **ret) {
                 .stdin_data = place(&position, request->stdin_data, request->stdin_size),
                 .stdin_size = request->stdin_size,
                 .env = (char *const *) env,
-                .requires = (char *const *) env + request->n_env,
+                .requires = (char *const *) requires,
                 .submitter_uid = (uid_t) -1,
         };
         for (size_t i = 0; i < request->n_env; i++)
                 env[i] = place_env(&position, &request->env[i]);
         env[request->n_env] = NULL;
+        for (size_t i = 0; i < request->n_requires; i++)
+                requires[i] = place_label(&position, &request->requires[i]);
+        requires[request->n_requires] = NULL;
         job_request_get_limits(request, &spec->limits);
+        job_request_get_rules(request, &spec->rules);
 
         *ret = spec;
         return 0;
@@ -85,7 +100,7 @@ static bool label_is_there(const struct metadata_entry *labels, size_t n_labels,
 }
 
 bool job_labels_match(const struct metadata_entry *labels, size_t n_labels, char *const *requires) {
-        for (; *requires; requires ++)
+        for (; *requires; requires++)
                 if (!label_is_there(labels, n_labels, *requires))
                         return false;
         return true;

@@ -34,6 +34,12 @@ struct job_env {
         size_t name_size, value_size;
 };
 
+/* A label that a request asks for; not NUL-terminated. */
+struct job_label {
+        const char *text;
+        size_t size;
+};
+
 /* As it came from REST or D-Bus: borrowed pointers with lengths, nothing checked. */
 struct job_request {
         const char *command;
@@ -54,7 +60,21 @@ struct job_request {
                 int64_t memory_max, cpu_weight, cpu_quota, tasks_max;
                 bool best_effort;
         } limits;
+        struct job_request_rules {
+                int64_t priority, retries;
+                const char *on_node_loss; /* JOB_LOSS_REQUEUE or JOB_LOSS_FAIL; NULL: the first */
+                size_t on_node_loss_size;
+        } rules;
+        const struct job_label *requires;
+        size_t n_requires;
 };
+
+/* What is to happen when a job's node is lost, in words. */
+#define JOB_LOSS_REQUEUE "requeue"
+#define JOB_LOSS_FAIL "fail"
+static inline const char *job_loss_to_text(bool loss_is_failure) {
+        return loss_is_failure ? JOB_LOSS_FAIL : JOB_LOSS_REQUEUE;
+}
 
 /* Why a request was refused, for the person who made it: one line, what was wrong and what would be right.
  */
@@ -68,6 +88,8 @@ int job_request_check(const struct job_request *request, struct job_problem *ret
 
 /* Of a request that has passed the check. */
 void job_request_get_limits(const struct job_request *request, struct job_limits *ret);
+
+void job_request_get_rules(const struct job_request *request, struct job_rules *ret);
 
 /* The digest of everything that is asked for, the same for the same request in any spelling: it tells a
  * repeated request from another one under the same Idempotency-Key. */

@@ -13,14 +13,14 @@
 #include "wire/message.h"
 
 enum record_type {
-        RECORD_ACCEPTED,  /* a new job: spec; PENDING, with run (attempt 0: waiting in the queue) */
-        RECORD_ASSIGNED,  /* run.attempt is given to executor, or to node; still PENDING */
-        RECORD_STARTED,   /* RUNNING since at_usec; may be left out when FINISHED of the same run is in the
-                             same commit */
-        RECORD_REQUEUED,  /* PENDING again, run.attempt is over */
-        RECORD_FINISHED,  /* status is final; result is NULL for a job that was cancelled before it ran */
-        RECORD_CANCEL,    /* a cancel was asked for and is not confirmed yet */
-        RECORD_PEER,      /* a peer as it is now: peer, at_usec */
+        RECORD_ACCEPTED, /* a new job: spec; PENDING, with run (attempt 0: waiting in the queue) */
+        RECORD_ASSIGNED, /* run.attempt is given to executor, or to node; still PENDING */
+        RECORD_STARTED,  /* RUNNING since at_usec; may be left out when FINISHED of the same run is in the
+                            same commit */
+        RECORD_REQUEUED, /* PENDING again, run.attempt is over; retries_used counts those that are used up */
+        RECORD_FINISHED, /* status is final; result is NULL for a job that was cancelled before it ran */
+        RECORD_CANCEL,   /* a cancel was asked for and is not confirmed yet */
+        RECORD_PEER,     /* a peer as it is now: peer, at_usec */
         RECORD_PEER_GONE, /* peer->node_id left the list at at_usec */
         /* A run of a job that another node owns. */
         RECORD_GUEST_TAKEN, /* spec; it is here now, and starts when there is room */
@@ -46,6 +46,7 @@ struct record {
         struct uuid executor;      /* which executor process has the run: its instance */
         struct node_name *node;    /* a reference: which other node runs it, or owns it; NULL: this one */
         usec_t at_usec;            /* CLOCK_REALTIME */
+        uint32_t retries_used;     /* with ACCEPTED and REQUEUED: of spec->rules.retries */
         const char *error_message; /* static text, or NULL: that of result */
         struct node_info *peer;    /* owned */
 };

@@ -16,7 +16,7 @@ bool row_is_null(struct row *row, int column) {
         return sqlite3_column_type(row->statement, column) == SQLITE_NULL;
 }
 
-uint64_t row_number(struct row *row, int column, uint64_t limit) {
+int64_t row_integer(struct row *row, int column, int64_t low, int64_t high) {
         int64_t value;
 
         if (row_is_null(row, column))
@@ -26,11 +26,15 @@ uint64_t row_number(struct row *row, int column, uint64_t limit) {
                 return 0;
         }
         value = sqlite3_column_int64(row->statement, column);
-        if (value < 0 || (uint64_t) value > limit) {
+        if (value < low || value > high) {
                 row_fail(row, column, -EBADMSG);
                 return 0;
         }
-        return (uint64_t) value;
+        return value;
+}
+
+uint64_t row_number(struct row *row, int column, uint64_t limit) {
+        return (uint64_t) row_integer(row, column, 0, (int64_t) MIN(limit, (uint64_t) INT64_MAX));
 }
 
 const char *row_text(struct row *row, int column, size_t limit, size_t *ret_size) {

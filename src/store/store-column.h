@@ -22,6 +22,8 @@ void row_fail(struct row *row, int column, int error);
 bool row_is_null(struct row *row, int column);
 /* 0 to limit. NULL is 0. */
 uint64_t row_number(struct row *row, int column, uint64_t limit);
+/* low to high. NULL is 0. */
+int64_t row_integer(struct row *row, int column, int64_t low, int64_t high);
 /* Borrowed until the statement moves on; NULL where there is none. Followed by a NUL, and without one
  * inside. */
 const char *row_text(struct row *row, int column, size_t limit, size_t *ret_size);

@@ -11,6 +11,7 @@ enum statement {
         STATEMENT_TIMES,
         STATEMENT_DELETE,
         STATEMENT_DELETE_LIMITS,
+        STATEMENT_DELETE_OPTIONS,
         STATEMENT_NEWEST,
         STATEMENT_PAGE_COUNT,
         STATEMENT_FREE_COUNT,
@@ -24,6 +25,7 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_TIMES] = "SELECT created_at, finished_at FROM jobs WHERE seq = ?",
         [STATEMENT_DELETE] = "DELETE FROM jobs WHERE seq = ?",
         [STATEMENT_DELETE_LIMITS] = "DELETE FROM job_limits WHERE seq = ?",
+        [STATEMENT_DELETE_OPTIONS] = "DELETE FROM job_options WHERE seq = ?",
         [STATEMENT_NEWEST] = "SELECT coalesce(max(seq), 0) FROM jobs",
         [STATEMENT_PAGE_COUNT] = "PRAGMA page_count",
         [STATEMENT_FREE_COUNT] = "PRAGMA freelist_count",
@@ -199,10 +201,15 @@ static int delete_row(struct store_history *history, enum statement statement, u
 
 /* Returns the number of jobs that are gone by it. */
 static int delete_job(struct store_history *history, uint64_t sequence) {
-        int r;
+        static const enum statement beside[] = { STATEMENT_DELETE_LIMITS, STATEMENT_DELETE_OPTIONS };
 
-        r = delete_row(history, STATEMENT_DELETE_LIMITS, sequence);
-        return r < 0 ? r : delete_row(history, STATEMENT_DELETE, sequence);
+        for (size_t i = 0; i < ELEMENTSOF(beside); i++) {
+                int r = delete_row(history, beside[i], sequence);
+
+                if (r < 0)
+                        return r;
+        }
+        return delete_row(history, STATEMENT_DELETE, sequence);
 }
 
 /* Inside a transaction. Adds to *n_deleted. 1: the slice is used up. 0: the rest may stay. */

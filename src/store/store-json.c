@@ -8,6 +8,7 @@
 #include "mesh/job.h"
 #include "util/strv.h"
 #include "util/utf8.h"
+#include "wire/label.h"
 
 static int write_string(struct buffer *buffer, const char *text, size_t size) {
         size_t plain = 0;
@@ -72,6 +73,18 @@ int json_write_metadata(struct buffer *buffer, const struct metadata_entry *entr
                         return r;
         }
         return buffer_append_text(buffer, n_entries > 0 ? "}" : "{}");
+}
+
+int json_write_labels(struct buffer *buffer, char *const *labels) {
+        int r = buffer_append_text(buffer, "[");
+
+        for (size_t i = 0; labels[i] && r >= 0; i++) {
+                if (i > 0)
+                        r = buffer_append_text(buffer, ",");
+                if (r >= 0)
+                        r = write_string(buffer, labels[i], strlen(labels[i]));
+        }
+        return r < 0 ? r : buffer_append_text(buffer, "]");
 }
 
 struct reader {
@@ -268,5 +281,45 @@ int json_read_env(const char *text, size_t size, char ***ret) {
                 return -EBADMSG;
 
         *ret = TAKE_PTR(entries);
+        return 0;
+}
+
+static int take_labels(struct reader *reader, char ***labels) {
+        size_t n = 0;
+        int r;
+
+        do {
+                reader->string.size = 0;
+                r = take_string(reader);
+                if (r < 0)
+                        return r == -E2BIG ? -EBADMSG : r;
+                if (++n > REQUIRES_MAX || !label_is_valid(reader->string.data, reader->string.size))
+                        return -EBADMSG;
+                r = strv_append(labels, reader->string.data);
+                if (r < 0)
+                        return r;
+        } while (take(reader, ','));
+        return take(reader, ']') ? 0 : -EBADMSG;
+}
+
+int json_read_labels(const char *text, size_t size, char ***ret) {
+        _cleanup_(reader_done) struct reader reader = {
+                .position = text,
+                .end = text + size,
+                .string.limit = LABEL_TEXT_MAX + 1,
+        };
+        _cleanup_strv_free_ char **labels = NULL;
+        int r;
+
+        if (memchr(text, 0, size) || !take(&reader, '['))
+                return -EBADMSG;
+        r = take_labels(&reader, &labels);
+        if (r < 0)
+                return r;
+        skip_space(&reader);
+        if (reader.position != reader.end)
+                return -EBADMSG;
+
+        *ret = TAKE_PTR(labels);
         return 0;
 }

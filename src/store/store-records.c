@@ -19,6 +19,8 @@ enum statement {
         STATEMENT_ROLLBACK,
         STATEMENT_ACCEPT,
         STATEMENT_LIMITS,
+        STATEMENT_OPTIONS,
+        STATEMENT_RETRIES,
         STATEMENT_ASSIGN,
         STATEMENT_START,
         STATEMENT_REQUEUE,
@@ -45,6 +47,10 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_LIMITS] =
                 "INSERT INTO job_limits (seq, memory_max, cpu_weight, cpu_quota, tasks_max, best_effort)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
+        [STATEMENT_OPTIONS] = "INSERT INTO job_options (seq, priority, retries, retries_used,"
+                              " loss_is_failure, requires) VALUES (?, ?, ?, ?, ?, ?)",
+        [STATEMENT_RETRIES] = "UPDATE job_options SET retries_used = ?"
+                              " WHERE seq = (SELECT seq FROM jobs" WHERE_UNFINISHED ")",
         [STATEMENT_ASSIGN] =
                 "UPDATE jobs SET epoch = ?, attempt = ?, executor_node_id = ?, executor_instance = ?,"
                 " updated_at = ?" WHERE_UNFINISHED,
@@ -100,11 +106,12 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
         r = guest_writer_new(db, &records->guests);
         if (r < 0)
                 return r;
-        /* No job gets the number of one that a foreign hand took away and left the limits of. */
+        /* No job gets the number of one that a foreign hand took away and left the limits or options of. */
         r = sqlite_query_u64(
                 db,
                 "SELECT max(coalesce((SELECT max(seq) FROM jobs), 0),"
-                " coalesce((SELECT max(seq) FROM job_limits), 0))",
+                " coalesce((SELECT max(seq) FROM job_limits), 0),"
+                " coalesce((SELECT max(seq) FROM job_options), 0))",
                 &records->last_sequence);
         if (r < 0)
                 return r;
@@ -149,6 +156,11 @@ static const char *env_to_json(struct store_records *records, char *const *env) 
         return json_text(records, json_write_env(&records->json, env));
 }
 
+static const char *requires_to_json(struct store_records *records, char *const *requires) {
+        records->json.size = 0;
+        return json_text(records, json_write_labels(&records->json, requires));
+}
+
 static const char *metadata_to_json(struct store_records *records, const struct node_info *info) {
         records->json.size = 0;
         return json_text(records, json_write_metadata(&records->json, info->metadata, info->n_metadata));
@@ -181,6 +193,29 @@ static int write_limits(struct store_records *records, const struct job_limits *
                         bind_null(&binder);
         }
         bind_i64(&binder, limits->best_effort);
+        return binder_run(&binder);
+}
+
+/* Of the job that was accepted last. */
+static int write_options(struct store_records *records, const struct record *record) {
+        struct binder binder = { .statement = records->statements[STATEMENT_OPTIONS] };
+        const struct job_rules *rules = &record->spec->rules;
+        char *const *requires = record->spec->requires;
+        const char *json = NULL;
+
+        if (job_rules_are_default(rules) && !requires[0])
+                return 0;
+        if (requires[0]) {
+                json = requires_to_json(records, requires);
+                if (!json)
+                        return -ENOMEM;
+        }
+        bind_u64(&binder, records->last_sequence);
+        bind_i64(&binder, rules->priority);
+        bind_u64(&binder, rules->retries);
+        bind_u64(&binder, record->retries_used);
+        bind_i64(&binder, rules->loss_is_failure);
+        bind_text(&binder, json);
         return binder_run(&binder);
 }
 
@@ -230,7 +265,8 @@ static int write_accepted(struct store_records *records, const struct record *re
         if (r <= 0)
                 return r;
         records->last_sequence++;
-        return write_limits(records, &spec->limits);
+        r = write_limits(records, &spec->limits);
+        return r < 0 ? r : write_options(records, record);
 }
 
 static void bind_job(struct binder *binder, const struct record *record, char id[static UUID_TEXT_SIZE]) {
@@ -263,15 +299,29 @@ static int write_started(struct store_records *records, const struct record *rec
         return binder_run(&binder);
 }
 
+static int write_retries(struct store_records *records, const struct record *record) {
+        struct binder binder = { .statement = records->statements[STATEMENT_RETRIES] };
+        char id[UUID_TEXT_SIZE];
+
+        if (record->retries_used == 0)
+                return 0;
+        bind_u64(&binder, record->retries_used);
+        bind_job(&binder, record, id);
+        return binder_run(&binder);
+}
+
 static int write_requeued(struct store_records *records, const struct record *record) {
         struct binder binder = { .statement = records->statements[STATEMENT_REQUEUE] };
         char id[UUID_TEXT_SIZE], updated_at[TIME_TEXT_MAX];
+        int n, r;
 
         bind_u64(&binder, record->run.epoch);
         bind_u64(&binder, record->run.attempt);
         bind_time(&binder, record_time(record), updated_at);
         bind_job(&binder, record, id);
-        return binder_run(&binder);
+        n = binder_run(&binder);
+        r = n > 0 ? write_retries(records, record) : 0;
+        return r < 0 ? r : n;
 }
 
 static void bind_output(struct binder *binder, const struct job_output *output) {

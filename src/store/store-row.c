@@ -7,11 +7,15 @@
 #include "store/store-json.h"
 #include "util/strv.h"
 #include "wire/job-limits.h"
+#include "wire/label.h"
 
 #define ERROR_MESSAGE_MAX (64u * 1024) /* bytes; what is written is one line */
 
 /* JSON of ENV_SIZE_MAX bytes, each of which may be written as six, and the punctuation. */
 #define ENV_JSON_MAX (ENV_SIZE_MAX * 6 + ENV_ENTRIES_MAX * 6 + 2)
+
+/* JSON of REQUIRES_MAX labels, each of whose bytes may be written as six, and the punctuation. */
+#define REQUIRES_JSON_MAX (REQUIRES_MAX * (LABEL_TEXT_MAX * 6 + 3) + 2)
 
 #define _ROW_NAME(name, sql) [name] = sql,
 static const char *const column_names[] = {
@@ -107,6 +111,27 @@ static struct job_limits read_limits(struct row *row) {
         return limits;
 }
 
+/* NULL in all of these is a job without any. */
+static struct job_rules read_rules(struct row *row) {
+        return (struct job_rules){
+                .priority = (int32_t) row_integer(row, ROW_PRIORITY, JOB_PRIORITY_MIN, JOB_PRIORITY_MAX),
+                .retries = (uint32_t) row_number(row, ROW_RETRIES, JOB_RETRIES_MAX),
+                .loss_is_failure = row_number(row, ROW_LOSS_IS_FAILURE, 1) == 1,
+        };
+}
+
+static char **read_requires(struct row *row) {
+        size_t size;
+        const char *text = row_text(row, ROW_REQUIRES, REQUIRES_JSON_MAX, &size);
+        char **requires = NULL;
+        int r;
+
+        r = text ? json_read_labels(text, size, &requires) : 0;
+        if (r < 0)
+                row_fail(row, ROW_REQUIRES, r);
+        return requires;
+}
+
 static void read_end(struct row *row, struct stored_job *job) {
         job->oom_killed = row_number(row, ROW_OOM_KILLED, 1) == 1;
         job->duration_usec = row_number(row, ROW_DURATION, INT64_MAX);
@@ -159,6 +184,9 @@ int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char *
                 .updated_at = row_time(&row, ROW_UPDATED_AT),
                 .cancel_requested = row_number(&row, ROW_CANCEL_REQUESTED, 1) == 1,
                 .limits = read_limits(&row),
+                .rules = read_rules(&row),
+                .retries_used = (uint32_t) row_number(&row, ROW_RETRIES_USED, JOB_RETRIES_MAX),
+                .requires = read_requires(&row),
                 .submitter_uid = read_uid(&row),
                 .submitter = row_copy(&row, ROW_SUBMITTER, SUBMITTER_MAX),
                 .stdin_size = row_number(&row, ROW_STDIN_SIZE, STDIN_MAX),
@@ -175,6 +203,15 @@ int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char *
         }
         *ret = job;
         return 0;
+}
+
+/* json_read_labels() sees to it that there are not more. */
+static size_t list_labels(char **requires, struct job_label labels[static REQUIRES_MAX]) {
+        size_t n = strv_length(requires);
+
+        for (size_t i = 0; i < n; i++)
+                labels[i] = (struct job_label){ requires[i], strlen(requires[i]) };
+        return n;
 }
 
 /* The request that the job came from. The strings are borrowed, from the row and from env. */
@@ -209,7 +246,8 @@ static void read_request(
 
 static int read_spec(struct row *row, struct job_spec **ret) {
         _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
-        _cleanup_strv_free_ char **env = read_env(row);
+        _cleanup_strv_free_ char **env = read_env(row), **requires = read_requires(row);
+        struct job_label labels[REQUIRES_MAX];
         struct job_env entries[ENV_ENTRIES_MAX];
         struct job_request request;
         struct job_problem problem;
@@ -218,6 +256,8 @@ static int read_spec(struct row *row, struct job_spec **ret) {
         int r;
 
         read_request(row, env, entries, &request);
+        request.requires = labels;
+        request.n_requires = list_labels(requires, labels);
         if (row->error < 0)
                 return row->error;
         if (job_request_check(&request, &problem) < 0) {
@@ -228,6 +268,7 @@ static int read_spec(struct row *row, struct job_spec **ret) {
         if (r < 0)
                 return r;
         spec->limits = read_limits(row);
+        spec->rules = read_rules(row);
 
         spec->id = row_uuid(row, ROW_JOB_ID);
         spec->created_at = row_time(row, ROW_CREATED_AT);
@@ -258,6 +299,7 @@ int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *
                 .executor = row_uuid(&row, ROW_EXECUTOR),
                 .started_at = row_time(&row, ROW_STARTED_AT),
                 .cancel_requested = row_number(&row, ROW_CANCEL_REQUESTED, 1) == 1,
+                .retries_used = (uint32_t) row_number(&row, ROW_RETRIES_USED, JOB_RETRIES_MAX),
         };
         int r;
 
@@ -287,6 +329,7 @@ void stored_job_done(struct stored_job *job) {
         free(job->created_by_node);
         free(job->executor_node_id);
         strv_free(job->env);
+        strv_free(job->requires);
         free(job->submitter);
         free(job->error_message);
         free(job->stdout_data);
@@ -299,6 +342,9 @@ size_t stored_job_size(const struct stored_job *job) {
 
         STRV_FOREACH(entry, job->env) {
                 size += sizeof(*entry) + strlen(*entry) + 1;
+        }
+        STRV_FOREACH(label, job->requires) {
+                size += sizeof(*label) + strlen(*label) + 1;
         }
         return size;
 }

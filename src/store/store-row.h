@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* From a row of the tables jobs and job_limits to a struct. Nothing that the file says is believed: sizes,
- * words, identifiers, times and JSON are checked as if a stranger had sent them. */
+/* From a row of the tables jobs, job_limits and job_options to a struct. Nothing that the file says is
+ * believed: sizes, words, identifiers, times and JSON are checked as if a stranger had sent them. */
 
 #include <limits.h>
 #include <stdint.h>
@@ -52,7 +52,12 @@
         COLUMN(ROW_CPU_QUOTA, "cpu_quota")               \
         COLUMN(ROW_TASKS_MAX, "tasks_max")               \
         COLUMN(ROW_BEST_EFFORT, "best_effort")           \
-        COLUMN(ROW_OOM_KILLED, "oom_killed")
+        COLUMN(ROW_OOM_KILLED, "oom_killed")             \
+        COLUMN(ROW_PRIORITY, "priority")                 \
+        COLUMN(ROW_RETRIES, "retries")                   \
+        COLUMN(ROW_RETRIES_USED, "retries_used")         \
+        COLUMN(ROW_LOSS_IS_FAILURE, "loss_is_failure")   \
+        COLUMN(ROW_REQUIRES, "requires")
 
 #define _ROW_ENUM(name, sql) name,
 #define _ROW_SQL(name, sql) ", " sql
@@ -68,11 +73,15 @@ enum row_column {
         "seq" ROW_COLUMN_TABLE(_ROW_SQL) ", CASE WHEN stderr_size BETWEEN 1 AND ?1 THEN stderr END" \
                                          ", CASE WHEN stdout_size BETWEEN 1 AND ?1 THEN stdout END"
 
-/* Where they come from. In a file of version 1 no job has limits. */
-#define ROW_TABLES "jobs LEFT JOIN job_limits USING (seq)"
+/* Where they come from. In a file of version 1 no job has limits, before version 4 none has options. */
+#define ROW_TABLES "jobs LEFT JOIN job_limits USING (seq) LEFT JOIN job_options USING (seq)"
+#define ROW_TABLES_2                                                                                \
+        "jobs LEFT JOIN job_limits USING (seq), (SELECT NULL AS priority, NULL AS retries, NULL AS" \
+        " retries_used, NULL AS loss_is_failure, NULL AS requires)"
 #define ROW_TABLES_1                                                                                       \
         "jobs, (SELECT NULL AS memory_max, NULL AS cpu_weight, NULL AS cpu_quota, NULL AS tasks_max, NULL" \
-        " AS best_effort, NULL AS oom_killed)"
+        " AS best_effort, NULL AS oom_killed, NULL AS priority, NULL AS retries, NULL AS retries_used,"    \
+        " NULL AS loss_is_failure, NULL AS requires)"
 
 /* -EBADMSG: the row is broken, *ret_what names the column. What was read is then freed. */
 int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what);

@@ -107,8 +107,22 @@ static const char schema_3[] = "CREATE TABLE guests ("
                                "  stdout ANY"
                                ") STRICT;";
 
+/* What is to happen with a job beside being run, and what it asks of its node: rows for those jobs only that
+ * have any of it, for the reasons of job_limits. requires: NULL, or an array of strings. */
+#define TABLE_JOB_OPTIONS                               \
+        "CREATE TABLE job_options ("                    \
+        "  seq INTEGER PRIMARY KEY,"                    \
+        "  priority INTEGER NOT NULL DEFAULT 0,"        \
+        "  retries INTEGER NOT NULL DEFAULT 0,"         \
+        "  retries_used INTEGER NOT NULL DEFAULT 0,"    \
+        "  loss_is_failure INTEGER NOT NULL DEFAULT 0," \
+        "  requires TEXT"                               \
+        ") STRICT;"
+
+static const char schema_4[] = TABLE_JOB_OPTIONS;
+
 /* migrations[n] leads from version n to n + 1. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3 };
+static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3, schema_4 };
 
 /* Files of SQLite beside the main one. */
 static const char *const companions[] = { "-shm", "-wal" };

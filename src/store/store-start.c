@@ -109,6 +109,7 @@ static int add_record(
         record->run = job->run;
         record->executor = job->executor;
         record->at_usec = at_usec;
+        record->retries_used = job->retries_used;
         return job->executor_node_id[0] != '\0' ? node_name_new(job->executor_node_id, &record->node) : 0;
 }
 
@@ -187,15 +188,19 @@ static int append_reversed(struct unfinished_jobs *jobs, struct unfinished_jobs 
         return 0;
 }
 
+static bool may_have_table(sqlite3 *db, const char *count) {
+        uint64_t n;
+
+        return sqlite_query_u64(db, count, &n) < 0 || n > 0;
+}
+
 /* It may be damaged before it was brought to the present version. */
 static const char *row_query_of(sqlite3 *db) {
-        uint64_t n_tables;
-
-        return sqlite_query_u64(
-                       db, "SELECT count(*) FROM sqlite_schema WHERE name = 'job_limits'", &n_tables) >= 0 &&
-                               n_tables == 0
-                       ? ROW_OF(ROW_TABLES_1)
-                       : ROW_OF(ROW_TABLES);
+        if (!may_have_table(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'job_limits'"))
+                return ROW_OF(ROW_TABLES_1);
+        if (!may_have_table(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'job_options'"))
+                return ROW_OF(ROW_TABLES_2);
+        return ROW_OF(ROW_TABLES);
 }
 
 /* From both ends up to the damage, without the help of any index. */

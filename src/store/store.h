@@ -66,6 +66,7 @@ struct store_unfinished {
         struct uuid executor;                   /* this one's executor process that has it; else UUID_NULL */
         usec_t started_at;                      /* 0: not known to have started */
         bool cancel_requested;
+        uint32_t retries_used;
 };
 
 /* Called for every unfinished job in order of acceptance. A negative errno ends the walk and store_open();
@@ -114,6 +115,9 @@ struct stored_job {
         int signal; /* 0: none */
         bool cancel_requested;
         struct job_limits limits;
+        struct job_rules rules;
+        uint32_t retries_used;
+        char **requires; /* labels; NULL: none */
         bool oom_killed;
         bool has_digest;
         uint8_t digest[SHA256_SIZE];

@@ -6,6 +6,7 @@
 #include "mesh.pb-c.h"
 #include "util/macros.h"
 #include "util/utf8.h"
+#include "wire/label.h"
 
 /* The end of the year 9999: the last second that RFC 3339 can write. */
 #define TIMESTAMP_SECONDS_MAX INT64_C(253402300799)
@@ -53,6 +54,9 @@ struct encoding {
         Google__Protobuf__Timestamp timestamp, last_heartbeat;
         Mesh__NodeInfo__MetadataEntry entries[METADATA_MAX];
         Mesh__NodeInfo__MetadataEntry *entry_pointers[METADATA_MAX];
+        Mesh__NodeInfo__LabelsEntry labels[LABELS_MAX];
+        Mesh__NodeInfo__LabelsEntry *label_pointers[LABELS_MAX];
+        Mesh__Pressure pressure;
 };
 
 /* protobuf-c has no const; the packer changes nothing. */
@@ -75,6 +79,29 @@ static Google__Protobuf__Timestamp *timestamp_from_usec(usec_t usec, Google__Pro
         return room;
 }
 
+static void encoding_fill_labels(struct encoding *encoding, const struct node_info *info) {
+        Mesh__NodeInfo *out = &encoding->info;
+
+        out->n_labels = MIN(info->n_labels, (size_t) LABELS_MAX);
+        out->labels = encoding->label_pointers;
+        for (size_t i = 0; i < out->n_labels; i++) {
+                mesh__node_info__labels_entry__init(&encoding->labels[i]);
+                encoding->labels[i].key = unconst(info->labels[i].key);
+                encoding->labels[i].value = unconst(info->labels[i].value);
+                encoding->label_pointers[i] = &encoding->labels[i];
+        }
+}
+
+static Mesh__Pressure *pressure_encoding(const struct node_pressure *pressure, Mesh__Pressure *room) {
+        if (!pressure->known)
+                return NULL;
+        mesh__pressure__init(room);
+        room->cpu = pressure->cpu;
+        room->memory = pressure->memory;
+        room->io = pressure->io;
+        return room;
+}
+
 static void encoding_fill_info(struct encoding *encoding, const struct node_info *info) {
         Mesh__NodeInfo *out = &encoding->info;
 
@@ -91,6 +118,8 @@ static void encoding_fill_info(struct encoding *encoding, const struct node_info
         out->backlog = info->backlog;
         out->heartbeat_interval_usec = info->heartbeat_interval_usec;
         out->uptime_usec = info->uptime_usec;
+        out->pressure = pressure_encoding(&info->pressure, &encoding->pressure);
+        encoding_fill_labels(encoding, info);
 
         out->n_metadata = MIN(info->n_metadata, (size_t) METADATA_MAX);
         out->metadata = encoding->entry_pointers;
@@ -134,6 +163,18 @@ static void write_padding(uint8_t *bytes, size_t room) {
         }
 }
 
+/* Metadata is there to be shown: better a node without the last of it than no node. Labels decide where jobs
+ * run and stay; within LABELS_SIZE_MAX there is room for them beside everything else. */
+static bool encoding_drop_one(struct encoding *encoding) {
+        if (encoding->info.n_metadata > 0)
+                encoding->info.n_metadata--;
+        else if (encoding->info.n_labels > 0)
+                encoding->info.n_labels--;
+        else
+                return false;
+        return true;
+}
+
 static bool fits(size_t size, bool pad) {
         return size == DATAGRAM_MAX || size <= DATAGRAM_MAX - (pad ? PADDING_MIN : 0);
 }
@@ -145,11 +186,8 @@ int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t bu
 
         encoding_fill(&encoding, message);
         size_t size = mesh__mesh_message__get_packed_size(&encoding.message);
-        /* Metadata is there to be shown: better a node without the last of it than no node. */
-        while (!fits(size, pad) && message->has_node_info && encoding.info.n_metadata > 0) {
-                encoding.info.n_metadata--;
+        while (!fits(size, pad) && message->has_node_info && encoding_drop_one(&encoding))
                 size = mesh__mesh_message__get_packed_size(&encoding.message);
-        }
         if (!fits(size, pad))
                 return -EMSGSIZE;
 
@@ -242,6 +280,34 @@ static int decode_metadata_entry(const Mesh__NodeInfo__MetadataEntry *from, stru
         return 0;
 }
 
+/* What is no label here may be one to another version: it is left out. */
+static int decode_label(const Mesh__NodeInfo__LabelsEntry *from, struct node_info *info) {
+        struct metadata_entry entry;
+
+        if (copy_text(from->key, METADATA_KEY_MAX, entry.key) == -EBADMSG ||
+            copy_text(from->value, METADATA_VALUE_MAX, entry.value) == -EBADMSG)
+                return -EBADMSG;
+        (void) label_set(
+                info->labels, &info->n_labels, from->key, strlen(from->key), from->value,
+                strlen(from->value));
+        return 0;
+}
+
+static uint16_t decode_share(uint32_t share) {
+        return (uint16_t) MIN(share, PRESSURE_FULL);
+}
+
+static struct node_pressure decode_pressure(const Mesh__Pressure *from) {
+        if (!from)
+                return (struct node_pressure){};
+        return (struct node_pressure){
+                .known = true,
+                .cpu = decode_share(from->cpu),
+                .memory = decode_share(from->memory),
+                .io = decode_share(from->io),
+        };
+}
+
 static enum node_status decode_node_status(Mesh__NodeStatus status) {
         return (unsigned) status < _NODE_STATUS_MAX ? (enum node_status) status : NODE_UNKNOWN;
 }
@@ -263,6 +329,11 @@ static int decode_node_info(const Mesh__NodeInfo *from, struct node_info *ret) {
                 if (r < 0)
                         return r;
         }
+        for (size_t i = 0; i < from->n_labels; i++) {
+                r = decode_label(from->labels[i], ret);
+                if (r < 0)
+                        return r;
+        }
         if (from->node_port > UINT16_MAX)
                 return -EBADMSG;
 
@@ -275,6 +346,7 @@ static int decode_node_info(const Mesh__NodeInfo *from, struct node_info *ret) {
         ret->backlog = from->backlog;
         ret->heartbeat_interval_usec = from->heartbeat_interval_usec;
         ret->uptime_usec = from->uptime_usec;
+        ret->pressure = decode_pressure(from->pressure);
         return 0;
 }
 

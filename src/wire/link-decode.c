@@ -7,6 +7,7 @@
 
 #include "link.pb-c.h"
 #include "util/utf8.h"
+#include "wire/label.h"
 #include "wire/link-codec.h"
 #include "wire/unpack-memory.h"
 
@@ -152,6 +153,25 @@ static bool job_data_decode(const Link__Job *in, struct link_job *ret) {
         return true;
 }
 
+static bool rules_decode(const Link__Job *in, struct job_rules *ret) {
+        *ret = (struct job_rules){
+                .priority = in->priority,
+                .retries = in->retries,
+                .loss_is_failure = in->loss_is_failure,
+        };
+        return in->priority >= JOB_PRIORITY_MIN && in->priority <= JOB_PRIORITY_MAX &&
+               in->retries <= JOB_RETRIES_MAX;
+}
+
+static bool requires_are_valid(char *const *requires, size_t n_requires) {
+        if (n_requires > LINK_REQUIRES_MAX)
+                return false;
+        for (size_t i = 0; i < n_requires; i++)
+                if (!label_is_valid(requires[i], strlen(requires[i])))
+                        return false;
+        return true;
+}
+
 static bool job_decode(const Link__Job *in, struct link_job *ret) {
         *ret = (struct link_job){
                 .created_at = usec_decode(in->created_at_usec),
@@ -160,6 +180,8 @@ static bool job_decode(const Link__Job *in, struct link_job *ret) {
                 .cwd = text_or_null(in->cwd),
                 .env = in->env,
                 .n_env = in->n_env,
+                .requires = in->requires,
+                .n_requires = in->n_requires,
         };
         if (in->command[0] == '\0' || !text_is_valid(in->command, LINK_TEXT_MAX))
                 return false;
@@ -167,7 +189,8 @@ static bool job_decode(const Link__Job *in, struct link_job *ret) {
                 return false;
         return uuid_decode(&in->id, &ret->id) && env_is_valid(in->env, in->n_env) &&
                job_data_decode(in, ret) && job_people_decode(in, ret) &&
-               limits_decode(in->limits, &ret->limits);
+               limits_decode(in->limits, &ret->limits) && rules_decode(in, &ret->rules) &&
+               requires_are_valid(in->requires, in->n_requires);
 }
 
 static bool assignment_decode(const Link__Assignment *in, struct link_assignment *ret) {

@@ -98,6 +98,11 @@ static Link__Job job_encoding(const struct link_job *job, Link__Limits *limits) 
         out.submitter = unconst(job->submitter);
         out.submitter_uid_plus_one = (uint32_t) job->submitter_uid + 1;
         out.digest = bytes(job->digest, job->has_digest ? sizeof(job->digest) : 0);
+        out.priority = job->rules.priority;
+        out.retries = job->rules.retries;
+        out.loss_is_failure = job->rules.loss_is_failure;
+        out.n_requires = job->n_requires;
+        out.requires = (char **) job->requires;
         return out;
 }
 

@@ -25,6 +25,7 @@
 /* What a job may hold; those of mesh/job.h, which a node of another version may have larger. */
 #define LINK_TEXT_MAX (256u * 1024)
 #define LINK_ENV_MAX 1024u
+#define LINK_REQUIRES_MAX 64u
 #define LINK_STDIN_MAX (1024u * 1024)
 #define LINK_CWD_MAX 4095u
 #define LINK_SUBMITTER_MAX 63u
@@ -52,6 +53,9 @@ struct link_job {
         const void *stdin_data; /* NULL: none */
         size_t stdin_size;
         struct job_limits limits;
+        struct job_rules rules;
+        char *const *requires; /* n_requires labels */
+        size_t n_requires;
         uid_t submitter_uid;   /* (uid_t) -1: not known */
         const char *submitter; /* "": not known */
         bool has_digest;

@@ -23,6 +23,8 @@
 #define LABELS_MAX 24u
 #define LABELS_SIZE_MAX 512u /* bytes of all keys and values together: a heartbeat has to hold them */
 
+#define PRESSURE_FULL 1000u
+
 enum message_type {
         MESSAGE_UNKNOWN = 0,
         MESSAGE_HEARTBEAT = 1,
@@ -57,7 +59,7 @@ struct node_info {
         size_t n_labels;
         struct node_pressure {
                 bool known;
-                uint16_t cpu, memory, io; /* parts of a thousand of the last ten seconds; see PSI */
+                uint16_t cpu, memory, io; /* parts of PRESSURE_FULL of the last ten seconds; see PSI */
         } pressure;
 };
 

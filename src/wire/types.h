@@ -71,6 +71,10 @@ struct job_rules {
         bool loss_is_failure; /* when its node is lost it ends, and is never started twice */
 };
 
+static inline bool job_rules_are_default(const struct job_rules *rules) {
+        return rules->priority == 0 && rules->retries == 0 && !rules->loss_is_failure;
+}
+
 #define JOB_PRIORITY_MIN (-1000)
 #define JOB_PRIORITY_MAX 1000
 #define JOB_RETRIES_MAX 100u

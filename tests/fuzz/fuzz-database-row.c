@@ -7,7 +7,9 @@
 #include "lib/tests.h"
 #include "store/store-guest-row.h"
 #include "store/store-row.h"
+#include "util/strv.h"
 #include "wire/job-limits.h"
+#include "wire/label.h"
 #include "wire/link-codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -57,6 +59,11 @@ static const char *columns[][2] = {
         { "tasks_max", "10" },
         { "best_effort", "0" },
         { "oom_killed", "0" },
+        { "priority", "-3" },
+        { "retries", "2" },
+        { "retries_used", "1" },
+        { "loss_is_failure", "1" },
+        { "requires", "'[\"arch=x86_64\",\"gpu\"]'" },
 
         { "seq", "1" },
         { "job_id", "'" JOB_ID "'" },
@@ -131,6 +138,9 @@ write_messages(char ret_assignment[static BLOB_TEXT_MAX], char ret_ending[static
                         .created_by_node = "node-0123456789abcdef",
                         .env = env,
                         .n_env = 1,
+                        .rules = { .priority = 1, .retries = 1, .loss_is_failure = true },
+                        .requires = env,
+                        .n_requires = 1,
                         .submitter = "uid:1000",
                 },
         };
@@ -250,6 +260,12 @@ static void check_job(sqlite3_stmt *statement) {
         ASSERT_LE(job.timeout_usec, TIMEOUT_MAX_SEC * USEC_PER_SEC);
         for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++)
                 ASSERT_LE(job_limits_get(&job.limits, field), limit_field_high(field));
+        ASSERT_TRUE(job.rules.priority >= JOB_PRIORITY_MIN && job.rules.priority <= JOB_PRIORITY_MAX);
+        ASSERT_LE(job.rules.retries, JOB_RETRIES_MAX);
+        ASSERT_LE(job.retries_used, JOB_RETRIES_MAX);
+        STRV_FOREACH(label, job.requires) {
+                ASSERT_TRUE(label_is_valid(*label, strlen(*label)));
+        }
         ASSERT_GT(stored_job_size(&job), sizeof(job));
         stored_job_done(&job);
 }

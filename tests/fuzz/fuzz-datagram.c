@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ASSERT_TRUE(node_id_is_valid(message.sender_node_id));
         ASSERT_TRUE(!message.has_node_info || node_id_is_valid(message.node_info.node_id));
         ASSERT_TRUE(message.node_info.n_metadata <= METADATA_MAX);
+        ASSERT_TRUE(message.node_info.n_labels <= LABELS_MAX);
 
         int first_size = (int) ASSERT_OK(mesh_message_encode(&message, /* pad= */ false, first));
         ASSERT_OK(mesh_message_decode(first, (size_t) first_size, &message));

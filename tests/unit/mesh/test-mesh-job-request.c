@@ -309,6 +309,138 @@ static void test_limits_reach_the_spec(void) {
         ASSERT_EQ(job_limits_kinds(&spec->limits), 0);
 }
 
+static struct job_request ruled(int64_t priority, int64_t retries, const char *on_node_loss) {
+        return (struct job_request){
+                TEXT("true"),
+                .rules = { .priority = priority,
+                           .retries = retries,
+                           .on_node_loss = on_node_loss,
+                           .on_node_loss_size = on_node_loss ? strlen(on_node_loss) : 0 },
+        };
+}
+
+static void test_rules(void) {
+        struct job_request request;
+
+        request = ruled(JOB_PRIORITY_MIN, JOB_RETRIES_MAX, "fail");
+        check_good(&request);
+        request = ruled(JOB_PRIORITY_MAX, 0, "requeue");
+        check_good(&request);
+        request = ruled(JOB_PRIORITY_MAX + 1, 0, NULL);
+        check_bad(&request, "priority", "-1000 to 1000");
+        request = ruled(INT64_MIN, 0, NULL);
+        check_bad(&request, "priority", "-1000 to 1000");
+        request = ruled(0, -1, NULL);
+        check_bad(&request, "retries", "0 to 100");
+        request = ruled(0, JOB_RETRIES_MAX + 1, NULL);
+        check_bad(&request, "retries", "0 to 100");
+        request = ruled(0, 0, "");
+        check_bad(&request, "on_node_loss", "\"fail\"");
+        request = ruled(0, 0, "failed");
+        check_bad(&request, "on_node_loss", "\"requeue\"");
+        request.rules.on_node_loss_size = 4; /* is not followed by a NUL */
+        check_good(&request);
+}
+
+static void test_requires(void) {
+        struct job_label labels[REQUIRES_MAX + 1];
+        struct job_request request = { TEXT("true"), .requires = labels, .n_requires = REQUIRES_MAX };
+
+        for (size_t i = 0; i < ELEMENTSOF(labels); i++)
+                labels[i] = (struct job_label){ "gpu=a100", 8 };
+        check_good(&request);
+        request.n_requires++;
+        check_bad(&request, "requires", "17 labels; at most 16");
+        request.n_requires = 1;
+        labels[0] = (struct job_label){ "gpu=a 100", 9 };
+        check_bad(&request, "requires", "key=value");
+        labels[0].size = 5; /* is not followed by a NUL */
+        check_good(&request);
+        labels[0].size = 0;
+        check_bad(&request, "requires", "key=value");
+}
+
+static void test_rules_reach_the_spec(void) {
+        _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
+        struct job_env env = { "A", "one", 1, 3 };
+        struct job_label labels[] = { { "gpu=a100", 8 }, { "fast,", 4 } };
+        struct job_request request = ruled(-7, 3, "fail");
+
+        request.env = &env;
+        request.n_env = 1;
+        request.requires = labels;
+        request.n_requires = 2;
+        ASSERT_OK(job_spec_new(&request, &spec));
+        ASSERT_EQ(spec->rules.priority, -7);
+        ASSERT_EQ(spec->rules.retries, 3);
+        ASSERT_TRUE(spec->rules.loss_is_failure);
+        ASSERT_STREQ(spec->requires[0], "gpu=a100");
+        ASSERT_STREQ(spec->requires[1], "fast");
+        ASSERT_NULL(spec->requires[2]);
+        ASSERT_STREQ(spec->env[0], "A=one");
+        ASSERT_NULL(spec->env[1]);
+        spec = job_spec_unref(spec);
+
+        request = ruled(0, 0, "requeue");
+        ASSERT_OK(job_spec_new(&request, &spec));
+        ASSERT_TRUE(job_rules_are_default(&spec->rules));
+        ASSERT_NULL(spec->requires[0]);
+}
+
+static void test_digest_covers_rules(void) {
+        struct job_label ab[] = { { "a", 1 }, { "b=1", 3 } },
+                         ba[] = { { "b=1", 3 }, { "a", 1 }, { "a", 1 } };
+        struct job_env env = { "A", "1", 1, 1 };
+        struct job_request requests[] = {
+                { TEXT("true") },
+                ruled(1, 0, NULL),
+                ruled(0, 1, NULL),
+                ruled(-1, 0, NULL),
+                ruled(0, 0, "fail"),
+                { TEXT("true"), .requires = ab, .n_requires = 1 },
+                { TEXT("true"), .requires = ab, .n_requires = 2 },
+                { TEXT("true"), .requires = ab + 1, .n_requires = 1 },
+                { TEXT("true"), .env = &env, .n_env = 1, .requires = ab, .n_requires = 2 },
+                { TEXT("true"), .requires = ab, .n_requires = 2,
+                  .limits = { .has_tasks_max = true, .tasks_max = 7 } },
+        };
+        struct job_request same = { TEXT("true"), .requires = ba, .n_requires = 3 },
+                           plain = ruled(0, 0, "requeue");
+        uint8_t digests[ELEMENTSOF(requests)][SHA256_SIZE], other[SHA256_SIZE];
+
+        for (size_t i = 0; i < ELEMENTSOF(requests); i++) {
+                digest(&requests[i], digests[i]);
+                for (size_t j = 0; j < i; j++)
+                        ASSERT_NE(memcmp(digests[i], digests[j], SHA256_SIZE), 0);
+        }
+        digest(&same, other);
+        ASSERT_EQ(memcmp(digests[6], other, SHA256_SIZE), 0);
+        digest(&plain, other);
+        ASSERT_EQ(memcmp(digests[0], other, SHA256_SIZE), 0);
+}
+
+static void test_labels_match(void) {
+        const struct metadata_entry labels[] = { { "arch", "x86_64" }, { "gpu", "" } };
+        static const struct {
+                const char *requires[3];
+                bool match;
+        } cases[] = {
+                { { NULL }, true },
+                { { "arch", NULL }, true },
+                { { "arch=x86_64", "gpu", NULL }, true },
+                { { "gpu=", NULL }, true },
+                { { "arch=", NULL }, false },
+                { { "arch=x86", NULL }, false },
+                { { "arc", NULL }, false },
+                { { "archx", NULL }, false },
+                { { "gpu", "os", NULL }, false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                ASSERT_EQ(job_labels_match(labels, 2, (char *const *) cases[i].requires), cases[i].match);
+        ASSERT_FALSE(job_labels_match(labels, 0, (char *const *) cases[1].requires));
+}
+
 static void test_result_status(void) {
         static const enum job_status expected[_RUN_OUTCOME_MAX] = {
                 [RUN_EXITED] = JOB_COMPLETED, [RUN_SIGNALLED] = JOB_FAILED,   [RUN_TIMED_OUT] = JOB_TIMEOUT,
@@ -348,6 +480,11 @@ int main(void) {
         RUN(test_digest_covers_limits);
         RUN(test_limits);
         RUN(test_limits_reach_the_spec);
+        RUN(test_rules);
+        RUN(test_requires);
+        RUN(test_rules_reach_the_spec);
+        RUN(test_digest_covers_rules);
+        RUN(test_labels_match);
         RUN(test_result_status);
         RUN(test_batch_grows);
         return 0;

@@ -147,6 +147,7 @@ struct job_spec *spec_make_rich(uint64_t n) {
                 { TEXT("EQUALS"), VALUE("a=b=c") },
                 { TEXT("UMLAUT"), VALUE("äöü€😀") },
         };
+        struct job_label labels[] = { { "arch=x86_64", 11 }, { "gpu", 3 }, { "x=\\", 3 } };
         struct job_spec *spec;
 
         for (size_t i = 0; i < sizeof(input); i++)
@@ -172,6 +173,12 @@ struct job_spec *spec_make_rich(uint64_t n) {
                                 .has_tasks_max = true, .tasks_max = 64,
                                 .best_effort = true,
                         },
+                        .rules = { .priority = -5,
+                                   .retries = 3,
+                                   .on_node_loss = JOB_LOSS_FAIL,
+                                   .on_node_loss_size = strlen(JOB_LOSS_FAIL) },
+                        .requires = labels,
+                        .n_requires = ELEMENTSOF(labels),
                 },
                 n);
         spec->has_digest = true;

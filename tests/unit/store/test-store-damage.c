@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "fixture.h"
+#include "store/store-schema.h"
 
 #define PAGE_SIZE 4096u
 
@@ -300,13 +301,18 @@ static void test_migration(void) {
         ASSERT_OK(fixture_open(&f));
         fixture_close(&f);
         ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
-        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 3);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
         ASSERT_EQ(sql_number(&f, "PRAGMA application_id"), 0x574d7368);
 }
 
+/* What each version added. */
+#define DROP_VERSION_2 "DROP TABLE job_limits;"
+#define DROP_VERSION_3 "DROP TABLE guests;"
+#define DROP_VERSION_4 "DROP TABLE job_options;"
+
 /* As the first version left it. */
 static void make_version_1(const struct fixture *f) {
-        sql(f, "DROP TABLE job_limits; DROP TABLE guests; PRAGMA user_version = 1");
+        sql(f, DROP_VERSION_4 DROP_VERSION_3 DROP_VERSION_2 "PRAGMA user_version = 1");
 }
 
 static void test_version_1(void) {
@@ -328,7 +334,7 @@ static void test_version_1(void) {
         ask_job(&f, 100, false);
         ASSERT_EQ(f.answer.jobs->limits.tasks_max, 5);
         fixture_close(&f);
-        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 3);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
 }
 
 /* Damaged before it could be brought to this version: its jobs have no limits, and are not lost. */
@@ -345,7 +351,7 @@ static void test_damaged_version_1(void) {
 
 /* As the second version left it. */
 static void make_version_2(const struct fixture *f) {
-        sql(f, "DROP TABLE guests; PRAGMA user_version = 2");
+        sql(f, DROP_VERSION_4 DROP_VERSION_3 "PRAGMA user_version = 2");
 }
 
 static void write_guest(struct fixture *f, uint64_t n, bool ended) {
@@ -373,7 +379,7 @@ static void test_version_2(void) {
         ASSERT_EQ(f.unfinished[1].spec->limits.memory_max, 2097152);
         write_guest(&f, 100, true);
         fixture_close(&f);
-        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), 3);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
         ASSERT_OK(fixture_open(&f));
         ASSERT_EQ(f.n_guests, 1);
 }
@@ -388,6 +394,44 @@ static void test_damaged_version_2(void) {
         ASSERT_EQ(f.n_unfinished, 10);
         ASSERT_EQ(f.n_guests, 0);
         write_guest(&f, 100, true);
+}
+
+/* As the third version left it. */
+static void make_version_3(const struct fixture *f) {
+        sql(f, DROP_VERSION_4 "PRAGMA user_version = 3");
+}
+
+static void test_version_3(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 30);
+        ASSERT_OK(fixture_open(&f));
+        write_guest(&f, 100, true);
+        fixture_close(&f);
+        make_version_3(&f);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(count_set_aside(&f, NULL, 0), 0);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(f.n_guests, 1);
+        ASSERT_TRUE(job_rules_are_default(&f.unfinished[0].spec->rules));
+        ASSERT_OK(write_and_wait(&f, batch_accept(spec_make_rich(200))));
+        ask_job(&f, 200, false);
+        ASSERT_EQ(f.answer.jobs->rules.retries, 3);
+        fixture_close(&f);
+        ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
+}
+
+/* Damaged before it could be brought to this version: its jobs keep their limits. */
+static void test_damaged_version_3(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 10);
+        sql(&f, "INSERT INTO job_limits (seq, memory_max) VALUES (12, 2097152)");
+        make_version_3(&f);
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(f.unfinished[1].spec->limits.memory_max, 2097152);
 }
 
 /* Wherever the damage is, guests and jobs are carried over. */
@@ -479,7 +523,44 @@ static void test_limits_survive_damage(void) {
         ASSERT_EQ(sql_number(&f, "SELECT memory_max FROM job_limits JOIN jobs USING (seq)"), 2097152);
 }
 
-/* A foreign hand took a job away and left its limits: the next job does not get them. */
+static void test_options_survive_damage(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 10);
+        sql(&f, "INSERT INTO job_options (seq, priority, retries, retries_used, requires)"
+                " VALUES (12, -3, 5, 4, '[\"gpu\"]')");
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+        ASSERT_EQ(f.unfinished[1].spec->rules.priority, -3);
+        ASSERT_EQ(f.unfinished[1].retries_used, 4);
+        ASSERT_STREQ(f.unfinished[1].spec->requires[0], "gpu");
+        ASSERT_EQ(sql_number(&f, "SELECT retries_used FROM job_options JOIN jobs USING (seq)"), 4);
+}
+
+/* An unfinished job whose options cannot be read could run where it must not: it ends. */
+static void test_broken_options(void) {
+        static const char *const broken[] = {
+                "priority = 1001", "priority = -1001",   "retries = 101",
+                "retries = -1",    "retries_used = 101", "loss_is_failure = 2",
+                "requires = '[]'", "requires = '{}'",    "requires = '[\"a b\"]'",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(broken); i++) {
+                _cleanup_fixture_ struct fixture f;
+                char text[128];
+
+                make_database(&f, 1);
+                sql(&f, "INSERT INTO job_options (seq, priority) VALUES (3, 1)");
+                (void) snprintf(text, sizeof(text), "UPDATE job_options SET %s", broken[i]);
+                sql(&f, text);
+                ASSERT_OK(fixture_open(&f));
+                ASSERT_EQ(f.n_unfinished, 9);
+                ASSERT_EQ(sql_number(&f, "SELECT seq FROM jobs WHERE status = 'JOB_FAILED'"), 3);
+        }
+}
+
+/* A foreign hand took a job away and left its limits or options: the next job does not get them. */
 static void test_orphaned_limits(void) {
         _cleanup_fixture_ struct fixture f;
 
@@ -491,6 +572,14 @@ static void test_orphaned_limits(void) {
         ask_job(&f, 50, false);
         ASSERT_EQ(f.answer.jobs->sequence, 14);
         ASSERT_EQ(job_limits_kinds(&f.answer.jobs->limits), 0);
+
+        fixture_close(&f);
+        sql(&f, "INSERT INTO job_options (seq, priority) VALUES (15, 9)");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_OK(write_and_wait(&f, batch_accept(spec_make(51))));
+        ask_job(&f, 51, false);
+        ASSERT_EQ(f.answer.jobs->sequence, 16);
+        ASSERT_EQ(f.answer.jobs->rules.priority, 0);
 }
 
 static void test_foreign_tables(void) {
@@ -557,10 +646,14 @@ int main(void) {
         RUN(test_damaged_version_1);
         RUN(test_version_2);
         RUN(test_damaged_version_2);
+        RUN(test_version_3);
+        RUN(test_damaged_version_3);
         RUN(test_guests_survive_damage);
         RUN(test_garbage_in_guests);
         RUN(test_twice_in_a_damaged_file);
         RUN(test_limits_survive_damage);
+        RUN(test_options_survive_damage);
+        RUN(test_broken_options);
         RUN(test_orphaned_limits);
         RUN(test_foreign_tables);
         RUN(test_missing_column);

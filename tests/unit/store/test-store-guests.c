@@ -59,6 +59,11 @@ static void check_same_spec(const struct job_spec *a, const struct job_spec *b) 
         ASSERT_EQ(a->limits.tasks_max, b->limits.tasks_max);
         ASSERT_EQ(a->limits.best_effort, b->limits.best_effort);
         ASSERT_STREQ(a->command, b->command);
+        ASSERT_EQ(a->rules.priority, b->rules.priority);
+        ASSERT_EQ(a->rules.retries, b->rules.retries);
+        ASSERT_EQ(a->rules.loss_is_failure, b->rules.loss_is_failure);
+        for (size_t i = 0; a->requires[i] || b->requires[i]; i++)
+                ASSERT_STREQ(a->requires[i], b->requires[i]);
         check_same_text(a->target_node_id, b->target_node_id);
         check_same_text(a->cwd, b->cwd);
         for (; a->env[n]; n++)

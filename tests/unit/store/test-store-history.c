@@ -150,6 +150,7 @@ static void test_limits_go_with_their_jobs(void) {
         database_open(&d, &limits);
         insert_jobs(&d, 1, 40, "2026-01-01T00:00:00.000000Z", 10);
         execute(&d, "INSERT INTO job_limits (seq, tasks_max) SELECT seq, 5 FROM jobs WHERE seq % 2 = 0");
+        execute(&d, "INSERT INTO job_options (seq, retries) SELECT seq, 5 FROM jobs WHERE seq % 3 = 0");
         store_history_set_count(d.history, 30);
         prune_all(&d);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs"), 20);
@@ -157,6 +158,10 @@ static void test_limits_go_with_their_jobs(void) {
         ASSERT_EQ(
                 count(&d, "SELECT count(*) FROM job_limits"),
                 count(&d, "SELECT count(*) FROM jobs WHERE seq % 2 = 0"));
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM job_options WHERE seq NOT IN (SELECT seq FROM jobs)"), 0);
+        ASSERT_EQ(
+                count(&d, "SELECT count(*) FROM job_options"),
+                count(&d, "SELECT count(*) FROM jobs WHERE seq % 3 = 0"));
 }
 
 static void test_newest_stays(void) {

@@ -17,6 +17,16 @@ static void check_rich_limits(const struct job_limits *limits) {
         ASSERT_TRUE(limits->best_effort);
 }
 
+static void check_rich_options(const struct job_rules *rules, char *const *requires) {
+        ASSERT_EQ(rules->priority, -5);
+        ASSERT_EQ(rules->retries, 3);
+        ASSERT_TRUE(rules->loss_is_failure);
+        ASSERT_STREQ(requires[0], "arch=x86_64");
+        ASSERT_STREQ(requires[1], "gpu");
+        ASSERT_STREQ(requires[2], "x=\\");
+        ASSERT_NULL(requires[3]);
+}
+
 static void check_rich_request(const struct stored_job *job, const struct job_spec *spec) {
         ASSERT_TRUE(uuid_equal(&job->id, &spec->id));
         ASSERT_STREQ(job->command, spec->command);
@@ -34,6 +44,7 @@ static void check_rich_request(const struct stored_job *job, const struct job_sp
         ASSERT_STREQ(job->submitter, "uid:1000");
         ASSERT_EQ(job->stdin_size, STDIN_MAX);
         check_rich_limits(&job->limits);
+        check_rich_options(&job->rules, job->requires);
 }
 
 static void test_life_of_a_rich_job(void) {
@@ -141,6 +152,46 @@ static void test_limits_and_oom_have_rows_of_their_own(void) {
         result->oom_killed = true;
         ASSERT_OK(write_and_wait(&f, batch_finish(plain, result)));
         ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM job_limits"), 2);
+}
+
+static void test_options_have_rows_of_their_own(void) {
+        _cleanup_fixture_ struct fixture f;
+        struct job_spec *plain = spec_make(1), *again = spec_make(2), *picky = spec_make_rich(3);
+        struct record_batch *batch;
+
+        fixture_init(&f);
+        ASSERT_OK(fixture_open(&f));
+        again->rules.retries = 2;
+        picky->rules = (struct job_rules){};
+        ASSERT_OK(write_and_wait(&f, batch_accept(job_spec_ref(plain))));
+        ASSERT_OK(write_and_wait(&f, batch_accept(job_spec_ref(again))));
+        ASSERT_OK(write_and_wait(&f, batch_accept(picky)));
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM job_options"), 2);
+        ASSERT_EQ(sql_number(&f, "SELECT retries FROM job_options WHERE requires IS NULL"), 2);
+        ASSERT_EQ(sql_number(&f, "SELECT json_array_length(requires) FROM job_options WHERE seq = 3"), 3);
+
+        batch = batch_of(RECORD_REQUEUED, job_spec_ref(again), 1);
+        batch->records[0].retries_used = 1;
+        ASSERT_OK(write_and_wait(&f, batch));
+        /* Lost with a node: that uses up none. */
+        ASSERT_OK(write_and_wait(&f, batch_of(RECORD_REQUEUED, job_spec_ref(again), 2)));
+        ask_list(&f, 10, UINT64_MAX, 0);
+        ASSERT_EQ(f.answer.n_jobs, 3);
+        ASSERT_NULL(f.answer.jobs[1].requires);
+        ASSERT_EQ(f.answer.jobs[1].rules.retries, 2);
+        ASSERT_EQ(f.answer.jobs[1].retries_used, 1);
+        ASSERT_TRUE(job_rules_are_default(&f.answer.jobs[2].rules));
+        ASSERT_NULL(f.answer.jobs[2].requires);
+
+        fixture_close(&f);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_unfinished, 3);
+        ASSERT_NULL(f.unfinished[0].spec->requires[0]);
+        ASSERT_EQ(f.unfinished[1].spec->rules.retries, 2);
+        ASSERT_EQ(f.unfinished[1].retries_used, 1);
+        ASSERT_STREQ(f.unfinished[2].spec->requires[1], "gpu");
+        job_spec_unref(plain);
+        job_spec_unref(again);
 }
 
 static void test_an_end_is_final(void) {
@@ -252,6 +303,7 @@ static void check_waiting_rich_job(const struct store_unfinished *job, const str
         ASSERT_EQ(memcmp(job->spec->digest, spec->digest, SHA256_SIZE), 0);
         for (size_t i = 0; i < 4; i++)
                 ASSERT_STREQ(job->spec->env[i], spec->env[i]);
+        check_rich_options(&job->spec->rules, job->spec->requires);
 }
 
 static void check_running_job(const struct store_unfinished *job, const struct job_spec *spec) {
@@ -404,6 +456,7 @@ static void test_peers(void) {
 int main(void) {
         RUN(test_life_of_a_rich_job);
         RUN(test_limits_and_oom_have_rows_of_their_own);
+        RUN(test_options_have_rows_of_their_own);
         RUN(test_an_end_is_final);
         RUN(test_ends_without_an_exit_status);
         RUN(test_what_a_person_sees);

@@ -105,10 +105,41 @@ static void test_limits(void) {
         ASSERT_ERROR(json_write_env(&buffer, (char *[]){ (char *) "NOVALUE", NULL }), EINVAL);
 }
 
+static void test_labels(void) {
+        static const char *const wrong[] = {
+                "",        "[]",        "{}",       "[\"a\"",    "[\"a\",]", "[,\"a\"]", "[\"a\" \"b\"]",
+                "[\"\"]",  "[\"a b\"]", "[\"a\"]]", "[\"a\"] x", "[1]",      "[null]",   "[[\"a\"]]",
+                "[\"=x\"]"
+        };
+        static char *const labels[] = { (char *) "arch=x86_64", (char *) "gpu", (char *) "x=\\", NULL };
+        _cleanup_buffer_ struct buffer buffer = {};
+        _cleanup_strv_free_ char **back = NULL;
+
+        ASSERT_OK(json_write_labels(&buffer, labels));
+        ASSERT_STREQ(buffer.data, "[\"arch=x86_64\",\"gpu\",\"x=\\\\\"]");
+        ASSERT_OK(json_read_labels(buffer.data, buffer.size, &back));
+        ASSERT_EQ(strv_length(back), 3);
+        for (size_t i = 0; labels[i]; i++)
+                ASSERT_STREQ(back[i], labels[i]);
+
+        for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+                char **none = NULL;
+
+                ASSERT_ERROR(json_read_labels(wrong[i], strlen(wrong[i]), &none), EBADMSG);
+                ASSERT_NULL(none);
+        }
+        buffer.size = 0;
+        for (unsigned i = 0; i <= REQUIRES_MAX; i++)
+                ASSERT_OK(buffer_append_text(&buffer, i == 0 ? "[\"a\"" : ",\"a\""));
+        ASSERT_OK(buffer_append_text(&buffer, "]"));
+        ASSERT_ERROR(json_read_labels(buffer.data, buffer.size, &(char **){ NULL }), EBADMSG);
+}
+
 int main(void) {
         RUN(test_round_trips);
         RUN(test_other_spellings);
         RUN(test_refused);
         RUN(test_limits);
+        RUN(test_labels);
         return 0;
 }

@@ -23,6 +23,7 @@ struct link_job job_of(uint8_t number) {
 
 static void fill_assignment(struct link_assignment *assignment) {
         static char *const env[] = { (char *) "A=1", (char *) "B=", (char *) "C=x=y" };
+        static char *const requires[] = { (char *) "arch=x86_64", (char *) "gpu" };
 
         *assignment = (struct link_assignment){
                 .run = run_of(2),
@@ -43,6 +44,9 @@ static void fill_assignment(struct link_assignment *assignment) {
                                     .cpu_quota = 150,
                                     .tasks_max = 7,
                                     .best_effort = true },
+                        .rules = { .priority = -7, .retries = 3, .loss_is_failure = true },
+                        .requires = requires,
+                        .n_requires = ELEMENTSOF(requires),
                         .submitter_uid = 0,
                         .submitter = "uid:0",
                         .has_digest = true,
@@ -172,6 +176,12 @@ static void assert_jobs_equal(const struct link_job *a, const struct link_job *b
                 ASSERT_EQ(memcmp(a->stdin_data, b->stdin_data, a->stdin_size), 0);
         ASSERT_TRUE(job_limits_equal(&a->limits, &b->limits));
         ASSERT_EQ(a->limits.best_effort, b->limits.best_effort);
+        ASSERT_EQ(a->rules.priority, b->rules.priority);
+        ASSERT_EQ(a->rules.retries, b->rules.retries);
+        ASSERT_EQ(a->rules.loss_is_failure, b->rules.loss_is_failure);
+        ASSERT_EQ(a->n_requires, b->n_requires);
+        for (size_t i = 0; i < a->n_requires; i++)
+                ASSERT_STREQ(a->requires[i], b->requires[i]);
         ASSERT_EQ(a->submitter_uid, b->submitter_uid);
         ASSERT_STREQ(a->submitter, b->submitter);
         ASSERT_EQ(a->has_digest, b->has_digest);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lib/tests.h"
+#include "util/macros.h"
 #include "wire/codec.h"
+#include "wire/label.h"
 
 static struct mesh_message full_message(void) {
         struct mesh_message message = {
@@ -28,6 +30,9 @@ static struct mesh_message full_message(void) {
                         .queued = 1000000,
                         .heartbeat_interval_usec = 5 * USEC_PER_SEC,
                         .uptime_usec = UINT64_MAX,
+                        .labels = { { "arch", "x86_64" }, { "gpu", "" } },
+                        .n_labels = 2,
+                        .pressure = { .known = true, .cpu = PRESSURE_FULL, .memory = 0, .io = 7 },
                 },
         };
 
@@ -48,6 +53,15 @@ static void assert_info_equal(const struct node_info *a, const struct node_info 
                 ASSERT_STREQ(a->metadata[i].key, b->metadata[i].key);
                 ASSERT_STREQ(a->metadata[i].value, b->metadata[i].value);
         }
+        ASSERT_EQ(a->n_labels, b->n_labels);
+        for (size_t i = 0; i < a->n_labels; i++) {
+                ASSERT_STREQ(a->labels[i].key, b->labels[i].key);
+                ASSERT_STREQ(a->labels[i].value, b->labels[i].value);
+        }
+        ASSERT_EQ(a->pressure.known, b->pressure.known);
+        ASSERT_EQ(a->pressure.cpu, b->pressure.cpu);
+        ASSERT_EQ(a->pressure.memory, b->pressure.memory);
+        ASSERT_EQ(a->pressure.io, b->pressure.io);
         ASSERT_STREQ(a->version, b->version);
         ASSERT_EQ(a->node_port, b->node_port);
         ASSERT_EQ(a->slots, b->slots);
@@ -181,6 +195,88 @@ static void test_encode_drops_metadata(void) {
         assert_message_equal(&message, &decoded);
 }
 
+/* As many labels as there may be, of as many bytes as there may be, in the largest message beside. */
+static void fill_labels(struct node_info *info) {
+        size_t left = LABELS_SIZE_MAX;
+
+        info->n_labels = LABELS_MAX;
+        for (size_t i = 0; i < LABELS_MAX; i++) {
+                size_t share = MIN(left / (LABELS_MAX - i), (size_t) LABEL_TEXT_MAX);
+
+                fill_text(info->labels[i].key, MIN(share / 2, (size_t) LABEL_KEY_MAX));
+                info->labels[i].key[0] = (char) ('A' + i);
+                fill_text(info->labels[i].value, share - strlen(info->labels[i].key));
+                left -= share;
+        }
+        ASSERT_EQ(labels_size(info->labels, info->n_labels), LABELS_SIZE_MAX);
+}
+
+static void fill_everything(struct mesh_message *message) {
+        struct node_info *info = &message->node_info;
+
+        fill_text(message->sender_node_id, NODE_ID_MAX);
+        fill_text(info->node_id, NODE_ID_MAX);
+        fill_text(info->address, ADDRESS_TEXT_MAX);
+        fill_text(info->version, VERSION_TEXT_MAX);
+        message->type = MESSAGE_HEARTBEAT;
+        message->timestamp_usec = info->last_heartbeat_usec = UINT64_C(253402300799999999);
+        message->incarnation = message->sequence = message->known_incarnation = UINT64_MAX;
+        info->slots = info->running = info->queued = info->backlog = UINT32_MAX;
+        info->heartbeat_interval_usec = info->uptime_usec = UINT64_MAX;
+        info->pressure = (struct node_pressure){ true, PRESSURE_FULL, PRESSURE_FULL, PRESSURE_FULL };
+        info->n_metadata = METADATA_MAX;
+        for (size_t i = 0; i < METADATA_MAX; i++) {
+                fill_text(info->metadata[i].key, METADATA_KEY_MAX);
+                info->metadata[i].key[0] = (char) ('a' + i);
+                fill_text(info->metadata[i].value, METADATA_VALUE_MAX);
+        }
+}
+
+/* What is shown gives way to what decides where jobs run: of that nothing is lost. */
+static void test_labels_stay(void) {
+        struct mesh_message message = full_message(), decoded;
+        uint8_t buffer[DATAGRAM_MAX];
+
+        fill_everything(&message);
+        fill_labels(&message.node_info);
+        for (int pad = 0; pad <= 1; pad++) {
+                int size = (int) ASSERT_OK(mesh_message_encode(&message, pad, buffer));
+
+                ASSERT_OK(mesh_message_decode(buffer, (size_t) size, &decoded));
+                ASSERT_LT(decoded.node_info.n_metadata, 3);
+                ASSERT_EQ(decoded.node_info.n_labels, LABELS_MAX);
+                message.node_info.n_metadata = decoded.node_info.n_metadata;
+                assert_message_equal(&message, &decoded);
+        }
+
+        /* Room is left for what later versions say. */
+        message.node_info.n_metadata = 0;
+        ASSERT_LE(ASSERT_OK(mesh_message_encode(&message, /* pad= */ false, buffer)), DATAGRAM_MAX - 40);
+}
+
+/* More labels than any setting allows: the last of them go, too, once there is no metadata left. */
+static void test_encode_drops_labels(void) {
+        struct mesh_message message = full_message(), decoded;
+        struct node_info *info = &message.node_info;
+        uint8_t buffer[DATAGRAM_MAX];
+
+        fill_everything(&message);
+        info->n_labels = LABELS_MAX;
+        for (size_t i = 0; i < LABELS_MAX; i++) {
+                fill_text(info->labels[i].key, LABEL_KEY_MAX);
+                info->labels[i].key[0] = (char) ('A' + i);
+                fill_text(info->labels[i].value, LABEL_VALUE_MAX);
+        }
+        int size = (int) ASSERT_OK(mesh_message_encode(&message, /* pad= */ false, buffer));
+        ASSERT_OK(mesh_message_decode(buffer, (size_t) size, &decoded));
+        ASSERT_EQ(decoded.node_info.n_metadata, 0);
+        ASSERT_GT(decoded.node_info.n_labels, 0);
+        ASSERT_LT(decoded.node_info.n_labels, LABELS_MAX);
+        info->n_metadata = 0;
+        info->n_labels = decoded.node_info.n_labels;
+        assert_message_equal(&message, &decoded);
+}
+
 /* One more byte of metadata each time, from none to more than fits. */
 static void assert_padded(struct mesh_message *message, bool seen[static DATAGRAM_MAX + 1]) {
         struct node_info *info = &message->node_info;
@@ -238,6 +334,8 @@ int main(void) {
         RUN(test_encoded_bytes);
         RUN(test_absurd_time_is_sent_as_the_last_one);
         RUN(test_encode_drops_metadata);
+        RUN(test_labels_stay);
+        RUN(test_encode_drops_labels);
         RUN(test_padding);
         RUN(test_probe_size);
         return EXIT_SUCCESS;

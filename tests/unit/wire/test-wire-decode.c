@@ -350,6 +350,59 @@ static void test_metadata_duplicates(void) {
         ASSERT_STREQ(decoded.node_info.metadata[1].value, "2");
 }
 
+/* What is no label is left out; what is no text spoils the message, as everywhere. */
+static void test_labels(void) {
+        struct protobuf_writer info;
+        struct mesh_message decoded;
+        char key[8];
+
+        begin_info(&info);
+        write_entry_field(&info, 15, "arch", "x86");
+        write_entry_field(&info, 15, "", "x");
+        write_entry_field(&info, 15, "a b", "x");
+        write_entry_field(&info, 15, "gpu", "a 100");
+        write_entry_field(&info, 15, "os", "debian, or so");
+        write_entry_field(&info, 15, "arch", "x86_64");
+        ASSERT_OK(decode_with_info(&info, &decoded));
+        ASSERT_EQ(decoded.node_info.n_labels, 1);
+        ASSERT_STREQ(decoded.node_info.labels[0].value, "x86_64");
+        ASSERT_EQ(decoded.node_info.n_metadata, 0);
+        ASSERT_FALSE(decoded.node_info.pressure.known);
+
+        begin_info(&info);
+        write_entry_field(&info, 15, "arch", "x\n");
+        ASSERT_ERROR(decode_with_info(&info, &decoded), EBADMSG);
+
+        begin_info(&info);
+        for (unsigned i = 0; i < LABELS_MAX + 5; i++) {
+                (void) snprintf(key, sizeof(key), "k%u", i);
+                write_entry_field(&info, 15, key, "v");
+        }
+        ASSERT_OK(decode_with_info(&info, &decoded));
+        ASSERT_EQ(decoded.node_info.n_labels, LABELS_MAX);
+}
+
+static void test_pressure(void) {
+        struct protobuf_writer info, pressure = {};
+        struct mesh_message decoded;
+
+        begin_info(&info);
+        write_message_field(&info, 16, &pressure);
+        ASSERT_OK(decode_with_info(&info, &decoded));
+        ASSERT_TRUE(decoded.node_info.pressure.known);
+        ASSERT_EQ(decoded.node_info.pressure.cpu, 0);
+
+        write_varint_field(&pressure, 1, 999);
+        write_varint_field(&pressure, 2, 1001);
+        write_varint_field(&pressure, 3, UINT32_MAX);
+        begin_info(&info);
+        write_message_field(&info, 16, &pressure);
+        ASSERT_OK(decode_with_info(&info, &decoded));
+        ASSERT_EQ(decoded.node_info.pressure.cpu, 999);
+        ASSERT_EQ(decoded.node_info.pressure.memory, PRESSURE_FULL);
+        ASSERT_EQ(decoded.node_info.pressure.io, PRESSURE_FULL);
+}
+
 /* The most expensive message there can be costs no memory that is not given back, and none of the heap. */
 static void test_decode_is_bounded(void) {
         struct protobuf_writer writer;
@@ -397,6 +450,8 @@ int main(void) {
         RUN(test_node_port_range);
         RUN(test_metadata_limits);
         RUN(test_metadata_duplicates);
+        RUN(test_labels);
+        RUN(test_pressure);
         RUN(test_decode_is_bounded);
         return EXIT_SUCCESS;
 }

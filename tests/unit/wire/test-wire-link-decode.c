@@ -9,6 +9,7 @@
 #include "lib/protobuf-writer.h"
 #include "lib/tests.h"
 #include "link-messages.h"
+#include "wire/label.h"
 
 /* Numbers of fields, as in proto/link.proto. */
 enum {
@@ -250,6 +251,37 @@ static void test_job_data(void) {
         ASSERT_JOB(assert_right, write_bytes_field(&with, 14, bytes, 0));
         ASSERT_JOB(assert_wrong, write_bytes_field(&with, 14, bytes, 31));
         ASSERT_JOB(assert_wrong, write_bytes_field(&with, 14, bytes, 33));
+}
+
+static void test_job_rules(void) {
+        char text[LABEL_TEXT_MAX + 2];
+
+        /* sint32: zigzag. */
+        ASSERT_JOB(assert_right, write_varint_field(&with, 15, JOB_PRIORITY_MAX * 2));
+        ASSERT_JOB(assert_right, write_varint_field(&with, 15, -JOB_PRIORITY_MIN * 2 - 1));
+        ASSERT_JOB(assert_wrong, write_varint_field(&with, 15, (JOB_PRIORITY_MAX + 1) * 2));
+        ASSERT_JOB(assert_wrong, write_varint_field(&with, 15, (-JOB_PRIORITY_MIN + 1) * 2 - 1));
+        ASSERT_JOB(assert_right, write_varint_field(&with, 16, JOB_RETRIES_MAX));
+        ASSERT_JOB(assert_wrong, write_varint_field(&with, 16, JOB_RETRIES_MAX + 1));
+        ASSERT_JOB(assert_wrong, write_varint_field(&with, 16, UINT32_MAX));
+        ASSERT_JOB(assert_right, write_varint_field(&with, 17, 1));
+        ASSERT_JOB(assert_right, write_text_field(&with, 18, "gpu"));
+        ASSERT_JOB(assert_wrong, write_text_field(&with, 18, ""));
+        ASSERT_JOB(assert_wrong, write_text_field(&with, 18, "gpu=a 100"));
+        memset(text, 'x', sizeof(text));
+        text[sizeof(text) - 1] = '\0';
+        text[LABEL_KEY_MAX] = '=';
+        ASSERT_JOB(assert_wrong, write_text_field(&with, 18, text));
+        text[sizeof(text) - 2] = '\0';
+        ASSERT_JOB(assert_right, write_text_field(&with, 18, text));
+        ASSERT_JOB(assert_right, {
+                for (unsigned i = 0; i < LINK_REQUIRES_MAX; i++)
+                        write_text_field(&with, 18, "gpu");
+        });
+        ASSERT_JOB(assert_wrong, {
+                for (unsigned i = 0; i <= LINK_REQUIRES_MAX; i++)
+                        write_text_field(&with, 18, "gpu");
+        });
 }
 
 static void assert_limit(
@@ -520,6 +552,7 @@ int main(void) {
         RUN(test_runs);
         RUN(test_job_texts);
         RUN(test_job_data);
+        RUN(test_job_rules);
         RUN(test_job_limits);
         RUN(test_times);
         RUN(test_ended);
