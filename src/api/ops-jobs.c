@@ -5,6 +5,12 @@
 #include "api/ops-internal.h"
 #include "mesh/mesh.h"
 
+/* The store does not know why a job waits. */
+static void tell_pending_reason(struct ops *ops, struct stored_job *job) {
+        if (job->status == JOB_PENDING)
+                job->pending_reason = mesh_job_pending_reason(ops->mesh, &job->id);
+}
+
 static void answer_job(struct ops_call *call, const struct stored_job *job) {
         struct ops_job answer = {
                 .problem = call->problem,
@@ -34,6 +40,8 @@ static void on_job(void *userdata, const struct store_answer *found) {
                 problem_set_errno(&call->problem, found->error);
         else if (found->n_jobs == 0)
                 problem_set(&call->problem, PROBLEM_NOT_FOUND, "there is no job with this id on this node");
+        else
+                tell_pending_reason(call->ops, &found->jobs[0]);
         answer_job(call, call->problem.code == PROBLEM_NONE ? &found->jobs[0] : NULL);
 }
 
@@ -161,6 +169,8 @@ static void answer_list(struct ops_call *call, const struct store_answer *found)
         struct ops_list answer = { .problem = call->problem };
 
         if (found && call->problem.code == PROBLEM_NONE) {
+                for (size_t i = 0; i < found->n_jobs; i++)
+                        tell_pending_reason(call->ops, &found->jobs[i]);
                 answer.jobs = found->jobs;
                 answer.n_jobs = found->n_jobs;
                 answer.more = found->more;

@@ -394,6 +394,9 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .peer_count = state.n_peers,
                 .started_at = ops->started_at,
                 .executor_connected = state.executor_connected,
+                .labels = state.labels,
+                .n_labels = state.n_labels,
+                .pressure = state.pressure,
         };
         ops_fill_limits(ops, ret);
 }

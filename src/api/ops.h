@@ -224,8 +224,9 @@ struct ops_status {
         bool executor_connected;
         const struct limit_support *limit_support; /* which limits can be enforced; NULL: not known yet */
         struct job_limits default_limits, limit_ceilings; /* 0: none */
-        const struct metadata_entry *metadata;
-        size_t n_metadata;
+        const struct metadata_entry *metadata, *labels;
+        size_t n_metadata, n_labels;
+        struct node_pressure pressure;
 };
 void ops_get_status(struct ops *ops, struct ops_status *ret);
 

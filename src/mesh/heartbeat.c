@@ -10,6 +10,9 @@ static void fill_node_info(struct mesh *mesh, struct node_info *ret) {
         memcpy(ret->version, mesh->config.version, sizeof(ret->version));
         memcpy(ret->metadata, mesh->config.metadata, sizeof(ret->metadata));
         ret->n_metadata = mesh->config.n_metadata;
+        memcpy(ret->labels, mesh->config.labels, mesh->config.n_labels * sizeof(ret->labels[0]));
+        ret->n_labels = mesh->config.n_labels;
+        ret->pressure = mesh->pressure;
         ret->status = mesh_status(mesh, NULL);
         ret->last_heartbeat_usec = mesh->ops.now_realtime(mesh->userdata);
         ret->node_port = mesh->config.node_port;

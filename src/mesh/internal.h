@@ -191,6 +191,7 @@ struct rival {
 
 struct mesh {
         struct mesh_config config;
+        struct node_pressure pressure;
         struct mesh_ops ops;
         void *userdata;
         usec_t started_usec;

@@ -162,6 +162,9 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
                 .n_peers = (unsigned) mesh->n_peers,
                 .incarnation = mesh->config.incarnation,
                 .executor_connected = mesh->executor_connected,
+                .labels = mesh->config.labels,
+                .n_labels = mesh->config.n_labels,
+                .pressure = mesh->pressure,
         };
         ret->status = mesh_status(mesh, &ret->status_reason);
 }
@@ -217,6 +220,20 @@ void mesh_set_intervals(struct mesh *mesh, usec_t heartbeat_interval_usec, usec_
                 return;
         mesh->heartbeat_due = mesh->peers_due = mesh_now(mesh);
         mesh_arm(mesh);
+}
+
+void mesh_set_labels(struct mesh *mesh, const struct metadata_entry *labels, size_t n_labels) {
+        mesh->config.n_labels = MIN(n_labels, (size_t) LABELS_MAX);
+        memcpy(mesh->config.labels, labels, mesh->config.n_labels * sizeof(labels[0]));
+        if (!mesh->working)
+                return;
+        mesh->heartbeat_due = mesh_now(mesh);
+        jobs_schedule(mesh);
+        mesh_arm(mesh);
+}
+
+void mesh_set_pressure(struct mesh *mesh, const struct node_pressure *pressure) {
+        mesh->pressure = *pressure;
 }
 
 void mesh_network_changed(struct mesh *mesh) {

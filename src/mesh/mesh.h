@@ -155,6 +155,10 @@ usec_t mesh_patience(const struct mesh *mesh);
 /* The current run of an unfinished job that is in the executor. */
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret);
 
+/* Why a job of this node does not run yet, in a few words (static); NULL: it is not waiting, or not known.
+ */
+const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id);
+
 void mesh_written(struct mesh *mesh, struct record_batch *batch, int error); /* takes the batch */
 void mesh_store_health(struct mesh *mesh, int error, const char *reason);
 
@@ -197,9 +201,17 @@ void mesh_say_goodbye(struct mesh *mesh);
 void mesh_set_slots(struct mesh *mesh, unsigned slots);
 void mesh_set_intervals(struct mesh *mesh, usec_t heartbeat_interval_usec, usec_t peer_timeout_usec);
 
+/* Peers are told at once. At most LABELS_MAX of LABELS_SIZE_MAX. */
+void mesh_set_labels(struct mesh *mesh, const struct metadata_entry *labels, size_t n_labels);
+/* Travels with the next heartbeat. */
+void mesh_set_pressure(struct mesh *mesh, const struct node_pressure *pressure);
+
 struct mesh_state {
         enum node_status status;
-        const char *status_reason; /* static; NULL */
+        const char *status_reason;           /* static; NULL */
+        const struct metadata_entry *labels; /* valid until they are set again */
+        size_t n_labels;
+        struct node_pressure pressure;
         unsigned slots, running, queued, n_peers;
         uint64_t incarnation;
         bool executor_connected;

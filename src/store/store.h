@@ -114,6 +114,7 @@ struct stored_job {
         int exit_code;
         int signal; /* 0: none */
         bool cancel_requested;
+        const char *pending_reason; /* static; not from the store: for whoever knows it */
         struct job_limits limits;
         struct job_rules rules;
         uint32_t retries_used;

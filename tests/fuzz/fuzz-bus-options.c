@@ -18,9 +18,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* NULL: one that is read from the input. */
 static const char *const keys[] = {
         "target_node_id", "env",       "timeout_seconds", "cwd",         "stdin",           "memory_max",
         "cpu_weight",     "cpu_quota", "tasks_max",       "best_effort", "idempotency_key", NULL,
+        "priority",       "retries",   "on_node_loss",    "requires",
 };
 
 static const char *const types[] = {

@@ -102,6 +102,15 @@ static void assert_same_job(const struct job_request *a, const struct job_reques
         ASSERT_EQ(a->limits.cpu_quota, b->limits.cpu_quota);
         ASSERT_EQ(a->limits.tasks_max, b->limits.tasks_max);
         ASSERT_EQ(a->limits.best_effort, b->limits.best_effort);
+        ASSERT_EQ(a->rules.priority, b->rules.priority);
+        ASSERT_EQ(a->rules.retries, b->rules.retries);
+        assert_same_text(
+                a->rules.on_node_loss, a->rules.on_node_loss_size, b->rules.on_node_loss,
+                b->rules.on_node_loss_size);
+        ASSERT_EQ(a->n_requires, b->n_requires);
+        for (size_t i = 0; i < a->n_requires; i++)
+                assert_same_text(
+                        a->requires[i].text, a->requires[i].size, b->requires[i].text, b->requires[i].size);
 }
 
 static void check_pieces(

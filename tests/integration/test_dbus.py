@@ -36,7 +36,7 @@ def test_names_and_properties(bus_node):
     assert told["NodeId"] == node.node_id and told["Status"] == "IDLE" and told["StatusReason"] == ""
     for name, key in (("Slots", "slots"), ("RunningJobs", "running"), ("QueuedJobs", "queued"),
                       ("PeerCount", "peer_count"), ("Version", "version"), ("Address", "address"),
-                      ("Metadata", "metadata"), ("ExecutorConnected", "executor_connected")):  # fmt: skip
+                      ("Metadata", "metadata"), ("Labels", "labels"), ("ExecutorConnected", "executor_connected")):  # fmt: skip
         assert told[name] == status[key], name
     for name, limit in status["limits"].items():
         assert told["Limits"][name] == {key: limit.get(key) or other for key, other in

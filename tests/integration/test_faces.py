@@ -157,7 +157,7 @@ def make_faces(make_bus_node, private_bus):
 
 @pytest.fixture
 def faces(make_faces):
-    return make_faces(environment={"JOB_TASKS_MAX_CEILING": "100"})
+    return make_faces(environment={"JOB_TASKS_MAX_CEILING": "100", "LABELS": "labelled=yes"})
 
 
 # What differs from one node, run or moment to another.
@@ -179,6 +179,8 @@ GOOD = {
     "long command": {"command": "true #" + "x" * 65530},
     "limits": {"command": "true", "memory_max": 64 << 20, "cpu_weight": 1, "cpu_quota": 150, "tasks_max": 10,
                "best_effort": True},
+    "rules": {"command": "true", "priority": -7, "retries": 3, "on_node_loss": "fail", "requires": ["os", "labelled=yes"]},
+    "no rules": {"command": "true", "priority": 0, "retries": 0, "on_node_loss": "requeue", "requires": []},
 }
 
 WRONG = {
@@ -213,6 +215,16 @@ WRONG = {
     "no tasks": {"command": "true", "tasks_max": 0, "best_effort": True},
     "beyond a ceiling": {"command": "true", "tasks_max": 101, "best_effort": True},
     "best effort is text": {"command": "true", "best_effort": "yes"},
+    "priority 1001": {"command": "true", "priority": 1001},
+    "priority is text": {"command": "true", "priority": "high"},
+    "negative retries": {"command": "true", "retries": -1},
+    "101 retries": {"command": "true", "retries": 101},
+    "no such loss": {"command": "true", "on_node_loss": "ignore"},
+    "loss is a number": {"command": "true", "on_node_loss": 1},
+    "no label": {"command": "true", "requires": ["gpu", "a b"]},
+    "label without key": {"command": "true", "requires": ["=x"]},
+    "long label": {"command": "true", "requires": ["x" * 32]},
+    "too many labels": {"command": "true", "requires": ["gpu"] * 17},
 }
 
 # JSON and D-Bus have other words for a type, and a command is no option: the code is the same, and the field is named.
@@ -221,6 +233,7 @@ WRONG_IN_OTHER_WORDS = {
     "env is text": ({"command": "true", "env": "A=1"}, "invalid", "env"),
     "env of numbers": ({"command": "true", "env": {"A": 1}}, "invalid", "env"),
     "stdin is a number": ({"command": "true", "stdin": 1}, "invalid", "stdin"),
+    "requires is text": ({"command": "true", "requires": "gpu"}, "invalid", "requires"),
     "target is an array": ({"command": "true", "target_node_id": ["a"]}, "invalid", "target_node_id"),
     "unknown": ({"command": "true", "tiemout": 5}, "unknown_field", "tiemout"),
 }
@@ -243,7 +256,9 @@ def test_the_same_job(faces, name):
     assert told["EnvNames"] == said["env_names"] and told["StdinBytes"] == said["stdin_bytes"]
     assert told["TimeoutUSec"] == said["timeout_seconds"] * 1_000_000
     for name, key in (("MemoryMax", "memory_max"), ("CpuWeight", "cpu_weight"), ("CpuQuota", "cpu_quota"),
-                      ("TasksMax", "tasks_max"), ("BestEffort", "best_effort"), ("OomKilled", "oom_killed")):  # fmt: skip
+                      ("TasksMax", "tasks_max"), ("BestEffort", "best_effort"), ("OomKilled", "oom_killed"),
+                      ("Priority", "priority"), ("Retries", "retries"), ("RetriesUsed", "retries_used"),
+                      ("OnNodeLoss", "on_node_loss"), ("Requires", "requires")):  # fmt: skip
         assert told[name] == said.get(key, 0), name
     assert told["DurationUSec"] // 1000 == (said["duration_ms"] or 0)
     for stream in ("stdout", "stderr"):

@@ -157,6 +157,7 @@ def ask_about_jobs(recorder):
     binary = submit(recorder, r"printf '\377'; printf '\377' >&2", env={"A": "1"}, cwd="/", stdin="x", timeout_seconds=60)
     long = submit(recorder, "head -c 5000 /dev/zero | tr '\\0' x; head -c 5000 /dev/zero | tr '\\0' y >&2")
     killed = submit(recorder, "kill -9 $$")
+    submit(recorder, "true", priority=1, retries=1, on_node_loss="fail", requires=["os"])
     submit(recorder, "true", memory_max=1 << 30, cpu_weight=100, cpu_quota=100, tasks_max=100, best_effort=True)
     recorder.ask("POST", API + "/jobs", '[{"command":"exit 3"},{"command":"true"}]', JSON, 201)
     recorder.ask("POST", API + "/jobs", '{"command":"true"}\n{"command":"true"}\n', LINES, 201)

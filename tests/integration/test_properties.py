@@ -23,6 +23,12 @@ FIELDS = {
     "CreatedByNode": "created_by_node",
     "ExecutorNodeId": "executor_node_id",
     "CancelRequested": "cancel_requested",
+    "PendingReason": "pending_reason",
+    "Priority": "priority",
+    "Retries": "retries",
+    "RetriesUsed": "retries_used",
+    "OnNodeLoss": "on_node_loss",
+    "Requires": "requires",
     "MemoryMax": "memory_max",
     "CpuWeight": "cpu_weight",
     "CpuQuota": "cpu_quota",
@@ -55,6 +61,10 @@ JOBS = {
         "cpu_quota": 150,
         "tasks_max": 20,
         "best_effort": True,
+        "priority": 9,
+        "retries": 0,
+        "on_node_loss": "fail",
+        "requires": ["host", "os"],
     },
     "nothing": {"command": "true"},
     "a signal": {"command": "kill -USR1 $$"},
@@ -106,6 +116,7 @@ def test_a_job_is_the_same_on_both(make_bus_node, private_bus, which):
     if which == "everything":
         assert properties["ExitCode"] == 3 and properties["Stdout"] == b"in\n" and properties["StderrTotalBytes"] == 4
         assert properties["TargetNodeId"] == node.node_id and properties["BestEffort"] is True
+        assert (properties["Priority"], properties["OnNodeLoss"], properties["Requires"]) == (9, "fail", ["host", "os"])
         assert [properties[name] for name in ("MemoryMax", "CpuWeight", "CpuQuota", "TasksMax")] == [64 << 20, 50, 150, 20]
     if which == "a signal":
         assert (properties["Signal"], properties["ExitCode"], properties["Status"]) == (10, -1, "JOB_FAILED")
@@ -141,3 +152,20 @@ def test_a_peer_is_the_same_on_both(make_bus_node, private_bus, make_mesh):
             ("RunningJobs", "running"), ("QueuedJobs", "queued"), ("Metadata", "metadata"), ("Verified", "verified"), ("Trusted", "trusted"),
         ):  # fmt: skip
             assert properties[name] == told[field], name
+        labels = told["labels"]
+        assert properties["Labels"] == labels and {"arch", "os"} <= labels.keys()
+        assert properties["Pressure"].keys() == (told["pressure"] or {}).keys()
+
+
+def test_why_a_job_waits(make_bus_node, private_bus):
+    node = make_bus_node(environment={"SLOTS": "1"}).start()
+    first, second = node.submit("sleep 100"), node.submit("true")
+    wait_for(lambda: node.job(first)["status"] == "JOB_RUNNING", what="the slot is taken")
+    with private_bus.connect() as client:
+        wait_for(lambda: client.has_owner("org.workermesh.Mesh1"), what="the node has its name")
+        assert node.job(first)["pending_reason"] is None and client.get(job_path(first), JOB, "PendingReason") == ""
+        reason = node.job(second)["pending_reason"]
+        assert reason and client.get(job_path(second), JOB, "PendingReason") == reason
+        assert [job["pending_reason"] for job in node.jobs()] == [reason, None]
+        client.call(job_path(first), JOB, "Cancel")
+        assert node.finish(second)["pending_reason"] is None

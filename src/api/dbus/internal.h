@@ -129,6 +129,8 @@ void bus_text_make_plain(char *text);
 int bus_append_text(sd_bus_message *message, const char *text); /* "s" */
 int bus_append_metadata(
         sd_bus_message *message, const struct metadata_entry *metadata, size_t n); /* "a{ss}" */
+/* "a{sd}": percent of the last ten seconds; empty where it is not known. */
+int bus_append_pressure(sd_bus_message *message, const struct node_pressure *pressure);
 
 /* A client, by its unique name; senders.c. */
 struct bus_sender {

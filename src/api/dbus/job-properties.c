@@ -56,6 +56,8 @@ int job_path_to_id(const char *path, struct uuid *ret) {
 DEFINE_GETTER(boolean, bool, "b", (int) *value)
 DEFINE_GETTER(uint32, uint32_t, "u", *value)
 DEFINE_GETTER(uint64, uint64_t, "t", *value)
+DEFINE_GETTER(int32, int32_t, "i", *value)
+DEFINE_GETTER(node_loss, bool, "s", job_loss_to_text(*value))
 DEFINE_GETTER(signal, int, "i", *value)
 DEFINE_GETTER(status, enum job_status, "s", job_status_to_text(*value))
 DEFINE_GETTER(exit_code, struct stored_job, "i", value->has_exit_code ? value->exit_code : -1)
@@ -88,6 +90,17 @@ static int get_env_names(
                 (void) snprintf(name, sizeof(name), "%.*s", (int) strcspn(*env, "="), *env);
                 r = sd_bus_message_append(reply, "s", name);
         }
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_requires(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "s");
+        for (char *const *label = *(char *const *const *) userdata; r >= 0 && label && *label; label++)
+                r = sd_bus_message_append(reply, "s", *label);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -130,6 +143,16 @@ const sd_bus_vtable job_vtable[] = {
                 "ExecutorNodeId", "s", get_text, MEMBER(executor_node_id),
                 SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("CancelRequested", "b", get_boolean, MEMBER(cancel_requested), 0),
+        SD_BUS_PROPERTY("PendingReason", "s", get_text, MEMBER(pending_reason), 0),
+        SD_BUS_PROPERTY("Priority", "i", get_int32, MEMBER(rules.priority), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Retries", "u", get_uint32, MEMBER(rules.retries), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "RetriesUsed", "u", get_uint32, MEMBER(retries_used),
+                SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY(
+                "OnNodeLoss", "s", get_node_loss, MEMBER(rules.loss_is_failure),
+                SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Requires", "as", get_requires, MEMBER(requires), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY(
                 "MemoryMax", "t", get_uint64, MEMBER(limits.memory_max), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY(
@@ -230,5 +253,7 @@ size_t job_size(const struct stored_job *job) {
                 MIN(job->stderr_size, (size_t) BUS_OUTPUT_MAX);
         for (char *const *env = job->env; env && *env; env++)
                 size += strcspn(*env, "=") + 8;
+        for (char *const *label = job->requires; label && *label; label++)
+                size += strlen(*label) + 8;
         return size;
 }

@@ -75,6 +75,26 @@ static int get_metadata(
         return bus_append_metadata(reply, status.metadata, status.n_metadata);
 }
 
+static int get_labels(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+
+        ops_get_status(dbus->ops, &status);
+        return bus_append_metadata(reply, status.labels, status.n_labels);
+}
+
+static int get_pressure(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        struct ops_status status;
+
+        ops_get_status(dbus->ops, &status);
+        return bus_append_pressure(reply, &status.pressure);
+}
+
 static int append_limit(sd_bus_message *reply, const struct ops_status *status, enum limit_field field) {
         enum limit_kind kind = limit_field_kind(field);
         enum limit_obstacle obstacle = status->limit_support
@@ -181,6 +201,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("Version", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Address", "s", get_text, 0, 0),
         SD_BUS_PROPERTY("Metadata", "a{ss}", get_metadata, 0, 0),
+        SD_BUS_PROPERTY("Labels", "a{ss}", get_labels, 0, 0),
+        SD_BUS_PROPERTY("Pressure", "a{sd}", get_pressure, 0, 0),
         SD_BUS_PROPERTY("Limits", "a{sa{sv}}", get_limits, 0, 0),
         SD_BUS_PROPERTY("StartedAt", "t", get_started_at, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Status", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -41,7 +41,7 @@ static void list_keys(const char *const *keys, char *ret, size_t size) {
 
 static int
 refuse_unknown(const char *key, const char *const *keys, const char *what, struct bus_fault *ret_fault) {
-        char shown[KEY_SHOWN_MAX + 4], known[220];
+        char shown[KEY_SHOWN_MAX + 4], known[256];
 
         list_keys(keys, known, sizeof(known));
         bus_fault_set(

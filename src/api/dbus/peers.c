@@ -75,6 +75,10 @@ static int get_other(
                 return sd_bus_message_append(reply, "b", peer.trusted);
         if (streq(property, "LastHeardAt"))
                 return sd_bus_message_append(reply, "t", peer.last_heard_at);
+        if (streq(property, "Labels"))
+                return bus_append_metadata(reply, peer.info->labels, peer.info->n_labels);
+        if (streq(property, "Pressure"))
+                return bus_append_pressure(reply, &peer.info->pressure);
         return bus_append_metadata(reply, peer.info->metadata, peer.info->n_metadata);
 }
 
@@ -91,6 +95,8 @@ static const sd_bus_vtable peer_vtable[] = {
         SD_BUS_PROPERTY("Trusted", "b", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LastHeardAt", "t", get_other, 0, 0),
         SD_BUS_PROPERTY("Metadata", "a{ss}", get_other, 0, 0),
+        SD_BUS_PROPERTY("Labels", "a{ss}", get_other, 0, 0),
+        SD_BUS_PROPERTY("Pressure", "a{sd}", get_other, 0, 0),
         SD_BUS_VTABLE_END,
 };
 

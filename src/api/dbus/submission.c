@@ -6,20 +6,24 @@
 
 /* As refused by name; idempotency_key is one of the call, where there may be several jobs. */
 static const char *const job_keys[] = {
-        "target_node_id", "env",       "timeout_seconds", "cwd",         "stdin", "memory_max",
-        "cpu_weight",     "cpu_quota", "tasks_max",       "best_effort", NULL,
+        "target_node_id", "env",        "timeout_seconds", "cwd",       "stdin",
+        "memory_max",     "cpu_weight", "cpu_quota",       "tasks_max", "best_effort",
+        "priority",       "retries",    "on_node_loss",    "requires",  NULL,
 };
 static const char *const one_job_keys[] = {
-        "target_node_id", "env",       "timeout_seconds", "cwd",         "stdin",           "memory_max",
-        "cpu_weight",     "cpu_quota", "tasks_max",       "best_effort", "idempotency_key", NULL,
+        "target_node_id", "env",       "timeout_seconds", "cwd",         "stdin",    "memory_max",
+        "cpu_weight",     "cpu_quota", "tasks_max",       "best_effort", "priority", "retries",
+        "on_node_loss",   "requires",  "idempotency_key", NULL,
 };
 static const char *const call_keys[] = { "idempotency_key", NULL };
 
 struct submission *submission_free(struct submission *submission) {
         if (!submission)
                 return NULL;
-        for (size_t i = 0; i < submission->n_jobs; i++)
+        for (size_t i = 0; i < submission->n_jobs; i++) {
                 free((struct job_env *) submission->jobs[i].env);
+                free((struct job_label *) submission->jobs[i].requires);
+        }
         free(submission->jobs);
         free(submission);
         return NULL;
@@ -57,6 +61,35 @@ static int read_env(
         return r < 0 ? r : sd_bus_message_exit_container(message);
 }
 
+/* Likewise. */
+static int read_requires(
+        sd_bus_message *message, const char *signature, struct job_request *job,
+        struct bus_fault *ret_fault) {
+        struct job_label *labels;
+        const char *text;
+        int r;
+
+        if (!streq(signature, "as")) {
+                bus_fault_set(
+                        ret_fault, ERROR_PREFIX "Invalid",
+                        "requires must be an array of strings (as), not %s", bus_type_to_text(signature));
+                return -EINVAL;
+        }
+        labels = calloc(REQUIRES_MAX, sizeof(*labels));
+        if (!labels)
+                return -ENOMEM;
+        job->requires = labels; /* owned by the submission */
+        r = sd_bus_message_enter_container(message, 'a', "s");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_read_basic(message, 's', &text)) > 0) {
+                if (job->n_requires < REQUIRES_MAX)
+                        labels[job->n_requires] = (struct job_label){ text, strlen(text) };
+                job->n_requires++;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
 /* Text, or bytes. */
 static int read_stdin(
         sd_bus_message *message, const char *signature, struct job_request *job,
@@ -76,6 +109,26 @@ static int read_stdin(
         r = sd_bus_message_read_array(message, 'y', &data, &job->stdin_size);
         job->stdin_data = data ? data : "";
         return r;
+}
+
+/* -ENOENT: it is none of these options. */
+static int read_rule(
+        sd_bus_message *message, const char *key, const char *signature, struct job_request *job,
+        struct bus_fault *ret_fault) {
+        struct job_request_rules *rules = &job->rules;
+
+        if (streq(key, "priority"))
+                return option_read_integer(
+                        message, key, signature, WHOLE_NUMBER, &rules->priority, ret_fault);
+        if (streq(key, "retries"))
+                return option_read_integer(
+                        message, key, signature, WHOLE_NUMBER, &rules->retries, ret_fault);
+        if (streq(key, "on_node_loss"))
+                return option_read_text(
+                        message, key, signature, &rules->on_node_loss, &rules->on_node_loss_size, ret_fault);
+        if (streq(key, "requires"))
+                return read_requires(message, signature, job, ret_fault);
+        return -ENOENT;
 }
 
 static int read_limit(
@@ -144,7 +197,8 @@ static int read_job_option(
                 return option_read_integer(
                         message, key, signature, WHOLE_SECONDS, &job->timeout_seconds, ret_fault);
         }
-        return read_limit(message, key, signature, &job->limits, ret_fault);
+        r = read_rule(message, key, signature, job, ret_fault);
+        return r == -ENOENT ? read_limit(message, key, signature, &job->limits, ret_fault) : r;
 }
 
 static int read_job(

@@ -50,6 +50,14 @@ int bus_append_text(sd_bus_message *message, const char *text) {
         return sd_bus_message_append_basic(message, 's', plain ? plain : text);
 }
 
+int bus_append_pressure(sd_bus_message *message, const struct node_pressure *pressure) {
+        if (!pressure->known)
+                return sd_bus_message_append(message, "a{sd}", 0);
+        return sd_bus_message_append(
+                message, "a{sd}", 3, "cpu", pressure->cpu / 10.0, "memory", pressure->memory / 10.0, "io",
+                pressure->io / 10.0);
+}
+
 int bus_append_metadata(sd_bus_message *message, const struct metadata_entry *metadata, size_t n) {
         int r;
 

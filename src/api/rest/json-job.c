@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "util/strv.h"
 #include "wire/job-limits.h"
 
 /* One of the two outputs, under its name. */
@@ -106,6 +107,18 @@ static void write_limits(struct writer *writer, const struct job_limits *limits)
                 writer_boolean(writer, "best_effort", true);
 }
 
+static void write_rules(struct writer *writer, const struct stored_job *job) {
+        writer_integer(writer, "priority", job->rules.priority);
+        writer_unsigned(writer, "retries", job->rules.retries);
+        writer_unsigned(writer, "retries_used", job->retries_used);
+        writer_text(writer, "on_node_loss", job_loss_to_text(job->rules.loss_is_failure));
+        writer_open(writer, "requires", '[');
+        STRV_FOREACH(label, job->requires) {
+                writer_text(writer, NULL, *label);
+        }
+        writer_close(writer, ']');
+}
+
 /* What is free to read about every job. */
 static void write_state(struct writer *writer, const struct stored_job *job) {
         if (job->signal > 0)
@@ -121,6 +134,8 @@ static void write_state(struct writer *writer, const struct stored_job *job) {
         else
                 writer_null(writer, "duration_ms");
         writer_boolean(writer, "cancel_requested", job->cancel_requested);
+        writer_text(writer, "pending_reason", job->pending_reason);
+        write_rules(writer, job);
         write_limits(writer, &job->limits);
         if (job_status_is_final(job->status))
                 writer_boolean(writer, "oom_killed", job->oom_killed);
@@ -164,10 +179,24 @@ void write_job(
         writer_close(writer, '}');
 }
 
-static void write_metadata(struct writer *writer, const struct metadata_entry *metadata, size_t n) {
-        writer_open(writer, "metadata", '{');
+static void
+write_entries(struct writer *writer, const char *key, const struct metadata_entry *entries, size_t n) {
+        writer_open(writer, key, '{');
         for (size_t i = 0; i < n; i++)
-                writer_pair(writer, metadata[i].key, metadata[i].value);
+                writer_pair(writer, entries[i].key, entries[i].value);
+        writer_close(writer, '}');
+}
+
+/* In percent. */
+static void write_pressure(struct writer *writer, const struct node_pressure *pressure) {
+        if (!pressure->known) {
+                writer_null(writer, "pressure");
+                return;
+        }
+        writer_open(writer, "pressure", '{');
+        writer_tenths(writer, "cpu", pressure->cpu);
+        writer_tenths(writer, "memory", pressure->memory);
+        writer_tenths(writer, "io", pressure->io);
         writer_close(writer, '}');
 }
 
@@ -209,13 +238,15 @@ void write_status(struct writer *writer, const struct ops_status *status) {
         writer_text(writer, "address", status->address);
         writer_text(writer, "status", node_status_to_text(status->status));
         writer_unsigned(writer, "peer_count", status->peer_count);
-        write_metadata(writer, status->metadata, status->n_metadata);
+        write_entries(writer, "metadata", status->metadata, status->n_metadata);
         writer_time(writer, "timestamp", now_usec(CLOCK_REALTIME));
         writer_text(writer, "status_reason", status->status_reason);
         writer_text(writer, "version", status->version);
         writer_unsigned(writer, "slots", status->slots);
         writer_unsigned(writer, "running", status->running);
         writer_unsigned(writer, "queued", status->queued);
+        write_pressure(writer, &status->pressure);
+        write_entries(writer, "labels", status->labels, status->n_labels);
         writer_boolean(writer, "executor_connected", status->executor_connected);
         write_node_limits(writer, status);
         writer_time(writer, "started_at", status->started_at);
@@ -231,10 +262,12 @@ void write_peer(struct writer *writer, const struct ops_peer *peer) {
         writer_text(writer, "status", node_status_to_text(info->status));
         writer_time(writer, "last_heartbeat", peer->last_heard_at);
         writer_text(writer, "version", info->version);
-        write_metadata(writer, info->metadata, info->n_metadata);
+        write_entries(writer, "metadata", info->metadata, info->n_metadata);
         writer_unsigned(writer, "slots", info->slots);
         writer_unsigned(writer, "running", info->running);
         writer_unsigned(writer, "queued", info->queued);
+        write_pressure(writer, &info->pressure);
+        write_entries(writer, "labels", info->labels, info->n_labels);
         writer_boolean(writer, "verified", peer->verified);
         writer_boolean(writer, "trusted", peer->trusted);
         writer_close(writer, '}');

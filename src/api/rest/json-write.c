@@ -149,6 +149,14 @@ void writer_integer(struct writer *writer, const char *key, int64_t value) {
         append(writer, text, (size_t) snprintf(text, sizeof(text), "%" PRIi64, value));
 }
 
+void writer_tenths(struct writer *writer, const char *key, uint64_t tenths) {
+        char text[32];
+
+        begin_value(writer, key);
+        append(writer, text,
+               (size_t) snprintf(text, sizeof(text), "%" PRIu64 ".%" PRIu64, tenths / 10, tenths % 10));
+}
+
 void writer_boolean(struct writer *writer, const char *key, bool value) {
         begin_value(writer, key);
         append(writer, value ? "true" : "false", value ? 4 : 5);

@@ -32,6 +32,7 @@ void writer_text(struct writer *writer, const char *key, const char *text); /* N
 bool writer_bytes(struct writer *writer, const char *key, const char *data, size_t size);
 void writer_unsigned(struct writer *writer, const char *key, uint64_t value);
 void writer_integer(struct writer *writer, const char *key, int64_t value);
+void writer_tenths(struct writer *writer, const char *key, uint64_t tenths); /* 15: 1.5 */
 void writer_boolean(struct writer *writer, const char *key, bool value);
 void writer_null(struct writer *writer, const char *key);
 void writer_time(struct writer *writer, const char *key, usec_t realtime_usec); /* 0: null */

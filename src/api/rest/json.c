@@ -171,17 +171,25 @@ static int read_timeout(struct json_object *value, struct job_request *ret, stru
 }
 
 /* Numbers that are no integers are refused here, what is out of range by job_request_check(). */
+static int
+read_number(const char *field, struct json_object *value, int64_t *ret, struct json_problem *problem) {
+        if (!json_object_is_type(value, json_type_int))
+                return json_problem_set(
+                        problem, JSON_WRONG_TYPE, field, "%s must be a whole number, not %s", field,
+                        kind_of(value));
+        *ret = json_object_get_int64(value);
+        return 0;
+}
+
 static int read_limit(
         enum limit_field field, struct json_object *value, struct job_request_limits *ret,
         struct json_problem *problem) {
-        const char *name = limit_field_to_text(field);
         int64_t number;
+        int r;
 
-        if (!json_object_is_type(value, json_type_int))
-                return json_problem_set(
-                        problem, JSON_WRONG_TYPE, name, "%s must be a whole number, not %s", name,
-                        kind_of(value));
-        number = json_object_get_int64(value);
+        r = read_number(limit_field_to_text(field), value, &number, problem);
+        if (r < 0)
+                return r;
         switch (field) {
         case LIMIT_MEMORY_MAX:
                 ret->has_memory_max = true;
@@ -213,6 +221,58 @@ read_best_effort(struct json_object *value, struct job_request *ret, struct json
                         kind_of(value));
         ret->limits.best_effort = json_object_get_boolean(value);
         return 0;
+}
+
+static int read_requires(
+        struct json_object *value, struct arena *arena, struct job_request *ret,
+        struct json_problem *problem) {
+        struct job_label *labels;
+        size_t n;
+        int r;
+
+        if (!json_object_is_type(value, json_type_array))
+                return json_problem_set(
+                        problem, JSON_WRONG_TYPE, "requires",
+                        "requires must be an array of labels, such as [\"arch=x86_64\"], not %s",
+                        kind_of(value));
+        n = json_object_array_length(value);
+        labels = arena_allocate(arena, MAX(n, (size_t) 1) * sizeof(*labels));
+        if (!labels)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                struct json_object *entry = json_object_array_get_idx(value, i);
+
+                if (!json_object_is_type(entry, json_type_string))
+                        return json_problem_set(
+                                problem, JSON_WRONG_TYPE, "requires",
+                                "requires must be an array of strings; one of them is %s", kind_of(entry));
+                r = copy_text(entry, arena, &labels[i].text, &labels[i].size);
+                if (r < 0)
+                        return r;
+        }
+        ret->requires = labels;
+        ret->n_requires = n;
+        return 0;
+}
+
+/* 1: it is none of these fields. */
+static int read_rule(
+        const char *key, struct json_object *value, struct arena *arena, struct job_request *ret,
+        struct json_problem *problem) {
+        struct job_request_rules *rules = &ret->rules;
+
+        if (streq(key, "priority"))
+                return value ? read_number("priority", value, &rules->priority, problem) : 0;
+        if (streq(key, "retries"))
+                return value ? read_number("retries", value, &rules->retries, problem) : 0;
+        if (streq(key, "on_node_loss"))
+                return value ? read_text(
+                                       "on_node_loss", value, arena, &rules->on_node_loss,
+                                       &rules->on_node_loss_size, problem)
+                             : 0;
+        if (streq(key, "requires"))
+                return value ? read_requires(value, arena, ret, problem) : 0;
+        return 1;
 }
 
 /* null stands for a field that was left out, except for the command; so does an empty target_node_id, which
@@ -249,10 +309,14 @@ static int read_field(
                         return value ? read_limit(field, value, &ret->limits, problem) : 0;
         if (streq(key, "best_effort"))
                 return value ? read_best_effort(value, ret, problem) : 0;
+        r = read_rule(key, value, arena, ret, problem);
+        if (r <= 0)
+                return r;
         return json_problem_set(
                 problem, JSON_UNKNOWN_FIELD, NULL,
                 "unknown field \"%s\"; a job has command, target_node_id, env, timeout_seconds, cwd, stdin, "
-                "memory_max, cpu_weight, cpu_quota, tasks_max and best_effort",
+                "memory_max, cpu_weight, cpu_quota, tasks_max, best_effort, priority, retries, on_node_loss "
+                "and requires",
                 key_to_show(key, shown));
 }
 

@@ -571,6 +571,7 @@ static int on_defer(sd_event_source *source, void *userdata) {
 
 void ops_get_status(struct ops *ops, struct ops_status *ret) {
         static const struct metadata_entry metadata[] = { { "os", "Debian \"12\"" }, { "kernel", "6.1" } };
+        static const struct metadata_entry labels[] = { { "arch", "x86_64" }, { "gpu", "" } };
 
         static const struct limit_support support = { { OBSTACLE_NONE, OBSTACLE_ABSENT, OBSTACLE_NONE } };
 
@@ -590,6 +591,9 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .executor_connected = true,
                 .metadata = metadata,
                 .n_metadata = ELEMENTSOF(metadata),
+                .labels = labels,
+                .n_labels = ELEMENTSOF(labels),
+                .pressure = { .known = ops->status != NODE_FAILED, .cpu = 1000, .memory = 7, .io = 0 },
         };
 }
 
@@ -604,6 +608,9 @@ void ops_foreach_peer(
                 .version = "0.1.0",
                 .slots = 4,
                 .running = 1,
+                .queued = 9,
+                .labels = { { "gpu", "a100" } },
+                .n_labels = 1,
         };
         const struct ops_peer peer = { .info = &info,
                                        .last_heard_at = now_usec(CLOCK_REALTIME),

@@ -63,6 +63,10 @@ void mesh_foreach_peer(
         struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata) {
 }
 
+const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
+        return NULL;
+}
+
 bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
         return false;
 }

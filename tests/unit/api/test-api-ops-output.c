@@ -64,6 +64,10 @@ static struct job *job_of(const struct uuid *id) {
         _TEST_FAIL("no such job");
 }
 
+const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
+        return NULL;
+}
+
 bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
         return job_of(id)->awaited;
 }

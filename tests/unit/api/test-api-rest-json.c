@@ -106,6 +106,33 @@ static void test_limits_of_a_job(void) {
         job_reader_free(reader);
 }
 
+static void test_rules_of_a_job(void) {
+        static const char body[] =
+                "[{\"command\":\"a\",\"priority\":-5,\"retries\":3,\"on_node_loss\":\"fail\","
+                "\"requires\":[\"arch=x86_64\",\"gpu\"]},"
+                "{\"command\":\"b\",\"priority\":null,\"retries\":null,\"on_node_loss\":null,"
+                "\"requires\":null},{\"command\":\"c\",\"requires\":[]}]";
+        struct job_reader *reader = read_body(JOB_FORMAT_JSON, body, strlen(body), 0);
+        size_t n;
+        const struct job_request *jobs = job_reader_jobs(reader, &n);
+
+        ASSERT_EQ(n, 3);
+        ASSERT_EQ(jobs[0].rules.priority, -5);
+        ASSERT_EQ(jobs[0].rules.retries, 3);
+        ASSERT_STREQ(jobs[0].rules.on_node_loss, "fail");
+        ASSERT_EQ(jobs[0].rules.on_node_loss_size, 4);
+        ASSERT_EQ(jobs[0].n_requires, 2);
+        ASSERT_STREQ(jobs[0].requires[0].text, "arch=x86_64");
+        ASSERT_EQ(jobs[0].requires[1].size, 3);
+        for (size_t i = 1; i < n; i++) {
+                ASSERT_EQ(jobs[i].rules.priority, 0);
+                ASSERT_EQ(jobs[i].rules.retries, 0);
+                ASSERT_NULL(jobs[i].rules.on_node_loss);
+                ASSERT_EQ(jobs[i].n_requires, 0);
+        }
+        job_reader_free(reader);
+}
+
 static void test_absent_fields(void) {
         static const char body[] = "{\"command\":\"true\",\"target_node_id\":\"\",\"env\":null,\"timeout_"
                                    "seconds\":null,\"cwd\":null,"
@@ -244,6 +271,13 @@ static void test_wrong_types(void) {
                 { "{\"command\":\"a\",\"best_effort\":1}",
                   "best_effort must be true or false, not a number" },
                 { "{\"command\":\"a\",\"target_node_id\":1}", "target_node_id must be a string" },
+                { "{\"command\":\"a\",\"priority\":\"high\"}",
+                  "priority must be a whole number, not a string" },
+                { "{\"command\":\"a\",\"retries\":1.5}", "with a fraction or exponent" },
+                { "{\"command\":\"a\",\"on_node_loss\":true}", "on_node_loss must be a string" },
+                { "{\"command\":\"a\",\"requires\":\"gpu\"}", "requires must be an array of labels" },
+                { "{\"command\":\"a\",\"requires\":[\"gpu\",1]}", "one of them is a number" },
+                { "{\"command\":\"a\",\"requires\":[{\"a\":\"b\"}]}", "one of them is an object" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
@@ -407,6 +441,7 @@ int main(void) {
         ASSERT_OK(json_parser_new(&parser));
         RUN(test_one_job);
         RUN(test_limits_of_a_job);
+        RUN(test_rules_of_a_job);
         RUN(test_absent_fields);
         RUN(test_array);
         RUN(test_lines);

@@ -113,6 +113,52 @@ static void test_limits_of_a_node(void) {
         end();
 }
 
+static void test_labels_and_pressure(void) {
+        struct response response;
+
+        begin();
+        fixture_get(&fixture, "/api/v1/status", &response);
+        assert_has(
+                &response, "\"pressure\":{\"cpu\":100.0,\"memory\":0.7,\"io\":0.0},"
+                           "\"labels\":{\"arch\":\"x86_64\",\"gpu\":\"\"}");
+        response_done(&response);
+
+        fixture_get(&fixture, "/api/v1/peers", &response);
+        assert_has(
+                &response, "\"slots\":4,\"running\":1,\"queued\":9,\"pressure\":null,"
+                           "\"labels\":{\"gpu\":\"a100\"}");
+        response_done(&response);
+        end();
+}
+
+static void test_rules_of_a_job(void) {
+        static char *labels[] = { (char *) "arch=x86_64", (char *) "gpu", NULL };
+        struct stored_job *job;
+        struct response response;
+
+        begin();
+        fake_ops_add(fixture.ops, "true", 0);
+        fixture_get(&fixture, job_path(0, ""), &response);
+        assert_has(
+                &response, "\"pending_reason\":null,\"priority\":0,\"retries\":0,\"retries_used\":0,"
+                           "\"on_node_loss\":\"requeue\",\"requires\":[]");
+        response_done(&response);
+
+        job = fake_ops_job(fixture.ops, 0);
+        job->pending_reason = "waits for a free slot";
+        job->rules = (struct job_rules){ .priority = -3, .retries = 2, .loss_is_failure = true };
+        job->retries_used = 1;
+        job->requires = labels;
+        fixture_get(&fixture, "/api/v1/jobs", &response);
+        assert_has(
+                &response, "\"pending_reason\":\"waits for a free slot\",\"priority\":-3,\"retries\":2,"
+                           "\"retries_used\":1,\"on_node_loss\":\"fail\","
+                           "\"requires\":[\"arch=x86_64\",\"gpu\"]");
+        response_done(&response);
+        job->requires = NULL;
+        end();
+}
+
 static void test_limits_of_a_job(void) {
         struct response response;
 
@@ -429,6 +475,8 @@ int main(void) {
         RUN(test_node_endpoints);
         RUN(test_health_of_a_failing_node);
         RUN(test_limits_of_a_node);
+        RUN(test_labels_and_pressure);
+        RUN(test_rules_of_a_job);
         RUN(test_limits_of_a_job);
         RUN(test_submit_one);
         RUN(test_submit_several);
