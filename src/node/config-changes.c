@@ -35,6 +35,7 @@ static bool setting_differs(const struct setting *setting, const struct config *
         case SETTING_BOOLEAN:
                 return *(const bool *) x != *(const bool *) y;
         case SETTING_NAMES:
+        case SETTING_LABEL_LIST:
                 return names_differ(*(char *const *const *) x, *(char *const *const *) y);
         case SETTING_LEVEL:
         case SETTING_CHOICE:

@@ -43,8 +43,9 @@ void config_print_help(FILE *file) {
 
         fputs("\n"
               "An option is also a variable and a line in section [Mesh] of a file:\n"
-              "--peer-timeout is $PEER_TIMEOUT and PeerTimeout=. Two have longer names there:\n"
-              "$INTERFACES and Interfaces=, $STATE_DIRECTORY and StateDirectory=.\n"
+              "--peer-timeout is $PEER_TIMEOUT and PeerTimeout=. Three have longer names there:\n"
+              "$INTERFACES and Interfaces=, $LABELS and Labels=, $STATE_DIRECTORY and\n"
+              "StateDirectory=.\n"
               "Options win over variables, and these over files. The files are\n"
               "worker-mesh.conf and worker-mesh.conf.d/*.conf in /etc/worker-mesh,\n"
               "/run/worker-mesh, /usr/local/lib/worker-mesh and /usr/lib/worker-mesh.\n"

@@ -33,6 +33,7 @@ enum setting_id {
         SETTING_PEER_TIMEOUT,
         SETTING_PEERS_MAX,
         SETTING_SLOTS,
+        SETTING_LABELS,
         SETTING_QUEUE_MAX,
         SETTING_OUTPUT_MAX,
         SETTING_KILL_GRACE,
@@ -57,17 +58,18 @@ enum setting_id {
 };
 
 enum setting_type {
-        SETTING_PORT,     /* uint16_t */
-        SETTING_UNSIGNED, /* unsigned */
-        SETTING_COUNT,    /* uint64_t */
-        SETTING_SPAN,     /* usec_t */
-        SETTING_SIZE,     /* uint64_t, bytes */
-        SETTING_PERCENT,  /* unsigned; "150%" or 150 */
-        SETTING_PATH,     /* char *, absolute */
-        SETTING_NAMES,    /* char **, network interfaces */
-        SETTING_LEVEL,    /* int, of syslog(3) */
-        SETTING_BOOLEAN,  /* bool */
-        SETTING_CHOICE,   /* int, which of the choices */
+        SETTING_PORT,       /* uint16_t */
+        SETTING_UNSIGNED,   /* unsigned */
+        SETTING_COUNT,      /* uint64_t */
+        SETTING_SPAN,       /* usec_t */
+        SETTING_SIZE,       /* uint64_t, bytes */
+        SETTING_PERCENT,    /* unsigned; "150%" or 150 */
+        SETTING_PATH,       /* char *, absolute */
+        SETTING_NAMES,      /* char **, network interfaces */
+        SETTING_LABEL_LIST, /* char **, labels */
+        SETTING_LEVEL,      /* int, of syslog(3) */
+        SETTING_BOOLEAN,    /* bool */
+        SETTING_CHOICE,     /* int, which of the choices */
 };
 
 enum setting_group {
@@ -149,7 +151,8 @@ void setting_value_done(struct setting_value *value);
 /* -EINVAL, -ERANGE: not allowed; what is, says setting_describe(). -ENOMEM. */
 int setting_parse(
         const struct setting *setting, const char *text, bool may_be_relative, struct setting_value *ret);
-/* Takes what value owns. -ENOMEM, -E2BIG: more names than CONFIG_INTERFACES_MAX. */
+/* Takes what value owns. -ENOMEM, -E2BIG: more names than CONFIG_INTERFACES_MAX, more labels than
+ * CONFIG_LABELS_MAX or CONFIG_LABELS_SIZE_MAX. */
 int setting_store(
         const struct setting *setting, struct config *config, struct setting_value *value, bool add);
 /* "a port from 1 to 65535", … Returns buffer. */

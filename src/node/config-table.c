@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Each setting once. A key is the option in another spelling (--peer-timeout, $PEER_TIMEOUT, PeerTimeout=);
- * the two that are not, --interface and --state-dir, are named so in --help. */
+ * the three that are not, --interface, --label and --state-dir, are named so in --help. */
 
 #include <limits.h>
 #include <sys/un.h>
@@ -81,6 +81,11 @@ const struct setting settings[_SETTING_MAX] = {
                 "Slots", "SLOTS", "slots", "N", "jobs at once; 0: accept, run none",
                 GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, slots),
                 .low = 0, .high = CONFIG_SLOTS_MAX, .shown = "CPUs", .reloads = true,
+        },
+        [SETTING_LABELS] = {
+                "Labels", "LABELS", "label", "KEY=VALUE", "what jobs may ask for; repeatable",
+                GROUP_JOBS, SETTING_LABEL_LIST, offsetof(struct config, labels),
+                .shown = "host, arch, os", .reloads = true,
         },
         [SETTING_QUEUE_MAX] = {
                 "QueueMax", "QUEUE_MAX", "queue-max", "N", "unfinished jobs to hold",

@@ -7,6 +7,7 @@
 #include <net/if.h>
 
 #include "node/config-internal.h"
+#include "node/labels.h"
 #include "util/buffer.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -83,6 +84,11 @@ static bool interface_name_is_valid(const char *name) {
         return true;
 }
 
+static bool name_is_valid(const struct setting *setting, const char *name) {
+        return setting->type == SETTING_LABEL_LIST ? label_is_valid(name, strlen(name))
+                                                   : interface_name_is_valid(name);
+}
+
 static bool names_contain(char *const *names, const char *name) {
         STRV_FOREACH(known, names) {
                 if (streq(*known, name))
@@ -91,7 +97,58 @@ static bool names_contain(char *const *names, const char *name) {
         return false;
 }
 
-static int parse_names(const char *text, char ***ret) {
+/* Puts it where one with the same key is. False: there is none. */
+static int replace_label(char **labels, const char *label, bool *ret_replaced) {
+        size_t size = strcspn(label, "=");
+
+        for (*ret_replaced = false; labels && *labels; labels++) {
+                if (strcspn(*labels, "=") != size || memcmp(*labels, label, size) != 0)
+                        continue;
+                char *copy = strdup(label);
+                if (!copy)
+                        return -ENOMEM;
+                free(*labels);
+                *labels = copy;
+                *ret_replaced = true;
+                break;
+        }
+        return 0;
+}
+
+static bool labels_fit(char *const *labels) {
+        size_t size = 0;
+
+        STRV_FOREACH(label, labels)
+                size += strlen(*label) - (strchr(*label, '=') != NULL);
+        return strv_length(labels) <= CONFIG_LABELS_MAX && size <= CONFIG_LABELS_SIZE_MAX;
+}
+
+/* The last of those with one key counts. */
+static int add_label(char ***labels, const char *label) {
+        bool replaced;
+        int r;
+
+        r = replace_label(*labels, label, &replaced);
+        if (r >= 0 && !replaced)
+                r = strv_append(labels, label);
+        if (r < 0)
+                return r;
+        return labels_fit(*labels) ? 0 : -ERANGE;
+}
+
+static int add_interface(char ***names, const char *name) {
+        if (names_contain(*names, name))
+                return 0;
+        if (strv_length(*names) >= CONFIG_INTERFACES_MAX)
+                return -ERANGE;
+        return strv_append(names, name);
+}
+
+static int add_name(const struct setting *setting, char ***names, const char *name) {
+        return setting->type == SETTING_LABEL_LIST ? add_label(names, name) : add_interface(names, name);
+}
+
+static int parse_names(const struct setting *setting, const char *text, char ***ret) {
         _cleanup_strv_free_ char **names = NULL;
         _cleanup_free_ char *copy = strdup(text);
         if (!copy)
@@ -101,13 +158,9 @@ static int parse_names(const char *text, char ***ret) {
         while ((name = strsep(&rest, " \t"))) {
                 if (*name == '\0')
                         continue;
-                if (!interface_name_is_valid(name))
+                if (!name_is_valid(setting, name))
                         return -EINVAL;
-                if (names_contain(names, name))
-                        continue;
-                if (strv_length(names) >= CONFIG_INTERFACES_MAX)
-                        return -ERANGE;
-                int r = strv_append(&names, name);
+                int r = add_name(setting, &names, name);
                 if (r < 0)
                         return r;
         }
@@ -169,6 +222,7 @@ static int parse_number(const struct setting *setting, const char *text, uint64_
                 return parse_choice(setting, text, ret);
         case SETTING_PATH:
         case SETTING_NAMES:
+        case SETTING_LABEL_LIST:
                 break;
         }
         if (r < 0)
@@ -183,8 +237,8 @@ int setting_parse(
 
         if (setting->type == SETTING_PATH)
                 r = parse_path(setting, text, may_be_relative, &value.text);
-        else if (setting->type == SETTING_NAMES)
-                r = parse_names(text, &value.names);
+        else if (setting->type == SETTING_NAMES || setting->type == SETTING_LABEL_LIST)
+                r = parse_names(setting, text, &value.names);
         else
                 r = parse_number(setting, text, &value.number);
         if (r >= 0)
@@ -192,7 +246,7 @@ int setting_parse(
         return r;
 }
 
-static int store_names(char ***names, struct setting_value *value, bool add) {
+static int store_names(const struct setting *setting, char ***names, struct setting_value *value, bool add) {
         if (!add) {
                 strv_free(*names);
                 *names = TAKE_PTR(value->names);
@@ -200,13 +254,9 @@ static int store_names(char ***names, struct setting_value *value, bool add) {
         }
 
         STRV_FOREACH(name, value->names) {
-                if (names_contain(*names, *name))
-                        continue;
-                if (strv_length(*names) >= CONFIG_INTERFACES_MAX)
-                        return -E2BIG;
-                int r = strv_append(names, *name);
+                int r = add_name(setting, names, *name);
                 if (r < 0)
-                        return r;
+                        return r == -ERANGE ? -E2BIG : r;
         }
         return 0;
 }
@@ -240,7 +290,8 @@ int setting_store(
                 *(char **) field = TAKE_PTR(value->text);
                 break;
         case SETTING_NAMES:
-                return store_names(field, value, add);
+        case SETTING_LABEL_LIST:
+                return store_names(setting, field, value, add);
         }
         return 0;
 }
@@ -309,6 +360,14 @@ char *setting_describe(const struct setting *setting, char *buffer, size_t size)
                 (void) snprintf(
                         buffer, size, "names of network interfaces, at most %d bytes each, at most %d names",
                         IFNAMSIZ - 1, CONFIG_INTERFACES_MAX);
+                break;
+        case SETTING_LABEL_LIST:
+                (void) snprintf(
+                        buffer, size,
+                        "labels such as gpu=a100 or fast, at most %u of them and %u bytes; a key has "
+                        "letters, "
+                        "digits, -, _, . and /, a value no spaces, commas and quotes",
+                        CONFIG_LABELS_MAX, CONFIG_LABELS_SIZE_MAX);
                 break;
         case SETTING_LEVEL:
                 (void) snprintf(

@@ -11,6 +11,7 @@
 void config_done(struct config *config) {
         free(config->api_socket);
         config->interfaces = strv_free(config->interfaces);
+        config->labels = strv_free(config->labels);
         free(config->state_directory);
         free(config->executor_program);
         free(config->executor_socket);

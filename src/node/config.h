@@ -37,6 +37,8 @@ struct config {
                                 * $XDG_STATE_HOME/worker-mesh/<api port>/ (~/.local/state without the
                                 * variable) */
         unsigned slots; /* Slots=, SLOTS, --slots: the CPUs this process may use; 0: accept, run nothing */
+        char **labels;  /* Labels= (space separated, several lines add, empty resets), LABELS, --label
+                         * (repeatable): "key=value" or "key", each key once */
         usec_t heartbeat_interval_usec; /* HeartbeatInterval=, HEARTBEAT_INTERVAL: 5s; 100ms … 1h */
         usec_t peer_timeout_usec;       /* PeerTimeout=, PEER_TIMEOUT: 30s; more than the interval */
         usec_t drain_timeout_usec;      /* DrainTimeout=, DRAIN_TIMEOUT: 30s */

@@ -12,6 +12,7 @@
 #include "node/identity.h"
 #include "node/journal.h"
 #include "node/node.h"
+#include "node/pressure.h"
 #include "store/store.h"
 #include "util/log.h"
 
@@ -42,6 +43,8 @@ struct node {
         struct limit_support support; /* these, when it was said last */
 
         sd_event_source *log_source; /* what the journal did not take at once */
+        struct pressure_files pressure;
+        sd_event_source *pressure_timer;
         sd_event_source *mesh_timer;
         sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
         sd_event_source *trim_timer;

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "node/internal.h"
+#include "node/labels.h"
 #include "node/state-lock.h"
 #include "util/file.h"
 #include "util/log-loop.h"
@@ -107,6 +108,7 @@ static void fill_mesh_config(struct node *node) {
         (void) snprintf(config->node_id, sizeof(config->node_id), "%s", node->identity.node_id);
         random_bytes(&config->instance, sizeof(config->instance));
         about_fill(config, node->config->interfaces);
+        labels_fill(node->config->labels, config->labels, &config->n_labels);
 }
 
 static int on_mesh_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -133,6 +135,35 @@ static int make_discovery(struct node *node, struct inherited_sockets *sockets) 
         if (r < 0)
                 return log_error_errno(r, "%s", problem ? problem : "Failed to open the discovery sockets.");
         return 0;
+}
+
+static void tell_pressure(struct node *node) {
+        struct node_pressure pressure;
+
+        pressure_read(&node->pressure, &pressure);
+        mesh_set_pressure(node->mesh, &pressure);
+}
+
+/* As often as it is told of. */
+static int on_pressure(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct node *node = userdata;
+
+        tell_pressure(node);
+        (void) sd_event_source_set_time_relative(source, node->config->heartbeat_interval_usec);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int watch_pressure(struct node *node) {
+        int r;
+
+        pressure_open("/proc/pressure", &node->pressure);
+        tell_pressure(node);
+        r = sd_event_add_time_relative(
+                node->event, &node->pressure_timer, CLOCK_BOOTTIME, node->config->heartbeat_interval_usec,
+                50 * USEC_PER_MSEC, on_pressure, node);
+        if (r >= 0)
+                (void) sd_event_source_set_description(node->pressure_timer, "pressure");
+        return r;
 }
 
 static int make_mesh(struct node *node) {
@@ -328,6 +359,9 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
         r = status_new(node);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the status source: %m");
+        r = watch_pressure(node);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the pressure timer: %m");
 
         fill_executor_config(node, &executor);
         r = executor_client_launch(&executor);
@@ -353,6 +387,7 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
         node->config = config;
         node->event = sd_event_ref(event);
         node->state_fd = node->lock_fd = -EBADF;
+        node->pressure = PRESSURE_FILES_NONE;
         node->strangers = (struct ratelimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 100 };
         node->executors = (struct ratelimit){ .interval_usec = EXECUTOR_GONE_USEC, .burst = 2 };
 
@@ -400,6 +435,8 @@ struct node *node_free(struct node *node) {
         sd_event_source_disable_unref(node->status_timer);
         sd_event_source_disable_unref(node->trim_timer);
         sd_event_source_disable_unref(node->stop_timer);
+        sd_event_source_disable_unref(node->pressure_timer);
+        pressure_close(&node->pressure);
         sd_event_unref(node->event);
         free(node->executor_socket);
         close_fd(node->lock_fd);

@@ -3,6 +3,7 @@
 /* What a changed configuration means for a node that runs. */
 
 #include "node/internal.h"
+#include "node/labels.h"
 #include "util/log.h"
 #include "util/message-ids.h"
 
@@ -19,10 +20,19 @@ static void say_what_waits(const struct config *old, const struct config *new) {
                         "Changed, and to take effect at the next start: %s.", keys);
 }
 
+static void reload_labels(struct node *node) {
+        struct metadata_entry labels[LABELS_MAX];
+        size_t n_labels;
+
+        labels_fill(node->config->labels, labels, &n_labels);
+        mesh_set_labels(node->mesh, labels, n_labels);
+}
+
 void node_reload(struct node *node, const struct config *old, const struct config *config) {
         node->config = config;
         log_set_max_level(config->log_level);
         journal_set_output(node->journal, config->journal_output);
+        reload_labels(node);
         mesh_set_slots(node->mesh, config->slots);
         (void) executor_client_set_slots(node->executor, config->slots);
         executor_client_set_default_limits(node->executor, &config->job_limits);

@@ -390,6 +390,27 @@ def test_reload_takes_new_settings(make_node, tmp_path):
     assert node.run("echo again")["stdout"] == "again\n", "what is needed later is still known"
 
 
+def test_labels(make_node, tmp_path):
+    path = tmp_path / "mesh.conf"
+    path.write_text("[Mesh]\nLabels=gpu=a100 fast\nLabels=arch=other\n")
+    node = make_node(["--config", path]).start()
+    automatic = {"host": os.uname().nodename, "os": node.status()["labels"]["os"]}
+    assert node.status()["labels"] == {**automatic, "arch": "other", "gpu": "a100", "fast": ""}
+    with open("/etc/os-release", encoding="utf-8") as file:
+        assert re.search(rf'^ID="?{automatic["os"]}"?$', file.read(), re.M)
+    path.write_text("[Mesh]\nLabels=gpu=h100\n")
+    node.send(signal.SIGHUP)
+    wait_for(lambda: node.status()["labels"] == {**automatic, "arch": os.uname().machine, "gpu": "h100"})
+    path.write_text("[Mesh]\nLabels=gpu=a,b\n")
+    node.send(signal.SIGHUP)
+    wait_for(lambda: f"{path}:2" in node.log(), what="the wrong line is named")
+    assert node.status()["labels"]["gpu"] == "h100"
+    node.stop()
+    # An option wins over the variable, and may be repeated.
+    node = make_node(["--label", "gpu=one", "--label=more"], environment={"LABELS": "gpu=two other=yes"}).start()
+    assert {"gpu": "one", "more": ""}.items() <= node.status()["labels"].items() and "other" not in node.status()["labels"]
+
+
 def test_reload_names_what_needs_a_start(make_node, tmp_path):
     path = tmp_path / "mesh.conf"
     path.write_text("[Mesh]\nSlots=1\n")

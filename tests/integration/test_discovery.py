@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Nodes of one machine find each other over loopback, and are not misled by what else arrives there."""
 
+import os
 import random
 import shutil
 import signal
@@ -85,6 +86,50 @@ def test_removal_on_silence(make_mesh):
     wait_for(lambda: nodes[2].sees(nodes[0]), 5, "and sees us")
     nodes[1].start()
     wait_for(lambda: nodes[0].sees(nodes[1], nodes[2]), 5, "the killed one is back")
+
+
+def test_labels_and_pressure_of_peers(make_node):
+    port = free_port()
+    first = make_node(["--label", "gpu=a100", "--label=fast"], discovery_port=port).start()
+    second = make_node(discovery_port=port, environment={"LABELS": "os=other"}).start()
+    wait_for(lambda: first.sees(second) and second.sees(first))
+
+    def told(node, other):
+        return node.peers()[other.node_id]
+
+    for node, other in ((first, second), (second, first)):
+        wait_for(lambda: told(node, other)["labels"] == other.status()["labels"], what="labels")
+        shown = told(node, other)["pressure"]
+        assert (shown is None) == (not os.path.exists("/proc/pressure/cpu"))
+        assert shown is None or all(0 <= shown[name] <= 100 for name in ("cpu", "memory", "io"))
+    assert {"gpu": "a100", "fast": ""}.items() <= told(second, first)["labels"].items()
+    assert told(first, second)["labels"]["os"] == "other"
+    assert {"slots", "running", "queued"} <= told(first, second).keys()
+
+
+def test_changed_labels_are_told_at_once(make_node, tmp_path):
+    path = tmp_path / "labels.conf"
+    path.write_text("[Mesh]\nLabels=gpu=a100\n")
+    port = free_port()
+    slow = {"HEARTBEAT_INTERVAL": "1min", "PEER_TIMEOUT": "5min"}
+    first, second = (make_node(["--config", path], discovery_port=port, environment=slow).start() for _ in range(2))
+    wait_for(lambda: second.sees(first), 5)
+    path.write_text("[Mesh]\nLabels=gpu=h100\n")
+    first.send(signal.SIGHUP)
+    wait_for(lambda: second.peers()[first.node_id]["labels"].get("gpu") == "h100", 5, "not with the next heartbeat")
+    assert second.status()["labels"]["gpu"] == "a100"
+
+
+def test_labels_of_strangers(mesh_node):
+    with datagrams.Listener(mesh_node.discovery_port) as listener:
+        info = datagrams.node_info("node-x")
+        for key, value in (("good", "yes"), ("bad key", "x"), ("bad", "a b"), ("long", "x" * 64)):
+            info += datagrams.field(15, datagrams.field(1, key) + datagrams.field(2, value))
+        info += datagrams.field(16, datagrams.field(1, 5000) + datagrams.field(2, 15))
+        listener.send(datagrams.message(datagrams.HEARTBEAT, "node-x", info))
+        peer = wait_for(lambda: mesh_node.peers().get("node-x"))
+    assert peer["labels"] == {"good": "yes"}
+    assert peer["pressure"] == {"cpu": 100.0, "memory": 1.5, "io": 0.0}
 
 
 def test_load_is_shown_within_a_heartbeat(make_mesh, tmp_path):

@@ -39,6 +39,8 @@ static void test_good(void) {
                                    "Bus=none\n"
                                    "LogLevel=debug\n"
                                    "Slots=0\n"
+                                   "Labels=arch=x86_64 gpu=a100\n"
+                                   "Labels=fast gpu=h100 gpu=h200\n"
                                    "[X-Other]\n"
                                    "ApiPort=nonsense\n"
                                    "[Mesh]\n"
@@ -56,6 +58,10 @@ static void test_good(void) {
         ASSERT_EQ(config->discovery_port, 8090);
         ASSERT_EQ(config->heartbeat_interval_usec, 90 * USEC_PER_SEC);
         ASSERT_EQ(config->peer_timeout_usec, 5 * USEC_PER_MINUTE);
+        ASSERT_EQ(strv_length(config->labels), 3);
+        ASSERT_STREQ(config->labels[0], "arch=x86_64");
+        ASSERT_STREQ(config->labels[1], "gpu=h200");
+        ASSERT_STREQ(config->labels[2], "fast");
         ASSERT_EQ(strv_length(config->interfaces), 3);
         ASSERT_STREQ(config->interfaces[0], "lo");
         ASSERT_STREQ(config->interfaces[1], "eth0");
@@ -106,6 +112,10 @@ static void test_reset(void) {
 #define PATH_TEXT "must be an absolute path of at most 4095 bytes."
 #define NAMES_TEXT "must be names of network interfaces, at most 15 bytes each, at most 64 names."
 
+#define LABELS_TEXT                                                                                      \
+        "must be labels such as gpu=a100 or fast, at most 21 of them and 376 bytes; a key has letters, " \
+        "digits, -, _, . and /, a value no spaces, commas and quotes."
+
 static void test_messages(void) {
         static const struct {
                 const char *text; /* behind "[Mesh]\n" */
@@ -141,6 +151,9 @@ static void test_messages(void) {
                 { "StateDirectory=/a\tb", "file:2: StateDirectory=/a?b: " PATH_TEXT },
                 { "Interfaces=lo 0123456789abcdef", "file:2: Interfaces=lo 0123456789abcdef: " NAMES_TEXT },
                 { "Interfaces=a/b", "file:2: Interfaces=a/b: " NAMES_TEXT },
+                { "Labels=gpu=a,b", "file:2: Labels=gpu=a,b: " LABELS_TEXT },
+                { "Labels==x", "file:2: Labels==x: " LABELS_TEXT },
+                { "Labels=\"a b\"", "file:2: Labels=\"a b\": " LABELS_TEXT },
                 { "Bus=both", "file:2: Bus=both: must be one of auto, system, session, none." },
                 { "Bus=System", "file:2: Bus=System: must be one of auto, system, session, none." },
                 { "LogLevel=loud", "file:2: LogLevel=loud: must be one of debug, info, notice, warning, "
@@ -180,6 +193,7 @@ static void test_messages(void) {
                 /* What is wrong changes nothing. */
                 ASSERT_EQ(builder.config.api_port, 3000);
                 ASSERT_NULL(builder.config.interfaces);
+                ASSERT_NULL(builder.config.labels);
         }
 }
 
@@ -267,6 +281,36 @@ static void test_out_of_memory(void) {
         ASSERT_GE(failed, 10);
 }
 
+/* One label, or one byte, more than there is room for; a changed one needs none. */
+static void test_many_labels(void) {
+        struct messages messages = {};
+        struct config_context context = { .report = messages_report, .userdata = &messages };
+        _cleanup_config_builder_ struct config_builder builder = { .context = &context }, large = builder;
+        _cleanup_buffer_ struct buffer text = {}, long_text = {};
+
+        ASSERT_OK(buffer_append_text(&text, "[Mesh]\n"));
+        for (unsigned i = 0; i < 21; i++)
+                ASSERT_OK(buffer_printf(&text, "Labels=k%u=v\n", i));
+        ASSERT_OK(buffer_append_text(&text, "Labels=k3=other\n"));
+        ASSERT_OK(parse(&builder, text.data, text.size));
+        ASSERT_STREQ(messages.text, "");
+        ASSERT_EQ(strv_length(builder.config.labels), 21);
+        ASSERT_STREQ(builder.config.labels[3], "k3=other");
+        ASSERT_OK(config_parse(&builder, "file", "[Mesh]\nLabels=more\n", 19));
+        ASSERT_STREQ(messages.text, "file:2: Labels=more: " LABELS_TEXT "\n");
+
+        ASSERT_OK(buffer_append_text(&long_text, "[Mesh]\n"));
+        for (unsigned i = 0; i < 6; i++)
+                ASSERT_OK(buffer_printf(&long_text, "Labels=k%u=%0*u\n", i, i < 5 ? 61 : 58, i));
+        messages = (struct messages){};
+        ASSERT_OK(parse(&large, long_text.data, long_text.size));
+        ASSERT_STREQ(messages.text, "");
+        ASSERT_OK(config_parse(&large, "file", "[Mesh]\nLabels=k=\n", 17));
+        ASSERT_STREQ(messages.text, "");
+        ASSERT_OK(config_parse(&large, "file", "[Mesh]\nLabels=1=2\n", 18));
+        ASSERT_STREQ(messages.text, "file:2: Labels=1=2: " LABELS_TEXT "\n");
+}
+
 int main(void) {
         clear_environment();
         RUN(test_good);
@@ -276,6 +320,7 @@ int main(void) {
         RUN(test_long_continuation);
         RUN(test_many_messages);
         RUN(test_many_interfaces);
+        RUN(test_many_labels);
         RUN(test_out_of_memory);
         return 0;
 }

@@ -69,6 +69,7 @@ static void test_defaults(void) {
         ASSERT_EQ(config->discovery_port, 8080);
         ASSERT_EQ(config->node_port, 0);
         ASSERT_NULL(config->interfaces);
+        ASSERT_NULL(config->labels);
         ASSERT_STREQ(config->state_directory, "/srv/somebody/.local/state/worker-mesh/3000");
         ASSERT_GE(config->slots, 1);
         ASSERT_EQ(config->heartbeat_interval_usec, 5 * USEC_PER_SEC);
@@ -167,6 +168,10 @@ static void test_command_line(void) {
                 { { "--" }, "Unexpected argument \"--\"; there are only options." },
                 { { "" }, "Unexpected argument \"\"; there are only options." },
                 { { "\x1b\xff" }, "Unexpected argument \"??\"; there are only options." },
+                { { "--label", "a b=c,d" },
+                  "--label=a b=c,d: must be labels such as gpu=a100 or fast, at most 21 of them and 376 "
+                  "bytes; a "
+                  "key has letters, digits, -, _, . and /, a value no spaces, commas and quotes." },
                 { { "--interface", "a/b" },
                   "--interface=a/b: must be names of network interfaces, at most 15 bytes each, at most 64 "
                   "names." },
@@ -563,7 +568,7 @@ static void test_table(void) {
                         upper = *c == '-';
                 }
                 *position = '\0';
-                if (id != SETTING_INTERFACES && id != SETTING_STATE_DIRECTORY)
+                if (id != SETTING_INTERFACES && id != SETTING_LABELS && id != SETTING_STATE_DIRECTORY)
                         ASSERT_STREQ(setting->key, key);
 
                 position = key;
@@ -581,9 +586,10 @@ static void test_table(void) {
 
 static int load_and_forget(struct run *run) {
         struct config config = {};
-        char *argv[] = { (char *) "worker-mesh", (char *) "--slots=2", (char *) "--interface=lo", NULL };
+        char *argv[] = { (char *) "worker-mesh",    (char *) "--slots=2",   (char *) "--interface=lo",
+                         (char *) "--label=gpu=a1", (char *) "--label=gpu", NULL };
 
-        int r = config_load_with(&run->context, 3, argv, &config);
+        int r = config_load_with(&run->context, 5, argv, &config);
         config_done(&config);
         return r;
 }
