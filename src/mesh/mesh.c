@@ -224,7 +224,8 @@ void mesh_set_intervals(struct mesh *mesh, usec_t heartbeat_interval_usec, usec_
 
 void mesh_set_labels(struct mesh *mesh, const struct metadata_entry *labels, size_t n_labels) {
         mesh->config.n_labels = MIN(n_labels, (size_t) LABELS_MAX);
-        memcpy(mesh->config.labels, labels, mesh->config.n_labels * sizeof(labels[0]));
+        if (n_labels > 0)
+                memcpy(mesh->config.labels, labels, mesh->config.n_labels * sizeof(labels[0]));
         if (!mesh->working)
                 return;
         mesh->heartbeat_due = mesh_now(mesh);

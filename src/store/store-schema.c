@@ -119,7 +119,10 @@ static const char schema_3[] = "CREATE TABLE guests ("
         "  requires TEXT"                               \
         ") STRICT;"
 
-static const char schema_4[] = TABLE_JOB_OPTIONS;
+/* clang-format off */
+static const char schema_4[] =
+        TABLE_JOB_OPTIONS;
+/* clang-format on */
 
 /* migrations[n] leads from version n to n + 1. */
 static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3, schema_4 };

@@ -4,6 +4,7 @@
  * it is said again. */
 
 #include "lib/tests.h"
+#include "wire/label.h"
 #include "wire/link-codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,6 +26,11 @@ static void check_job(const struct link_job *job) {
         ASSERT_LE(job->stdin_size, LINK_STDIN_MAX);
         ASSERT_TRUE(job->stdin_data || job->stdin_size == 0);
         ASSERT_LE(job->limits.memory_max, JOB_MEMORY_MAX);
+        ASSERT_TRUE(job->rules.priority >= JOB_PRIORITY_MIN && job->rules.priority <= JOB_PRIORITY_MAX);
+        ASSERT_LE(job->rules.retries, JOB_RETRIES_MAX);
+        ASSERT_LE(job->n_requires, LINK_REQUIRES_MAX);
+        for (size_t i = 0; i < job->n_requires; i++)
+                ASSERT_TRUE(label_is_valid(job->requires[i], strlen(job->requires[i])));
         ASSERT_LE(job->created_at, LINK_USEC_MAX);
         ASSERT_TRUE(job->timeout_usec <= LINK_USEC_MAX || job->timeout_usec == USEC_INFINITY);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "lib/tests.h"
+#include "mesh/job-link.h"
 #include "mesh/job.h"
 #include "mesh/record.h"
 #include "wire/job-limits.h"
@@ -387,6 +388,41 @@ static void test_rules_reach_the_spec(void) {
         ASSERT_NULL(spec->requires[0]);
 }
 
+/* What another node says of a job is checked as if a client had said it. */
+static void test_rules_over_a_link(void) {
+        static const char *many[REQUIRES_MAX + 1];
+        struct job_spec *back = NULL, *spec = NULL;
+        struct job_label labels[] = { { "gpu=a100", 8 }, { "fast", 4 } };
+        struct job_request request = ruled(-7, 3, "fail");
+        struct link_job job;
+
+        request.requires = labels;
+        request.n_requires = 2;
+        ASSERT_OK(job_spec_new(&request, &spec));
+        (void) snprintf(spec->created_by_node, sizeof(spec->created_by_node), "node-1");
+        job_spec_to_link(spec, &job);
+        ASSERT_OK(job_spec_from_link(&job, &back));
+        ASSERT_EQ(back->rules.priority, -7);
+        ASSERT_EQ(back->rules.retries, 3);
+        ASSERT_TRUE(back->rules.loss_is_failure);
+        ASSERT_STREQ(back->requires[0], "gpu=a100");
+        ASSERT_STREQ(back->requires[1], "fast");
+        ASSERT_NULL(back->requires[2]);
+        job_spec_unref(back);
+
+        for (size_t i = 0; i < ELEMENTSOF(many); i++)
+                many[i] = "gpu";
+        job.requires = (char *const *) many;
+        job.n_requires = REQUIRES_MAX + 1;
+        ASSERT_ERROR(job_spec_from_link(&job, &back), EINVAL);
+        job.n_requires = REQUIRES_MAX;
+        ASSERT_OK(job_spec_from_link(&job, &back));
+        job_spec_unref(back);
+        job.rules.retries = JOB_RETRIES_MAX + 1;
+        ASSERT_ERROR(job_spec_from_link(&job, &back), EINVAL);
+        job_spec_unref(spec);
+}
+
 static void test_digest_covers_rules(void) {
         struct job_label ab[] = { { "a", 1 }, { "b=1", 3 } },
                          ba[] = { { "b=1", 3 }, { "a", 1 }, { "a", 1 } };
@@ -483,6 +519,7 @@ int main(void) {
         RUN(test_rules);
         RUN(test_requires);
         RUN(test_rules_reach_the_spec);
+        RUN(test_rules_over_a_link);
         RUN(test_digest_covers_rules);
         RUN(test_labels_match);
         RUN(test_result_status);

@@ -419,6 +419,41 @@ static void deliver_original(struct world_node *node, unsigned status) {
         world_run_for(node->world, 2 * WORLD_LATENCY_USEC);
 }
 
+static void test_labels_and_pressure_are_told(void) {
+        static const struct metadata_entry labels[] = { { "gpu", "a100" }, { "fast", "" } };
+        const struct node_pressure pressure = { .known = true, .cpu = 250, .memory = 0, .io = 1000 };
+        const struct mesh_peer *peer;
+        struct world_node *a, *b;
+        struct world world;
+
+        begin_two(&world, &a, &b);
+        ASSERT_EQ(world_peer(b, "node-a")->info.n_labels, 0);
+        ASSERT_FALSE(world_peer(b, "node-a")->info.pressure.known);
+
+        /* Pressure waits for the next heartbeat, labels do not. */
+        mesh_set_pressure(a->mesh, &pressure);
+        world_run_for(&world, 10 * MSEC);
+        ASSERT_FALSE(world_peer(b, "node-a")->info.pressure.known);
+        mesh_set_labels(a->mesh, labels, ELEMENTSOF(labels));
+        world_run_for(&world, 10 * MSEC);
+        peer = world_peer(b, "node-a");
+        ASSERT_EQ(peer->info.n_labels, 2);
+        ASSERT_STREQ(peer->info.labels[0].value, "a100");
+        ASSERT_STREQ(peer->info.labels[1].key, "fast");
+        ASSERT_TRUE(peer->info.pressure.known);
+        ASSERT_EQ(peer->info.pressure.cpu, 250);
+        ASSERT_EQ(peer->info.pressure.io, 1000);
+        ASSERT_EQ(world_state(a).n_labels, 2);
+        ASSERT_EQ(world_state(a).pressure.cpu, 250);
+
+        mesh_set_labels(a->mesh, NULL, 0);
+        mesh_set_pressure(a->mesh, &(struct node_pressure){});
+        world_run_for(&world, 10 * MSEC);
+        ASSERT_EQ(world_peer(b, "node-a")->info.n_labels, 0);
+        ASSERT_FALSE(world_peer(b, "node-a")->info.pressure.known);
+        world_done(&world);
+}
+
 static void test_original_heartbeat(void) {
         struct world_node *a, *b;
         struct world world;
@@ -505,6 +540,7 @@ int main(void) {
         RUN(test_cable);
         RUN(test_pause);
         RUN(test_load_is_shown);
+        RUN(test_labels_and_pressure_are_told);
         RUN(test_original_heartbeat);
         RUN(test_intervals_change);
         RUN(test_quiet);
