@@ -49,6 +49,18 @@ struct mesh_job {
         const char *error_message; /* static */
 };
 
+/* What is asked of each other's index over this link. */
+struct place_index {
+        struct index_name *owner; /* a reference; NULL: not needed yet */
+        usec_t ask_due;           /* 0: not at all */
+        bool asked;               /* by us, and it has not answered */
+        bool asks;                /* it waits for an answer */
+        bool told_all;            /* it had one that was complete */
+        uint64_t after;           /* what it asked for */
+        usec_t since;
+        uint32_t room;
+};
+
 /* Another node, as one that runs our jobs and as one whose jobs we run. It is there as long as somebody
  * refers to it, whether or not the node is a peer at the moment. */
 struct place {
@@ -71,6 +83,7 @@ struct place {
         unsigned backlog;   /* jobs of its own that anybody may run */
         double load;        /* running jobs a slot */
         usec_t avoid_until; /* it refused, for a reason that will last */
+        struct place_index index;
 };
 
 /* A run of a job that another node owns. */
@@ -208,6 +221,7 @@ struct mesh {
         size_t n_in_hand; /* of our own, on this node */
         size_t n_running; /* likewise */
 
+        struct index *index;
         struct map places;       /* struct place, by node id */
         struct map guests;       /* struct guest, by job id */
         size_t n_guests;         /* all */
@@ -241,7 +255,8 @@ struct mesh {
         usec_t judge_after_usec;
 
         /* When each is due; USEC_INFINITY: not at all. */
-        usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due;
+        usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due,
+                index_due;
         usec_t backlog_told_usec;
         usec_t timer_at;
 };
@@ -345,6 +360,22 @@ void guests_free(struct mesh *mesh);
 /* offers.c: room here, told to those who have more than they can run. */
 void offers_make(struct mesh *mesh);
 void backlog_tell(struct mesh *mesh);
+
+/* index.c, index-links.c: the mesh's recent jobs. */
+struct index;
+int index_new(struct mesh *mesh);
+void index_free(struct mesh *mesh);
+/* A durable job of ours is not what it was; its end is durable. */
+void index_own_changed(struct mesh *mesh, const struct mesh_job *job);
+void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
+uint64_t index_head(const struct mesh *mesh);
+void index_heard(struct mesh *mesh, struct place *place);
+void index_link_up(struct mesh *mesh, struct place *place);
+void index_link_down(struct place *place);
+void index_link_writable(struct mesh *mesh, struct place *place);
+void index_received(struct mesh *mesh, struct place *place, const struct link_message *message);
+void index_forget_place(struct mesh *mesh, struct place *place);
+void index_timer(struct mesh *mesh);
 
 /* runs.c */
 void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *result);

@@ -179,6 +179,7 @@ void job_requeue(struct mesh *mesh, struct mesh_job *job) {
         job_set_place(mesh, job, NULL);
         job->started_at = 0;
         job->executor = UUID_NULL;
+        index_own_changed(mesh, job);
         if (job->durable)
                 job_enqueue(mesh, job);
 }
@@ -224,6 +225,7 @@ int mesh_restore(
         job->cancel_requested = cancel_requested;
         job->given_up = in_executor ? run->attempt - 1 : run->attempt;
         if (!in_executor) {
+                index_own_changed(mesh, job);
                 job_enqueue(mesh, job);
                 return 0;
         }
@@ -240,5 +242,6 @@ int mesh_restore(
                 job->started_at = started_at;
                 job_enter(mesh, job, JOB_STATE_RUNNING);
         }
+        index_own_changed(mesh, job);
         return 0;
 }

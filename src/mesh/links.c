@@ -21,6 +21,7 @@ int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello
                 return r;
         place_link_up(mesh, place);
         guests_tell_held(mesh, place);
+        index_link_up(mesh, place);
         mesh_arm(mesh);
         return 0;
 }
@@ -31,6 +32,7 @@ void mesh_link_down(struct mesh *mesh, const char *node_id) {
         if (!place)
                 return;
         place->held_told = false;
+        index_link_down(place);
         place_link_down(mesh, place);
         mesh_arm(mesh);
 }
@@ -42,6 +44,7 @@ void mesh_link_writable(struct mesh *mesh, const char *node_id) {
                 return;
         guests_tell_ends(mesh, place);
         place_send_rest(mesh, place);
+        index_link_writable(mesh, place);
         mesh_arm(mesh);
 }
 
@@ -109,6 +112,7 @@ void mesh_link_received(struct mesh *mesh, const char *node_id, const struct lin
         place_compare(mesh, place, message);
         take_orders(mesh, place, message);
         take_news(mesh, place, message);
+        index_received(mesh, place, message);
         place->busy--;
         place_check(mesh, place);
         jobs_schedule(mesh);

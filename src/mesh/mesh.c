@@ -22,6 +22,7 @@ uint64_t mesh_random_below(struct mesh *mesh, uint64_t limit) {
 int mesh_new(
         const struct mesh_config *config, const struct mesh_ops *ops, void *userdata, struct mesh **ret) {
         struct mesh *mesh = calloc(1, sizeof(*mesh));
+        int r;
 
         if (!mesh)
                 return -ENOMEM;
@@ -38,7 +39,12 @@ int mesh_new(
         list_init(&mesh->started);
         list_init(&mesh->unsaved);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
-                mesh->retry_due = mesh->links_due = mesh->timer_at = USEC_INFINITY;
+                mesh->retry_due = mesh->links_due = mesh->index_due = mesh->timer_at = USEC_INFINITY;
+        r = index_new(mesh);
+        if (r < 0) {
+                mesh_free(mesh);
+                return r;
+        }
 
         *ret = mesh;
         return 0;
@@ -57,6 +63,7 @@ struct mesh *mesh_free(struct mesh *mesh) {
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
                 peer_free(mesh, peer);
         places_free(mesh);
+        index_free(mesh);
         node_name_unref(mesh->served);
         free(mesh);
         return NULL;
@@ -81,6 +88,7 @@ void mesh_arm(struct mesh *mesh) {
         at = MIN(at, mesh->started_due);
         at = MIN(at, mesh->retry_due);
         at = MIN(at, mesh->links_due);
+        at = MIN(at, mesh->index_due);
         if (!mesh->working || at == mesh->timer_at)
                 return;
 
@@ -119,6 +127,8 @@ void mesh_timer_due(struct mesh *mesh) {
                 jobs_retry_unsaved(mesh);
         if (take_due(&mesh->links_due, now))
                 places_open_links(mesh);
+        if (take_due(&mesh->index_due, now))
+                index_timer(mesh);
         mesh_arm(mesh);
 }
 

@@ -34,6 +34,7 @@ struct mesh_config {
         unsigned slots;
         unsigned queue_max;
         unsigned peers_max;
+        unsigned index_max; /* entries; 0: as many as are usual */
         usec_t heartbeat_interval_usec;
         usec_t peer_timeout_usec;
         uint16_t node_port;

@@ -45,6 +45,7 @@ int place_get(struct mesh *mesh, const char *node_id, struct place **ret) {
 
 static void place_free(struct mesh *mesh, struct place *place) {
         fetches_drop(place);
+        index_forget_place(mesh, place);
         map_remove(&mesh->places, &place->by_id);
         node_name_unref(place->name);
         free(place);
@@ -213,6 +214,7 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         place_set_room(place, takes && info->slots > info->running ? info->slots - info->running : 0);
         if (!place->link_up && (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests)))
                 place_want_link(mesh, place);
+        index_heard(mesh, place);
         jobs_schedule(mesh);
 }
 

@@ -91,6 +91,7 @@ static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error)
         }
 
         job->durable = true;
+        index_own_changed(mesh, job);
         if (job->state != JOB_STATE_QUEUED)
                 return;
         if (job->cancel_requested)
@@ -130,6 +131,7 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
         }
 
         attempts_are_over(mesh, job, job->run.attempt);
+        index_own_ended(mesh, job);
         if (job->place)
                 place_send_run(mesh, job->place, &job->run, WORD_RETIRE);
         else if (job->run.attempt > 0)

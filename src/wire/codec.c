@@ -120,6 +120,7 @@ static void encoding_fill_info(struct encoding *encoding, const struct node_info
         out->uptime_usec = info->uptime_usec;
         out->pressure = pressure_encoding(&info->pressure, &encoding->pressure);
         encoding_fill_labels(encoding, info);
+        out->index_head = info->index_head;
 
         out->n_metadata = MIN(info->n_metadata, (size_t) METADATA_MAX);
         out->metadata = encoding->entry_pointers;
@@ -347,6 +348,7 @@ static int decode_node_info(const Mesh__NodeInfo *from, struct node_info *ret) {
         ret->heartbeat_interval_usec = from->heartbeat_interval_usec;
         ret->uptime_usec = from->uptime_usec;
         ret->pressure = decode_pressure(from->pressure);
+        ret->index_head = from->index_head;
         return 0;
 }
 

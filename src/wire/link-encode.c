@@ -236,6 +236,46 @@ static void add_all_runs(struct encoder *encoder, const struct link_message *mes
         add_runs(encoder, &retire, &retire.n_retire, &retire.retire, message->retired, message->n_retired);
 }
 
+static void add_index_entry(struct encoder *encoder, const struct link_index_entry *entry) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__IndexEntry part = LINK__INDEX_ENTRY__INIT, *parts = &part;
+
+        part.job = bytes(entry->job.bytes, sizeof(entry->job.bytes));
+        part.number = entry->number;
+        part.epoch = entry->epoch;
+        part.status = (uint32_t) entry->status;
+        part.executor = entry->executor;
+        part.exit_code_plus_one = entry->has_exit_code ? (uint32_t) entry->exit_code + 1 : 0;
+        part.created_at_usec = entry->created_at;
+        part.started_at_usec = entry->started_at;
+        part.finished_at_usec = entry->finished_at;
+        out.n_index_entries = 1;
+        out.index_entries = &parts;
+        encoder_add(encoder, &out);
+}
+
+static void add_index(struct encoder *encoder, const struct link_message *message) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__IndexAsk ask = LINK__INDEX_ASK__INIT;
+        Link__IndexPart part = LINK__INDEX_PART__INIT;
+
+        ask.generation = message->index_ask.generation;
+        ask.after = message->index_ask.after;
+        ask.room = message->index_ask.room;
+        ask.since_usec = message->index_ask.since;
+        part.generation = message->index_part.generation;
+        part.head = message->index_part.head;
+        part.through = message->index_part.through;
+        part.complete = message->index_part.complete;
+        out.index_ask = message->has_index_ask ? &ask : NULL;
+        out.index_part = message->has_index_part ? &part : NULL;
+        out.n_index_nodes = message->n_index_nodes;
+        out.index_nodes = (char **) message->index_nodes;
+        encoder_add(encoder, &out);
+        for (size_t i = 0; i < message->n_index_entries; i++)
+                add_index_entry(encoder, &message->index_entries[i]);
+}
+
 /* What is no message of its own. */
 static void add_numbers(struct encoder *encoder, const struct link_message *message) {
         Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
@@ -268,6 +308,7 @@ static void add_message(struct encoder *encoder, const struct link_message *mess
         for (size_t i = 0; i < message->n_pieces; i++)
                 add_piece(encoder, &message->pieces[i]);
         add_all_runs(encoder, message);
+        add_index(encoder, message);
         add_numbers(encoder, message);
 }
 
@@ -277,7 +318,9 @@ static bool has_too_many_parts(const struct link_message *message) {
                message->n_started > LINK_PARTS_MAX || message->n_ended > LINK_PARTS_MAX ||
                message->n_kills > LINK_PARTS_MAX || message->n_withdrawn > LINK_PARTS_MAX ||
                message->n_retired > LINK_PARTS_MAX || message->n_reads > LINK_PARTS_MAX ||
-               message->n_pieces > LINK_PARTS_MAX || message->n_cancelled_reads > LINK_PARTS_MAX;
+               message->n_pieces > LINK_PARTS_MAX || message->n_cancelled_reads > LINK_PARTS_MAX ||
+               message->n_index_nodes > LINK_INDEX_ENTRIES_MAX ||
+               message->n_index_entries > LINK_INDEX_ENTRIES_MAX;
 }
 
 int link_message_encode(const struct link_message *message, struct buffer *buffer) {

@@ -147,6 +147,29 @@ struct link_piece {
         uint64_t total;
 };
 
+#define LINK_INDEX_ENTRIES_MAX 1000u /* of one message; and as many names of nodes */
+
+struct link_index_ask {
+        uint64_t generation, after;
+        uint32_t room;
+        usec_t since; /* CLOCK_REALTIME */
+};
+
+struct link_index_part {
+        uint64_t generation, head, through;
+        bool complete;
+};
+
+struct link_index_entry {
+        struct uuid job;
+        uint64_t number, epoch;
+        enum job_status status;
+        uint32_t executor; /* index_nodes[executor - 1]; 0: none */
+        bool has_exit_code;
+        int exit_code;
+        usec_t created_at, started_at, finished_at; /* CLOCK_REALTIME; 0: not yet */
+};
+
 /* One batch. To be sent: everything is borrowed. Decoded: everything points into the message itself, until
  * link_message_done(). */
 struct link_message {
@@ -168,6 +191,12 @@ struct link_message {
         struct link_read *reads;
         struct link_piece *pieces;
         uint64_t *cancelled_reads;
+        bool has_index_ask, has_index_part;
+        struct link_index_ask index_ask;
+        struct link_index_part index_part;
+        size_t n_index_nodes, n_index_entries;
+        const char **index_nodes;
+        struct link_index_entry *index_entries;
         void *storage;
 };
 
@@ -178,5 +207,6 @@ static inline bool link_message_is_empty(const struct link_message *message) {
                message->n_refused == 0 && message->n_started == 0 && message->n_ended == 0 &&
                message->n_kills == 0 && message->n_withdrawn == 0 && message->n_retired == 0 &&
                message->room == 0 && message->n_reads == 0 && message->n_pieces == 0 &&
-               message->n_cancelled_reads == 0;
+               message->n_cancelled_reads == 0 && !message->has_index_ask && !message->has_index_part &&
+               message->n_index_entries == 0;
 }

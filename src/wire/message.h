@@ -61,6 +61,7 @@ struct node_info {
                 bool known;
                 uint16_t cpu, memory, io; /* parts of PRESSURE_FULL of the last ten seconds; see PSI */
         } pressure;
+        uint64_t index_head; /* the number of the last change of a job that it owns */
 };
 
 struct mesh_message {

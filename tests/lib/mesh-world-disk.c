@@ -213,6 +213,61 @@ static void restore_guests(struct world_node *node) {
                         guest->result));
 }
 
+static void restore_ended(struct world_node *node) {
+        struct disk_job *job;
+
+        MAP_FOREACH(&node->disk.jobs, job, struct disk_job, by_id) {
+                const struct job_result *result = job->result;
+                struct mesh_index_item item = {
+                        .id = job->spec->id,
+                        .status = job->status,
+                        .executor_node_id = job->executor_node[0] ? job->executor_node : NULL,
+                        .has_exit_code = result && result->outcome == RUN_EXITED,
+                        .exit_code = result ? result->exit_code : 0,
+                        .created_at = job->spec->created_at,
+                        .started_at = job->started_at,
+                        .finished_at = result && result->finished_at > 0 ? result->finished_at
+                                                                         : job->spec->created_at,
+                        .epoch = job->run.epoch,
+                };
+
+                if (job_status_is_final(job->status))
+                        ASSERT_OK(mesh_index_restore(node->mesh, &item, 1));
+        }
+        mesh_index_restored(node->mesh);
+}
+
+enum job_status world_index_status(struct world_node *node, const struct uuid *id) {
+        return mesh_index_status(node->mesh, id);
+}
+
+static void
+check_index(struct world_node *node, const struct uuid *id, const char *owner, enum job_status status) {
+        char text[UUID_TEXT_SIZE], told[NODE_ID_MAX + 1];
+
+        if (!node->mesh)
+                return;
+        if (world_index_status(node, id) != status)
+                _TEST_FAIL(
+                        "%s says that job %s is %s, and its owner %s that it is %s", node->config.node_id,
+                        uuid_to_text(id, text), job_status_to_text(world_index_status(node, id)), owner,
+                        job_status_to_text(status));
+        ASSERT_TRUE(mesh_index_find_owner(node->mesh, id, told));
+        ASSERT_STREQ(told, owner);
+}
+
+void world_check_indexes(struct world *world) {
+        for (size_t i = 0; i < world->n_nodes; i++) {
+                struct world_node *owner = world->nodes[i];
+                struct disk_job *job;
+
+                MAP_FOREACH(&owner->disk.jobs, job, struct disk_job, by_id)
+                        for (size_t j = 0; j < world->n_nodes; j++)
+                                check_index(
+                                        world->nodes[j], &job->spec->id, owner->config.node_id, job->status);
+        }
+}
+
 /* In the order of acceptance, as far as creation times tell it. */
 void disk_restore(struct world_node *node) {
         struct disk_job *job, *jobs[WORLD_SEEN_MAX];
@@ -233,4 +288,5 @@ void disk_restore(struct world_node *node) {
                         &jobs[i]->executor, jobs[i]->executor_node[0] ? jobs[i]->executor_node : NULL,
                         jobs[i]->started_at, jobs[i]->cancel_requested));
         restore_guests(node);
+        restore_ended(node);
 }

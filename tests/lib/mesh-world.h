@@ -6,6 +6,7 @@
  * "lib/mesh-world.h". */
 
 #include "lib/tests.h"
+#include "mesh/index.h"
 #include "mesh/mesh.h"
 #include "util/list.h"
 #include "util/map.h"
@@ -232,3 +233,7 @@ enum job_status world_end(struct world_node *node, const struct uuid *id);
 /* 0, a negative errno, or 1: not answered. */
 int world_answer(struct world_node *node, const void *tag);
 struct mesh_state world_state(struct world_node *node);
+/* What this node's index says of the job; JOB_UNKNOWN: nothing. */
+enum job_status world_index_status(struct world_node *node, const struct uuid *id);
+/* Fails the test when two nodes' indexes tell different things, or other things than the disks. */
+void world_check_indexes(struct world *world);

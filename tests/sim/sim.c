@@ -311,6 +311,7 @@ static void check_settled(struct sim *sim) {
                 ASSERT_EQ(world_n_peers(node), sim->world.n_nodes - 1);
                 ASSERT_LE(node->executor.n_running_max, node->executor.slots);
         }
+        world_check_indexes(&sim->world);
         for (size_t i = 0; i < sim->n_jobs; i++) {
                 ASSERT_EQ(sim->jobs[i].n_running, 0u);
                 sim->n_twice += sim->jobs[i].n_starts > 1;

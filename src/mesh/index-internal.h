@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What index.c and index-links.c share. */
+
+#include "mesh/index.h"
+#include "mesh/internal.h"
+
+/* A change of a job of this node, as long as it is the last one. */
+struct index_change {
+        uint64_t number;
+        uint32_t entry;
+};
+
+struct index {
+        struct index_table *table;
+        struct index_name *self;
+        uint64_t head;            /* the number of the last change */
+        bool restored;            /* what the disk knew is there */
+        struct index_change *log; /* by number */
+        size_t n_log, n_log_allocated;
+
+        /* When each is due; USEC_INFINITY: not at all. */
+        usec_t push_due, ask_due;
+        usec_t pushed_at;
+        uint64_t pushed_head;
+};
+
+bool index_change_is_current(const struct index *index, const struct index_change *change);
+void index_links_changed(struct mesh *mesh); /* there is something to tell */
