@@ -81,14 +81,16 @@ void index_heard(struct mesh *mesh, struct place *place) {
                 ask_later(mesh, place, mesh_random_below(mesh, ASK_JITTER_USEC));
 }
 
-void index_link_up(struct mesh *mesh, struct place *place) {
-        ask(mesh, place);
-}
-
 void index_link_down(struct place *place) {
         struct index_name *owner = place->index.owner;
 
         place->index = (struct place_index){ .owner = owner };
+}
+
+/* Nothing is left of what was said over the last one, whether or not it was missed. */
+void index_link_up(struct mesh *mesh, struct place *place) {
+        index_link_down(place);
+        ask(mesh, place);
 }
 
 /* The first change after this number. */
