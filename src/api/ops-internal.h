@@ -85,6 +85,7 @@ struct ops_call {
                 } job;
                 struct {
                         ops_list_t handler;
+                        struct store_list query;
                 } list;
                 struct {
                         ops_output_t handler;
@@ -135,3 +136,6 @@ void submit_call_done(struct ops_call *call);
 void output_call_done(struct ops_call *call);
 void output_call_retry(struct ops_call *call);
 void job_call_finished(struct ops_call *call);
+
+/* ops-index.c */
+void index_call_answer(struct ops_call *call); /* a list of OPS_SCOPE_MESH */

@@ -194,8 +194,8 @@ static void on_list(void *userdata, const struct store_answer *found) {
 }
 
 int ops_list_jobs(
-        struct ops *ops, const struct caller *caller, const struct store_list *list, ops_list_t handler,
-        void *userdata, struct ops_call **ret) {
+        struct ops *ops, const struct caller *caller, enum ops_scope scope, const struct store_list *list,
+        ops_list_t handler, void *userdata, struct ops_call **ret) {
         struct ops_call *call;
         int r;
 
@@ -204,7 +204,10 @@ int ops_list_jobs(
                 return r;
         call->list.handler = handler;
 
-        if (call->problem.code == PROBLEM_NONE) {
+        if (call->problem.code == PROBLEM_NONE && scope == OPS_SCOPE_MESH) {
+                call->list.query = *list;
+                call_later(call, index_call_answer);
+        } else if (call->problem.code == PROBLEM_NONE) {
                 r = store_list_jobs(ops->store, list, on_list, call, &call->query);
                 if (r < 0)
                         problem_set_errno(&call->problem, r);

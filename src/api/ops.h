@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "mesh/index.h"
 #include "mesh/job.h"
 #include "store/store.h"
 #include "util/list.h"
@@ -180,17 +181,27 @@ int ops_cancel_job(
         struct ops *ops, const struct caller *caller, const struct uuid *id, ops_job_t handler,
         void *userdata, struct ops_call **ret);
 
+/* Whose jobs are listed. */
+enum ops_scope {
+        OPS_SCOPE_NODE, /* this node's, with all that is kept of them */
+        OPS_SCOPE_MESH, /* the recent ones of all nodes, as far as this one was told of them */
+};
+int ops_scope_from_text(const char *text, enum ops_scope *ret); /* "node", "mesh"; else -EINVAL */
+
 struct ops_list {
         struct problem problem;
-        const struct stored_job *jobs;
+        const struct stored_job *jobs; /* OPS_SCOPE_NODE */
         size_t n_jobs;
+        const struct mesh_index_item *items; /* OPS_SCOPE_MESH; who may read the state may read all of it */
+        size_t n_items;
         bool more;
         uint64_t next_before; /* the cursor of the next page */
 };
 typedef void (*ops_list_t)(void *userdata, const struct ops_list *answer);
+/* A page may be shorter than its limit, also when there are more. A cursor is of one scope. */
 int ops_list_jobs(
-        struct ops *ops, const struct caller *caller, const struct store_list *list, ops_list_t handler,
-        void *userdata, struct ops_call **ret);
+        struct ops *ops, const struct caller *caller, enum ops_scope scope, const struct store_list *list,
+        ops_list_t handler, void *userdata, struct ops_call **ret);
 
 /* A stream of pieces: the handler runs for each piece that was asked for, and the last time with ended. */
 struct ops_output {

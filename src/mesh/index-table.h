@@ -89,7 +89,8 @@ const struct index_entry *index_table_at(struct index_table *table, uint32_t ent
 /* Drops what the owner said in an earlier life, was not finished, and was not said again. */
 void index_table_drop_unconfirmed(struct index_table *table, const struct index_name *owner);
 
-/* A number of its own for each entry, that grows with created_at. */
+/* A number of its own for each entry, that grows with created_at, but for jobs of the same few microseconds,
+ * which are in some order. */
 uint64_t index_entry_position(const struct index_entry *entry);
 
 struct index_query {

@@ -32,6 +32,7 @@ enum setting_id {
         SETTING_HEARTBEAT_INTERVAL,
         SETTING_PEER_TIMEOUT,
         SETTING_PEERS_MAX,
+        SETTING_INDEX_MAX,
         SETTING_SLOTS,
         SETTING_LABELS,
         SETTING_QUEUE_MAX,

@@ -77,6 +77,11 @@ const struct setting settings[_SETTING_MAX] = {
                 GROUP_MESH, SETTING_UNSIGNED, offsetof(struct config, peers_max),
                 .low = 1, .high = 65536, .value = "1024",
         },
+        [SETTING_INDEX_MAX] = {
+                "IndexMax", "INDEX_MAX", "index-max", "N", "recent jobs of all nodes to list",
+                GROUP_MESH, SETTING_UNSIGNED, offsetof(struct config, index_max),
+                .low = 1, .high = 10000000, .value = "100000",
+        },
         [SETTING_SLOTS] = {
                 "Slots", "SLOTS", "slots", "N", "jobs at once; 0: accept, run none",
                 GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, slots),

@@ -54,6 +54,7 @@ struct config {
         uint64_t history_max_bytes;  /* HistoryMaxUse=, HISTORY_MAX_USE: 4G */
         unsigned connections_max;    /* ConnectionsMax=, CONNECTIONS_MAX: 2048 a door */
         unsigned peers_max;          /* PeersMax=, PEERS_MAX: 1024 */
+        unsigned index_max;          /* IndexMax=, INDEX_MAX: 100,000 recent jobs of the mesh */
         char *executor_program;      /* ExecutorProgram=, EXECUTOR_PROGRAM: beside this program, else the
                                       * installed one */
         char *executor_socket;       /* ExecutorSocket=, EXECUTOR_SOCKET: where an executor listens that the

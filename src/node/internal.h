@@ -45,6 +45,10 @@ struct node {
         sd_event_source *log_source; /* what the journal did not take at once */
         struct pressure_files pressure;
         sd_event_source *pressure_timer;
+        uint64_t recent_before;      /* of this node's recent jobs, what has been read */
+        size_t recent_left;          /* and how many are still of interest */
+        sd_event_source *recent_timer;
+
         sd_event_source *mesh_timer;
         sd_event_source *status_source; /* runs when something changed, once a turn of the loop */
         sd_event_source *trim_timer;
@@ -92,6 +96,9 @@ void world_links_done(struct node *node);
 int status_new(struct node *node);
 void status_touch(struct node *node);
 void status_print_start(const struct node *node);
+
+/* recent-jobs.c */
+void recent_jobs_read(struct node *node);
 
 /* stop.c */
 void stop_check(struct node *node);

@@ -101,6 +101,7 @@ static void fill_mesh_config(struct node *node) {
                 .slots = node->config->slots,
                 .queue_max = node->config->queue_max,
                 .peers_max = node->config->peers_max,
+                .index_max = node->config->index_max,
                 .heartbeat_interval_usec = node->config->heartbeat_interval_usec,
                 .peer_timeout_usec = node->config->peer_timeout_usec,
                 .node_port = discovery_node_port(node->discovery),
@@ -431,6 +432,7 @@ struct node *node_free(struct node *node) {
 
         sd_event_source_disable_unref(node->log_source);
         sd_event_source_disable_unref(node->mesh_timer);
+        sd_event_source_disable_unref(node->recent_timer);
         sd_event_source_disable_unref(node->status_source);
         sd_event_source_disable_unref(node->status_timer);
         sd_event_source_disable_unref(node->trim_timer);
@@ -447,5 +449,6 @@ struct node *node_free(struct node *node) {
 
 void node_start(struct node *node) {
         mesh_start(node->mesh);
+        recent_jobs_read(node);
         status_print_start(node);
 }

@@ -9,6 +9,7 @@
 enum statement {
         STATEMENT_NEWEST,
         STATEMENT_NEWEST_OF_STATUS,
+        STATEMENT_RECENT,
         STATEMENT_BY_SEQUENCE,
         STATEMENT_BY_ID,
         STATEMENT_COUNT_FINISHED,
@@ -20,6 +21,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         /* Answered from the index alone. */
         [STATEMENT_NEWEST_OF_STATUS] =
                 "SELECT seq FROM jobs WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
+        [STATEMENT_RECENT] =
+                "SELECT " ROW_RECENT_COLUMNS " FROM jobs WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
         [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE seq = ?2",
         [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE job_id = ?2",
         [STATEMENT_COUNT_FINISHED] =
@@ -312,6 +315,39 @@ static int answer_list(struct store_queries *queries, const struct store_list *l
         return 0;
 }
 
+static int answer_recent(struct store_queries *queries, const struct store_list *list, struct draft *draft) {
+        _cleanup_sqlite_reset_ sqlite3_stmt *statement = queries->statements[STATEMENT_RECENT];
+        struct binder binder = { .statement = statement };
+        uint64_t last = 0;
+        int r;
+
+        bind_u64(&binder, MIN(list->before, (uint64_t) INT64_MAX));
+        bind_u64(&binder, list->limit + 1);
+        if (binder.code != SQLITE_OK)
+                return sqlite_error(queries->db, binder.code);
+        for (size_t n = 0; (r = sqlite_step(statement)) > 0; n++) {
+                struct stored_job job;
+                const char *what;
+
+                if (n == list->limit) {
+                        draft->answer.more = true;
+                        draft->answer.next_before = last;
+                        return 0;
+                }
+                last = (uint64_t) sqlite3_column_int64(statement, 0);
+                r = store_row_read_recent(statement, &job, &what);
+                if (r == -EBADMSG) {
+                        log_broken_row(queries, last, what);
+                        continue;
+                }
+                if (r >= 0)
+                        r = draft_add(draft, &job);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
 static int
 answer_jobs(struct store_queries *queries, const struct query_question *question, struct draft *draft) {
         int64_t output_max = question->with_output ? ROW_OUTPUT_WHOLE : ROW_OUTPUT_NONE;
@@ -356,6 +392,8 @@ answer_question(struct store_queries *queries, const struct query_question *ques
         switch (question->kind) {
         case QUERY_LIST:
                 return answer_list(queries, &question->list, draft);
+        case QUERY_RECENT:
+                return answer_recent(queries, &question->list, draft);
         case QUERY_JOBS:
                 return answer_jobs(queries, question, draft);
         case QUERY_OUTPUT:

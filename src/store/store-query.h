@@ -12,6 +12,7 @@
 
 enum query_kind {
         QUERY_LIST,
+        QUERY_RECENT,
         QUERY_JOBS,
         QUERY_OUTPUT,
 };

@@ -25,16 +25,46 @@ static const char *const column_names[] = {
         [ROW_STDIN] = "stdin",
 };
 
-static enum job_status read_status(struct row *row) {
+static enum job_status read_status(struct row *row, int column) {
         size_t size;
-        const char *text = row_text(row, ROW_STATUS, sizeof("JOB_CANCELLED"), &size);
+        const char *text = row_text(row, column, sizeof("JOB_CANCELLED"), &size);
         int status = text ? job_status_from_text(text) : -EINVAL;
 
         if (status <= JOB_UNKNOWN) {
-                row_fail(row, ROW_STATUS, -EBADMSG);
+                row_fail(row, column, -EBADMSG);
                 return JOB_UNKNOWN;
         }
         return (enum job_status) status;
+}
+
+int store_row_read_recent(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what) {
+        /* In the order of ROW_RECENT_COLUMNS. */
+        enum { SEQUENCE, ID, STATUS, EXIT_CODE, CREATED_AT, STARTED_AT, FINISHED_AT, EPOCH, EXECUTOR };
+        struct row row = { .statement = statement };
+        struct stored_job job = {
+                .sequence = row_number(&row, SEQUENCE, INT64_MAX),
+                .id = row_uuid(&row, ID),
+                .status = read_status(&row, STATUS),
+                .has_exit_code = !row_is_null(&row, EXIT_CODE),
+                .exit_code = (int) row_number(&row, EXIT_CODE, INT_MAX),
+                .created_at = row_time(&row, CREATED_AT),
+                .started_at = row_time(&row, STARTED_AT),
+                .finished_at = row_time(&row, FINISHED_AT),
+                .epoch = row_number(&row, EPOCH, INT64_MAX),
+                .executor_node_id = row_node_id_copy(&row, EXECUTOR),
+        };
+
+        if (uuid_is_null(&job.id))
+                row_fail(&row, ID, -EBADMSG);
+        if (job_status_is_final(job.status) != (job.finished_at > 0))
+                row_fail(&row, FINISHED_AT, -EBADMSG);
+        if (row.error < 0) {
+                stored_job_done(&job);
+                *ret_what = sqlite3_column_name(statement, row.where);
+                return row.error;
+        }
+        *ret = job;
+        return 0;
 }
 
 static char **read_env(struct row *row) {
@@ -168,7 +198,7 @@ int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char *
         struct stored_job job = {
                 .sequence = row_number(&row, ROW_SEQUENCE, INT64_MAX),
                 .id = row_uuid(&row, ROW_JOB_ID),
-                .status = read_status(&row),
+                .status = read_status(&row, ROW_STATUS),
                 .epoch = row_number(&row, ROW_EPOCH, INT64_MAX),
                 .attempt = (uint32_t) row_number(&row, ROW_ATTEMPT, UINT32_MAX),
                 .command = row_copy(&row, ROW_COMMAND, COMMAND_MAX),
@@ -293,7 +323,7 @@ int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *
         _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
         struct row row = { .statement = statement };
         struct store_unfinished job = {
-                .status = read_status(&row),
+                .status = read_status(&row, ROW_STATUS),
                 .run.epoch = row_number(&row, ROW_EPOCH, INT64_MAX),
                 .run.attempt = (uint32_t) row_number(&row, ROW_ATTEMPT, UINT32_MAX),
                 .executor = row_uuid(&row, ROW_EXECUTOR),

@@ -83,6 +83,11 @@ enum row_column {
         " AS best_effort, NULL AS oom_killed, NULL AS priority, NULL AS retries, NULL AS retries_used,"    \
         " NULL AS loss_is_failure, NULL AS requires)"
 
+/* Those of store_list_recent(). */
+#define ROW_RECENT_COLUMNS \
+        "seq, job_id, status, exit_code, created_at, started_at, finished_at, epoch, executor_node_id"
+int store_row_read_recent(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what);
+
 /* -EBADMSG: the row is broken, *ret_what names the column. What was read is then freed. */
 int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what);
 int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *ret, const char **ret_what);

@@ -297,6 +297,18 @@ int store_list_jobs(
                 userdata, ret_query);
 }
 
+int store_list_recent(
+        struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
+        struct store_query **ret_query) {
+        const struct store_list list = { .limit = limit, .before = before };
+
+        if (limit == 0 || limit > STORE_LIST_MAX)
+                return -EINVAL;
+        return store_reader_ask(
+                store->reader, &(struct query_question){ .kind = QUERY_RECENT, .list = list }, handler,
+                userdata, ret_query);
+}
+
 int store_get_jobs(
         struct store *store, const struct uuid *ids, size_t n_ids, bool with_output, store_answer_t handler,
         void *userdata, struct store_query **ret_query) {

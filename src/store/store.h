@@ -160,6 +160,12 @@ struct store_list {
 int store_list_jobs(
         struct store *store, const struct store_list *list, store_answer_t handler, void *userdata,
         struct store_query **ret_query);
+/* What is needed to know of jobs without knowing what they are: id, status, epoch, exit code, times and
+ * executor, and sequence; nothing else is valid. Newest first, at most STORE_LIST_MAX, those with a lower
+ * sequence than before. */
+int store_list_recent(
+        struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
+        struct store_query **ret_query);
 /* The jobs with these ids, in their order; those that are not there are left out. At most
  * JOBS_PER_REQUEST_MAX. with_output: the outputs whole, else without any. */
 int store_get_jobs(

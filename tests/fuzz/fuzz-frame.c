@@ -51,6 +51,23 @@ static void check_ended(const struct link_ended *ended) {
         ASSERT_TRUE(!ended->error_message || strlen(ended->error_message) <= LINK_ERROR_MAX);
 }
 
+static void check_index(const struct link_message *message) {
+        ASSERT_TRUE(message->has_index_part || message->n_index_entries == 0);
+        ASSERT_LE(message->n_index_entries, LINK_INDEX_ENTRIES_MAX);
+        for (size_t i = 0; i < message->n_index_nodes; i++)
+                ASSERT_TRUE(node_id_is_valid(message->index_nodes[i]));
+        for (size_t i = 0; i < message->n_index_entries; i++) {
+                const struct link_index_entry *entry = &message->index_entries[i];
+
+                ASSERT_FALSE(uuid_is_null(&entry->job));
+                ASSERT_TRUE(entry->status > JOB_UNKNOWN && entry->status < _JOB_STATUS_MAX);
+                ASSERT_EQ(job_status_is_final(entry->status), entry->finished_at > 0);
+                ASSERT_LE(entry->executor, message->n_index_nodes);
+                ASSERT_TRUE(entry->exit_code >= 0 && entry->exit_code <= 255);
+                ASSERT_TRUE(entry->number <= message->index_part.through);
+        }
+}
+
 static void check_limits(const struct link_message *message) {
         ASSERT_TRUE(!message->has_hello || node_id_is_valid(message->hello.node_id));
         ASSERT_TRUE(!message->has_hello || strlen(message->hello.version) <= LINK_VERSION_MAX);
@@ -70,6 +87,7 @@ static void check_limits(const struct link_message *message) {
                 ASSERT_LE(message->pieces[i].size, LINK_PIECE_MAX);
         for (size_t i = 0; i < message->n_taken; i++)
                 check_run(&message->taken[i]);
+        check_index(message);
 }
 
 static void decode(const struct buffer *frame, struct link_message *ret) {

@@ -338,16 +338,28 @@ def test_lists(faces):
     for node in faces.nodes:
         node.wait_until_all_ended()
     for options in ({}, {"limit": 7}, {"status": "FAILED"}, {"limit": 1000, "status": "completed,JOB_FAILED"},
-                    {"status": "RUNNING"}):  # fmt: skip
+                    {"status": "RUNNING"}, {"scope": "node"}):  # fmt: skip
         code, lists = faces.both("list", **options)
         assert code is None
         places = [[ids.index(job_id) for job_id in found] for ids, found in zip(first, lists)]
         assert places[0] == places[1] == sorted(places[0], reverse=True), options
-    for options in ({"limit": 0}, {"limit": 1001}, {"status": "DONE"}, {"status": ""}, {"cursor": "c1"}):
+    for options in ({"limit": 0}, {"limit": 1001}, {"status": "DONE"}, {"status": ""}, {"cursor": "c1"}, {"scope": "all"}):
         assert faces.both("list", **options)[0] == "bad_parameter", options
     for face in faces.faces:
         code, text, _ = face.list(colour="red")
         assert code in ("bad_parameter", "unknown_field") and "colour" in text
+
+
+def test_lists_of_the_mesh(faces):
+    """The two nodes are two meshes: each lists its own."""
+    _, first = faces.both("submit_many", [{"command": "true"}, {"command": "false"}] * 5)
+    for node in faces.nodes:
+        node.wait_until_all_ended()
+    for options, n in (({}, 10), ({"status": "FAILED"}, 5), ({"limit": 3}, 3)):
+        code, lists = faces.both("list", scope="mesh", **options)
+        assert code is None
+        for ids, found in zip(first, lists):
+            assert len(found) == n and set(found) <= set(ids), options
 
 
 def test_limits_that_cannot_be_enforced(faces):

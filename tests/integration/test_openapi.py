@@ -168,6 +168,8 @@ def ask_about_jobs(recorder):
     page = recorder.ask("GET", API + "/jobs?limit=2", status=200)
     recorder.ask("GET", f"{API}/jobs?status=COMPLETED,FAILED&cursor={page['next_cursor']}", status=200)
     recorder.ask("GET", API + "/jobs?limit=50", status=200)
+    recent = recorder.ask("GET", API + "/jobs?scope=mesh&limit=2", status=200)
+    recorder.ask("GET", f"{API}/jobs?scope=mesh&cursor={recent['next_cursor']}", status=200)
 
     body, key = '{"command":"true"}', {**JSON, "Idempotency-Key": f"openapi-{time.time_ns()}"}
     recorder.ask("POST", API + "/jobs?wait=30s", body, key, 200)

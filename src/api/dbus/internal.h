@@ -180,6 +180,7 @@ struct bus_request {
         /* Arguments. */
         struct uuid id;
         struct store_list list;
+        enum ops_scope scope;
         struct submission *submission;
         const char *property; /* in the message; NULL: all of them */
         int stream;

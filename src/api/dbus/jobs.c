@@ -99,16 +99,33 @@ static int read_status(
         return 0;
 }
 
+static int read_scope(
+        sd_bus_message *message, const char *key, const char *signature, enum ops_scope *ret,
+        struct bus_fault *ret_fault) {
+        const char *text;
+        size_t size;
+        int r;
+
+        r = option_read_text(message, key, signature, &text, &size, ret_fault);
+        if (r < 0)
+                return r;
+        return ops_scope_from_text(text, ret) < 0 ? wrong_parameter(ret_fault, "scope must be node or mesh")
+                                                  : 0;
+}
+
 static int read_list_option(
         sd_bus_message *message, const char *key, const char *signature, void *userdata,
         struct bus_fault *ret_fault) {
-        struct store_list *list = userdata;
+        struct bus_request *request = userdata;
+        struct store_list *list = &request->list;
         int64_t number;
         char text[64];
         int r;
 
         if (streq(key, "status"))
                 return read_status(message, key, signature, list, ret_fault);
+        if (streq(key, "scope"))
+                return read_scope(message, key, signature, &request->scope, ret_fault);
 
         if (streq(key, "cursor")) {
                 if (!streq(signature, "t"))
@@ -126,6 +143,18 @@ static int read_list_option(
         }
         list->limit = (unsigned) number;
         return 0;
+}
+
+static int append_recent_job(sd_bus_message *reply, const struct mesh_index_item *job) {
+        char path[JOB_PATH_SIZE], id[UUID_TEXT_SIZE];
+
+        return sd_bus_message_append(
+                reply, "(oa{sv})", job_path(&job->id, path), 8, "Id", "s", uuid_to_text(&job->id, id),
+                "Status", "s", job_status_to_text(job->status), "ExitCode", "i",
+                job->has_exit_code ? job->exit_code : -1, "CreatedAt", "t", job->created_at, "StartedAt",
+                "t", job->started_at, "FinishedAt", "t", job->finished_at, "OwnerNodeId", "s",
+                job->owner_node_id, "ExecutorNodeId", "s",
+                job->executor_node_id ? job->executor_node_id : "");
 }
 
 /* A message of a bus has a limit that is not ours to know: a page that would become too large ends before,
@@ -154,6 +183,9 @@ static int append_page(struct bus_request *request, sd_bus_message *reply, const
                 if (r >= 0)
                         r = sd_bus_message_close_container(reply);
         }
+        /* All of a page are far below that limit. */
+        for (size_t i = 0; r >= 0 && i < answer->n_items; i++)
+                r = append_recent_job(reply, &answer->items[i]);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_message_append(reply, "t", next);
@@ -182,20 +214,21 @@ static void run_list(struct bus_request *request) {
         int r;
 
         r = ops_list_jobs(
-                request->dbus->ops, &request->caller, &request->list, on_list, request, &request->call);
+                request->dbus->ops, &request->caller, request->scope, &request->list, on_list, request,
+                &request->call);
         if (r < 0)
                 bus_request_fail_errno(request, r);
 }
 
 int manager_list_jobs(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        static const char *const keys[] = { "limit", "status", "cursor", NULL };
+        static const char *const keys[] = { "scope", "limit", "status", "cursor", NULL };
         struct bus_request *request = bus_request_new(userdata, message);
         int r;
 
         if (!request)
                 return 1;
         request->list = (struct store_list){ .limit = OPS_LIST_DEFAULT, .before = UINT64_MAX };
-        r = options_read(message, read_list_option, keys, "ListJobs", &request->list, &request->fault);
+        r = options_read(message, read_list_option, keys, "ListJobs", request, &request->fault);
         if (r < 0 && request->fault.name[0] == '\0') {
                 bus_request_fail_errno(request, r);
                 return 1;

@@ -179,6 +179,24 @@ void write_job(
         writer_close(writer, '}');
 }
 
+void write_recent_job(struct writer *writer, const struct mesh_index_item *job) {
+        char id[UUID_TEXT_SIZE];
+
+        writer_open(writer, NULL, '{');
+        writer_text(writer, "job_id", uuid_to_text(&job->id, id));
+        writer_text(writer, "status", job_status_to_text(job->status));
+        if (job->has_exit_code)
+                writer_integer(writer, "exit_code", job->exit_code);
+        else
+                writer_null(writer, "exit_code");
+        writer_time(writer, "created_at", job->created_at);
+        writer_time(writer, "started_at", job->started_at);
+        writer_time(writer, "finished_at", job->finished_at);
+        writer_text(writer, "owner_node_id", job->owner_node_id);
+        writer_text(writer, "executor_node_id", job->executor_node_id);
+        writer_close(writer, '}');
+}
+
 static void
 write_entries(struct writer *writer, const char *key, const struct metadata_entry *entries, size_t n) {
         writer_open(writer, key, '{');

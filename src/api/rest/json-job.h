@@ -13,5 +13,8 @@
 void write_job(
         struct writer *writer, const char *key, const struct stored_job *job, bool may_read, bool in_list);
 
+/* One of a list of OPS_SCOPE_MESH. */
+void write_recent_job(struct writer *writer, const struct mesh_index_item *job);
+
 void write_status(struct writer *writer, const struct ops_status *status);
 void write_peer(struct writer *writer, const struct ops_peer *peer);

@@ -65,6 +65,8 @@ struct request {
         uint64_t offset;
         bool follow;
         struct store_list list;
+        enum ops_scope scope;
+        char cursor_kind; /* of the scope that the cursor is from; '\0': there is none */
         struct job_reader *reader;
         size_t memory; /* of reader, as counted in the node's sum */
         struct ops_call *call;

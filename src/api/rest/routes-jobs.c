@@ -54,8 +54,13 @@ route_list_parameter(struct request *request, const struct parameter *parameter,
                                            "and CANCELLED, with commas between");
                 return PARAMETER_TAKEN;
         }
+        if (streq(parameter->name, "scope")) {
+                if (ops_scope_from_text(parameter->value, &request->scope) < 0)
+                        return wrong(ret_fault, "scope must be node or mesh");
+                return PARAMETER_TAKEN;
+        }
         if (streq(parameter->name, "cursor")) {
-                if (cursor_from_text(parameter->value, &request->list.before) < 0)
+                if (cursor_from_text(parameter->value, &request->cursor_kind, &request->list.before) < 0)
                         return wrong(ret_fault, "cursor must be a next_cursor from an earlier answer");
                 return PARAMETER_TAKEN;
         }
@@ -69,6 +74,10 @@ route_wait_parameter(struct request *request, const struct parameter *parameter,
         if (parse_span(parameter->value, &request->wait_usec) < 0 || request->wait_usec > OPS_WAIT_MAX_USEC)
                 return wrong(ret_fault, "wait must be a time of at most 5 minutes, such as 30s");
         return PARAMETER_TAKEN;
+}
+
+static char cursor_kind(enum ops_scope scope) {
+        return scope == OPS_SCOPE_MESH ? CURSOR_MESH : CURSOR_NODE;
 }
 
 static void on_list(void *userdata, const struct ops_list *answer) {
@@ -92,19 +101,30 @@ static void on_list(void *userdata, const struct ops_list *answer) {
                         &writer, NULL, job, ops_may_read(rest->ops, request_caller(request), job),
                         /* in_list= */ true);
         }
+        for (size_t i = 0; i < answer->n_items; i++)
+                write_recent_job(&writer, &answer->items[i]);
         writer_close(&writer, ']');
-        writer_unsigned(&writer, "count", answer->n_jobs);
+        writer_unsigned(&writer, "count", answer->n_jobs + answer->n_items);
         if (answer->more)
-                writer_text(&writer, "next_cursor", cursor_to_text(answer->next_before, cursor));
+                writer_text(
+                        &writer, "next_cursor",
+                        cursor_to_text(cursor_kind(request->scope), answer->next_before, cursor));
         writer_close(&writer, '}');
         request_answer(request, 200, &writer, NULL);
 }
 
 void route_list(struct request *request) {
         struct rest *rest = request_client(request)->rest;
+        struct fault fault;
 
+        if (request->cursor_kind != '\0' && request->cursor_kind != cursor_kind(request->scope)) {
+                (void) wrong(&fault, "cursor must be a next_cursor from an answer with the same scope");
+                request_fail(request, &fault);
+                return;
+        }
         int r = ops_list_jobs(
-                rest->ops, request_caller(request), &request->list, on_list, request, &request->call);
+                rest->ops, request_caller(request), request->scope, &request->list, on_list, request,
+                &request->call);
         if (r < 0)
                 request_fail_memory(request);
 }

@@ -84,15 +84,15 @@ enum parameter_outcome target_next_parameter(const char **query, struct paramete
         return PARAMETER_FOUND;
 }
 
-char *cursor_to_text(uint64_t before, char buffer[static CURSOR_TEXT_SIZE]) {
-        (void) snprintf(buffer, CURSOR_TEXT_SIZE, "c%016" PRIx64, before);
+char *cursor_to_text(char kind, uint64_t before, char buffer[static CURSOR_TEXT_SIZE]) {
+        (void) snprintf(buffer, CURSOR_TEXT_SIZE, "%c%016" PRIx64, kind, before);
         return buffer;
 }
 
-int cursor_from_text(const char *text, uint64_t *ret) {
+int cursor_from_text(const char *text, char *ret_kind, uint64_t *ret) {
         uint64_t value = 0;
 
-        if (strlen(text) != CURSOR_TEXT_SIZE - 1 || text[0] != 'c')
+        if (strlen(text) != CURSOR_TEXT_SIZE - 1 || (text[0] != CURSOR_NODE && text[0] != CURSOR_MESH))
                 return -EINVAL;
         for (const char *position = text + 1; *position != '\0'; position++) {
                 int digit = hex_value(*position);
@@ -100,6 +100,7 @@ int cursor_from_text(const char *text, uint64_t *ret) {
                         return -EINVAL;
                 value = value << 4 | (uint64_t) digit;
         }
+        *ret_kind = text[0];
         *ret = value;
         return 0;
 }

@@ -36,7 +36,9 @@ enum parameter_outcome {
 /* Takes the next "name=value" off *query, which may be NULL. */
 enum parameter_outcome target_next_parameter(const char **query, struct parameter *ret);
 
-/* A cursor is a sequence number that clients should not think about. */
+/* A cursor is a number that clients should not think about, and the kind of list that it belongs to. */
 #define CURSOR_TEXT_SIZE 18
-char *cursor_to_text(uint64_t before, char buffer[static CURSOR_TEXT_SIZE]);
-int cursor_from_text(const char *text, uint64_t *ret); /* -EINVAL */
+#define CURSOR_NODE 'c'
+#define CURSOR_MESH 'm'
+char *cursor_to_text(char kind, uint64_t before, char buffer[static CURSOR_TEXT_SIZE]);
+int cursor_from_text(const char *text, char *ret_kind, uint64_t *ret); /* -EINVAL */

@@ -42,6 +42,7 @@ struct ops_call {
         bool repeated;
         struct problem problem;
         struct store_list list;
+        enum ops_scope scope;
         int stream;
         uint64_t offset;
         bool follow, asked;
@@ -396,12 +397,18 @@ int ops_cancel_job(
         return 0;
 }
 
+int ops_scope_from_text(const char *text, enum ops_scope *ret) {
+        *ret = streq(text, "mesh") ? OPS_SCOPE_MESH : OPS_SCOPE_NODE;
+        return streq(text, "mesh") || streq(text, "node") ? 0 : -EINVAL;
+}
+
 int ops_list_jobs(
-        struct ops *ops, const struct caller *caller, const struct store_list *list, ops_list_t handler,
-        void *userdata, struct ops_call **ret) {
+        struct ops *ops, const struct caller *caller, enum ops_scope scope, const struct store_list *list,
+        ops_list_t handler, void *userdata, struct ops_call **ret) {
         struct ops_call *call = call_new(ops, CALL_LIST, caller, userdata, ret);
         call->handler.list = handler;
         call->list = *list;
+        call->scope = scope;
         return 0;
 }
 
@@ -473,6 +480,32 @@ static void answer_submit(struct ops_call *call) {
         call_free(call);
 }
 
+/* The same jobs, as another node knows them. */
+static void tell_items(struct ops_call *call, struct ops_list *answer) {
+        struct mesh_index_item *items = calloc(call->list.limit, sizeof(*items));
+
+        assert(items);
+        for (size_t i = 0; i < answer->n_jobs; i++) {
+                const struct stored_job *job = &answer->jobs[i];
+
+                items[i] = (struct mesh_index_item){
+                        .id = job->id,
+                        .owner_node_id = NODE_ID,
+                        .executor_node_id = job_status_is_final(job->status) ? NODE_ID : NULL,
+                        .status = job->status,
+                        .has_exit_code = job->has_exit_code,
+                        .exit_code = job->exit_code,
+                        .created_at = job->created_at,
+                        .started_at = job->started_at,
+                        .finished_at = job->finished_at,
+                        .epoch = 1,
+                };
+        }
+        answer->items = items;
+        answer->n_items = answer->n_jobs;
+        answer->n_jobs = 0;
+}
+
 static void answer_list(struct ops_call *call) {
         struct ops *ops = call->ops;
         struct stored_job *jobs = calloc(call->list.limit, sizeof(*jobs));
@@ -494,10 +527,13 @@ static void answer_list(struct ops_call *call) {
                 jobs[answer.n_jobs].stdout_size = MIN(job->stdout_size, (size_t) STORE_LIST_OUTPUT_MAX);
                 answer.n_jobs++;
         }
+        if (call->scope == OPS_SCOPE_MESH)
+                tell_items(call, &answer);
         ops_list_t handler = call->handler.list;
         void *userdata = call->userdata;
         call_free(call);
         handler(userdata, &answer);
+        free((void *) answer.items);
         free(jobs);
 }
 

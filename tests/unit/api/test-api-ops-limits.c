@@ -41,6 +41,13 @@ int executor_client_read(
 void executor_read_cancel(struct executor_read *read) {
 }
 
+int mesh_index_list(
+        struct mesh *mesh, const struct index_query *query, struct mesh_index_item *items,
+        uint64_t *ret_next) {
+        ASSERT_TRUE(false);
+        return -ENOSYS;
+}
+
 void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
 }
 

@@ -116,6 +116,13 @@ const struct limit_support *executor_client_support(const struct executor_client
         return NULL;
 }
 
+int mesh_index_list(
+        struct mesh *mesh, const struct index_query *query, struct mesh_index_item *items,
+        uint64_t *ret_next) {
+        ASSERT_TRUE(false);
+        return -ENOSYS;
+}
+
 void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
         ASSERT_TRUE(false);
 }

@@ -303,6 +303,32 @@ static void test_list(void) {
         end();
 }
 
+/* Of all nodes: without what only the owner has. */
+static void test_list_of_the_mesh(void) {
+        struct response response;
+        char target[96];
+        char *cursor;
+
+        begin();
+        for (size_t i = 0; i < 3; i++)
+                fake_ops_add(fixture.ops, "secret", 0);
+        fake_ops_finish(fixture.ops, 2, 7);
+        fixture_get(&fixture, "/api/v1/jobs?scope=mesh&limit=2", &response);
+        assert_has(&response, "\"status\":\"JOB_FAILED\",\"exit_code\":7,");
+        assert_has(&response, "\"exit_code\":null,");
+        assert_has(&response, "\"owner_node_id\":\"");
+        assert_has(&response, "\"executor_node_id\":null}");
+        assert_has_not(&response, "secret");
+        assert_has(&response, "\"count\":2,\"next_cursor\":\"m");
+        cursor = strstr(response.body.data, "next_cursor\":\"") + strlen("next_cursor\":\"");
+        (void) snprintf(target, sizeof(target), "/api/v1/jobs?cursor=%.17s&scope=mesh", cursor);
+        response_done(&response);
+        fixture_get(&fixture, target, &response);
+        assert_has(&response, "\"count\":1}");
+        response_done(&response);
+        end();
+}
+
 static void test_outputs_in_json(void) {
         _cleanup_buffer_ struct buffer large = {};
         struct response response;
@@ -482,6 +508,7 @@ int main(void) {
         RUN(test_submit_several);
         RUN(test_idempotency_key);
         RUN(test_list);
+        RUN(test_list_of_the_mesh);
         RUN(test_outputs_in_json);
         RUN(test_cancel);
         RUN(test_wait);

@@ -100,15 +100,18 @@ static void test_cursors(void) {
                                              "c000000000000000g",
                                              "c00000000000000001",
                                              "c000000000000000" };
-        char text[CURSOR_TEXT_SIZE];
+        static const char kinds[] = { CURSOR_NODE, CURSOR_MESH };
+        char text[CURSOR_TEXT_SIZE], kind;
         uint64_t value;
 
-        for (size_t i = 0; i < ELEMENTSOF(values); i++) {
-                ASSERT_OK(cursor_from_text(cursor_to_text(values[i], text), &value));
-                ASSERT_TRUE(value == values[i]);
+        for (size_t i = 0; i < ELEMENTSOF(values) * 2; i++) {
+                ASSERT_OK(
+                        cursor_from_text(cursor_to_text(kinds[i % 2], values[i / 2], text), &kind, &value));
+                ASSERT_EQ(kind, kinds[i % 2]);
+                ASSERT_TRUE(value == values[i / 2]);
         }
         for (size_t i = 0; i < ELEMENTSOF(wrong); i++)
-                ASSERT_ERROR(cursor_from_text(wrong[i], &value), EINVAL);
+                ASSERT_ERROR(cursor_from_text(wrong[i], &kind, &value), EINVAL);
 }
 
 static void test_endpoints(void) {

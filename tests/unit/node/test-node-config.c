@@ -84,6 +84,7 @@ static void test_defaults(void) {
         ASSERT_EQ(config->connections_max, 2048);
         ASSERT_EQ(config->bus, DBUS_BUS_AUTO);
         ASSERT_EQ(config->peers_max, 1024);
+        ASSERT_EQ(config->index_max, 100000);
         ASSERT_EQ(config->log_level, LOG_INFO);
         ASSERT_EQ(config->executor_program[0], '/');
         ASSERT_NULL(config->config_path);

@@ -88,6 +88,45 @@ static void test_pages(void) {
         ASSERT_EQ(f.answer.n_jobs, 0);
 }
 
+/* What is needed to know of jobs, and no more; slice by slice, broken rows left out. */
+static void test_recent(void) {
+        _cleanup_fixture_ struct fixture f;
+        uint64_t expected = 50, before = UINT64_MAX;
+
+        fixture_init(&f);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_ERROR(store_list_recent(f.store, UINT64_MAX, 0, take_answer, &f, NULL), EINVAL);
+        ASSERT_ERROR(store_list_recent(f.store, UINT64_MAX, STORE_LIST_MAX + 1, take_answer, &f, NULL), EINVAL);
+        write_jobs(&f, 50);
+        fixture_close(&f);
+        sql(&f, "UPDATE jobs SET finished_at = NULL WHERE seq = 49");
+        ASSERT_OK(fixture_open(&f));
+        do {
+                size_t n = f.n_answers;
+
+                ASSERT_OK(store_list_recent(f.store, before, 7, take_answer, &f, NULL));
+                WAIT_UNTIL(&f, f.n_answers > n);
+                ASSERT_OK(f.answer.error);
+                for (size_t i = 0; i < f.answer.n_jobs; i++, expected--) {
+                        const struct stored_job *job = &f.answer.jobs[i];
+
+                        expected -= expected == 49;
+                        struct uuid id = job_id(expected);
+                        ASSERT_EQ(job->sequence, expected);
+                        ASSERT_TRUE(uuid_equal(&job->id, &id));
+                        ASSERT_EQ(job->epoch, 1);
+                        ASSERT_EQ(job->has_exit_code, expected % 3 != 2);
+                        ASSERT_EQ(job->finished_at > 0, expected % 3 != 2);
+                        ASSERT_TRUE(matches(expected, 1u << job->status));
+                        ASSERT_TRUE(job->created_at > 0);
+                        ASSERT_NULL(job->command);
+                        ASSERT_NULL(job->stdout_data);
+                }
+                before = f.answer.next_before;
+        } while (f.answer.more);
+        ASSERT_EQ(expected, 0);
+}
+
 static void test_wrong_questions(void) {
         _cleanup_fixture_ struct fixture f;
         struct uuid id = job_id(1);
@@ -329,6 +368,7 @@ static void test_broken_rows_are_left_out(void) {
 
 int main(void) {
         RUN(test_pages);
+        RUN(test_recent);
         RUN(test_wrong_questions);
         RUN(test_jobs_by_id);
         RUN(test_large_outputs);

@@ -94,6 +94,21 @@ void full_message_init(struct full_message *full) {
                            .ended = true,
                            .total = 19 },
                 .cancelled_reads = { 20, UINT64_MAX },
+                .index_nodes = { "node-0123456789abcdef", "b" },
+                .index_entries = { { .job = run_of(11).job,
+                                     .number = 24,
+                                     .epoch = 25,
+                                     .status = JOB_FAILED,
+                                     .executor = 2,
+                                     .has_exit_code = true,
+                                     .exit_code = 255,
+                                     .created_at = 26,
+                                     .started_at = 27,
+                                     .finished_at = 28 },
+                                   { .job = run_of(12).job,
+                                     .number = 29,
+                                     .status = JOB_PENDING,
+                                     .created_at = LINK_USEC_MAX } },
         };
         fill_assignment(&full->assignment);
         fill_ended(&full->ended);
@@ -131,6 +146,14 @@ void full_message_init(struct full_message *full) {
                 .pieces = &full->piece,
                 .n_cancelled_reads = ELEMENTSOF(full->cancelled_reads),
                 .cancelled_reads = full->cancelled_reads,
+                .has_index_ask = true,
+                .index_ask = { .generation = UINT64_MAX, .after = 30, .room = 31, .since = 32 },
+                .has_index_part = true,
+                .index_part = { .generation = 33, .head = 35, .through = 34 },
+                .n_index_nodes = ELEMENTSOF(full->index_nodes),
+                .index_nodes = full->index_nodes,
+                .n_index_entries = ELEMENTSOF(full->index_entries),
+                .index_entries = full->index_entries,
         };
 }
 
@@ -261,7 +284,39 @@ static void assert_reports_equal(const struct link_message *a, const struct link
                 assert_ends_equal(&a->ended[i], &b->ended[i]);
 }
 
+static void assert_indexes_equal(const struct link_message *a, const struct link_message *b) {
+        ASSERT_EQ(a->has_index_ask, b->has_index_ask);
+        ASSERT_EQ(a->index_ask.generation, b->index_ask.generation);
+        ASSERT_EQ(a->index_ask.after, b->index_ask.after);
+        ASSERT_EQ(a->index_ask.room, b->index_ask.room);
+        ASSERT_EQ(a->index_ask.since, b->index_ask.since);
+        ASSERT_EQ(a->has_index_part, b->has_index_part);
+        ASSERT_EQ(a->index_part.generation, b->index_part.generation);
+        ASSERT_EQ(a->index_part.head, b->index_part.head);
+        ASSERT_EQ(a->index_part.through, b->index_part.through);
+        ASSERT_EQ(a->index_part.complete, b->index_part.complete);
+        ASSERT_EQ(a->n_index_nodes, b->n_index_nodes);
+        for (size_t i = 0; i < a->n_index_nodes; i++)
+                ASSERT_STREQ(a->index_nodes[i], b->index_nodes[i]);
+        ASSERT_EQ(a->n_index_entries, b->n_index_entries);
+        for (size_t i = 0; i < a->n_index_entries; i++) {
+                const struct link_index_entry *x = &a->index_entries[i], *y = &b->index_entries[i];
+
+                ASSERT_TRUE(uuid_equal(&x->job, &y->job));
+                ASSERT_EQ(x->number, y->number);
+                ASSERT_EQ(x->epoch, y->epoch);
+                ASSERT_EQ(x->status, y->status);
+                ASSERT_EQ(x->executor, y->executor);
+                ASSERT_EQ(x->has_exit_code, y->has_exit_code);
+                ASSERT_EQ(x->exit_code, y->exit_code);
+                ASSERT_EQ(x->created_at, y->created_at);
+                ASSERT_EQ(x->started_at, y->started_at);
+                ASSERT_EQ(x->finished_at, y->finished_at);
+        }
+}
+
 void assert_messages_equal(const struct link_message *a, const struct link_message *b) {
+        assert_indexes_equal(a, b);
         ASSERT_EQ(a->has_hello, b->has_hello);
         if (a->has_hello)
                 assert_hellos_equal(&a->hello, &b->hello);

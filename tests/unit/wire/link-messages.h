@@ -16,6 +16,8 @@ struct full_message {
         struct link_read read;
         struct link_piece piece;
         uint64_t cancelled_reads[2];
+        const char *index_nodes[2];
+        struct link_index_entry index_entries[2];
 };
 
 struct run_id run_of(uint8_t number);

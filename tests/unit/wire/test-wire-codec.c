@@ -33,6 +33,7 @@ static struct mesh_message full_message(void) {
                         .labels = { { "arch", "x86_64" }, { "gpu", "" } },
                         .n_labels = 2,
                         .pressure = { .known = true, .cpu = PRESSURE_FULL, .memory = 0, .io = 7 },
+                        .index_head = UINT64_MAX - 1,
                 },
         };
 
@@ -69,6 +70,7 @@ static void assert_info_equal(const struct node_info *a, const struct node_info 
         ASSERT_EQ(a->queued, b->queued);
         ASSERT_EQ(a->heartbeat_interval_usec, b->heartbeat_interval_usec);
         ASSERT_EQ(a->uptime_usec, b->uptime_usec);
+        ASSERT_EQ(a->index_head, b->index_head);
 }
 
 static void assert_message_equal(const struct mesh_message *a, const struct mesh_message *b) {

@@ -26,6 +26,9 @@ enum {
         READ = 13,
         PIECE = 14,
         CANCEL_READ = 15,
+        INDEX_PART = 26,
+        INDEX_NODES = 27,
+        INDEX_ENTRIES = 28,
         UNKNOWN = 500,
 };
 
@@ -134,6 +137,70 @@ static void assert_job(
                 statement;                                \
                 assert_job(check, &with);                 \
         })
+
+static struct protobuf_writer entry_part(void) {
+        struct protobuf_writer entry = {};
+
+        write_bytes_field(&entry, 1, job_id, sizeof(job_id));
+        write_varint_field(&entry, 2, 3);
+        write_varint_field(&entry, 4, JOB_RUNNING);
+        write_varint_field(&entry, 7, 1);
+        return entry;
+}
+
+/* An entry together with the part that it belongs to, which tells up to number 3 of 3, and names one node.
+ */
+static int decode_entry(const struct protobuf_writer *entry, bool with_part) {
+        _cleanup_link_message_ struct link_message decoded = {};
+        struct protobuf_writer message = {}, part = {};
+
+        write_varint_field(&part, 2, 3);
+        write_varint_field(&part, 3, 3);
+        if (with_part)
+                write_message_field(&message, INDEX_PART, &part);
+        write_text_field(&message, INDEX_NODES, "node-a");
+        write_message_field(&message, INDEX_ENTRIES, entry);
+        return link_message_decode(message.bytes, message.size, &decoded);
+}
+
+#define ASSERT_ENTRY(expected, statement)                       \
+        ({                                                      \
+                struct protobuf_writer with = entry_part();     \
+                statement;                                      \
+                ASSERT_EQ(decode_entry(&with, true), expected); \
+        })
+
+static void test_index_entry(void) {
+        const struct protobuf_writer alone = entry_part();
+
+        ASSERT_EQ(decode_entry(&alone, true), 0);
+        ASSERT_EQ(decode_entry(&alone, false), -EBADMSG);
+        ASSERT_ENTRY(-EBADMSG, write_bytes_field(&with, 1, job_id, 15));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 2, 4));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 4, JOB_UNKNOWN));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 4, _JOB_STATUS_MAX));
+        ASSERT_ENTRY(0, write_varint_field(&with, 5, 1));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 5, 2));
+        ASSERT_ENTRY(0, write_varint_field(&with, 6, 256));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 6, 257));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 7, 0));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 9, 1));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 4, JOB_COMPLETED));
+        ASSERT_ENTRY(0, write_varint_field(&with, 4, JOB_COMPLETED); write_varint_field(&with, 9, 1));
+}
+
+static void test_index_part(void) {
+        struct protobuf_writer part = {}, name = {};
+        struct link_message decoded = {};
+
+        ASSERT_WITH(assert_right, INDEX_PART, part, write_varint_field(&with, 2, 5));
+        ASSERT_WITH(assert_wrong, INDEX_PART, part, write_varint_field(&with, 3, 1));
+        ASSERT_WITH(assert_right, INDEX_PART, part, write_varint_field(&with, 4, 1));
+        ASSERT_WITH(assert_wrong, INDEX_PART, part, write_varint_field(&with, 2, 5);
+                    write_varint_field(&with, 4, 1));
+        write_text_field(&name, INDEX_NODES, "node a");
+        ASSERT_ERROR(link_message_decode(name.bytes, name.size, &decoded), EBADMSG);
+}
 
 static void test_hello(void) {
         ASSERT_WITH(assert_right, HELLO, hello_part(), );
@@ -548,6 +615,8 @@ static void test_too_long(void) {
 
 int main(void) {
         RUN(test_hello);
+        RUN(test_index_entry);
+        RUN(test_index_part);
         RUN(test_long_version);
         RUN(test_runs);
         RUN(test_job_texts);
