@@ -72,7 +72,8 @@ static bool is_behind(struct mesh *mesh, struct place *place) {
         if (!peer || !owner || !peer_is_here(mesh, place->name->text))
                 return false;
         if (peer->public.instance != owner->generation)
-                return peer->public.info.index_head > 0 || (owner->generation != 0 && owner->n_references > 1);
+                return peer->public.info.index_head > 0 ||
+                       (owner->generation != 0 && owner->n_references > 1);
         return peer->public.info.index_head > owner->seen || !owner->complete;
 }
 

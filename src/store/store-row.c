@@ -368,8 +368,9 @@ void stored_job_done(struct stored_job *job) {
 }
 
 size_t stored_job_size(const struct stored_job *job) {
-        size_t size = sizeof(*job) + strlen(job->command) + job->stdout_size + job->stderr_size;
+        size_t size = sizeof(*job) + job->stdout_size + job->stderr_size;
 
+        size += job->command ? strlen(job->command) : 0;
         STRV_FOREACH(entry, job->env) {
                 size += sizeof(*entry) + strlen(*entry) + 1;
         }

@@ -96,7 +96,8 @@ static void test_recent(void) {
         fixture_init(&f);
         ASSERT_OK(fixture_open(&f));
         ASSERT_ERROR(store_list_recent(f.store, UINT64_MAX, 0, take_answer, &f, NULL), EINVAL);
-        ASSERT_ERROR(store_list_recent(f.store, UINT64_MAX, STORE_LIST_MAX + 1, take_answer, &f, NULL), EINVAL);
+        ASSERT_ERROR(
+                store_list_recent(f.store, UINT64_MAX, STORE_LIST_MAX + 1, take_answer, &f, NULL), EINVAL);
         write_jobs(&f, 50);
         fixture_close(&f);
         sql(&f, "UPDATE jobs SET finished_at = NULL WHERE seq = 49");
