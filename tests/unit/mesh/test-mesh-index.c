@@ -222,6 +222,31 @@ static void test_bounded(void) {
         world_done(&world);
 }
 
+/* What is too old for who asks is not sent. */
+static void test_old_jobs_stay(void) {
+        world_init(&world, 7);
+        for (size_t i = 0; i < 3; i++)
+                world_add(&world, (const char *[]){ "node-a", "node-b", "node-c" }[i], 0);
+        world.nodes[2]->config.index_max = 50;
+        world_start(world.nodes[0]);
+        invent(world.nodes[0], 0, 3000);
+        world_start(world.nodes[1]);
+        world_run_for(&world, 10 * USEC_PER_SEC);
+        ASSERT_EQ(count_listed(world.nodes[1]), 3000u);
+        world.nodes[0]->detached = true;
+        invent(world.nodes[1], 3000, 100);
+        world_start(world.nodes[2]);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, count_listed(world.nodes[2]) == 50);
+
+        uint64_t bytes = world.nodes[0]->frame_bytes;
+        world.nodes[0]->detached = false;
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_listed(world.nodes[0]) == 3100);
+        world_run_for(&world, 20 * USEC_PER_SEC);
+        ASSERT_EQ(count_listed(world.nodes[2]), 50u);
+        ASSERT_LT(world.nodes[0]->frame_bytes - bytes, 2000u);
+        world_done(&world);
+}
+
 /* Nothing that was not asked for, and of nobody but who says it. */
 static void test_uninvited(void) {
         struct link_index_entry entry = {
@@ -257,6 +282,7 @@ int main(void) {
         RUN(test_owner_loses_its_disk);
         RUN(test_two_owners);
         RUN(test_bounded);
+        RUN(test_old_jobs_stay);
         RUN(test_uninvited);
         return 0;
 }
