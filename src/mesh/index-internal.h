@@ -24,6 +24,8 @@ struct index {
         usec_t push_due, ask_due;
         usec_t pushed_at;
         uint64_t pushed_head;
+        uint64_t push_round;
+        bool pushing; /* not everybody of this round had his turn */
 };
 
 bool index_change_is_current(const struct index *index, const struct index_change *change);

@@ -10,6 +10,7 @@
 #define PUSH_LINGER_USEC (100 * USEC_PER_MSEC) /* the changes of one short job are one entry */
 #define PUSH_INTERVAL_USEC USEC_PER_SEC        /* from one part to the next, unless there are */
 #define PUSH_CHANGES 500u                      /* so many changes */
+#define PUSH_PLACES 4u                         /* that are told in one turn of the loop */
 #define ASK_JITTER_USEC (2 * USEC_PER_SEC)     /* before a link is opened */
 #define ASK_RETRY_USEC USEC_PER_SEC            /* after a link had no room */
 
@@ -157,20 +158,20 @@ static uint64_t part_fill(struct part *part, const struct index *index, const st
         return index->head;
 }
 
-/* Answers what was asked, where there is an answer. */
-static void tell(struct mesh *mesh, struct place *place) {
+/* Answers what was asked, where there is an answer; whether there was one. */
+static bool tell(struct mesh *mesh, struct place *place) {
         struct place_index *asker = &place->index;
         const struct index *index = mesh->index;
         _cleanup_free_ struct part *part = NULL;
         struct link_message message = { .has_index_part = true };
 
         if (!asker->asks || !place->link_up)
-                return;
+                return false;
         if (asker->after == index->head && (asker->told_all || !index->restored))
-                return;
+                return false;
         part = malloc(sizeof(*part));
         if (!part)
-                return;
+                return false;
         part->n_entries = part->n_nodes = 0;
 
         message.index_part.generation = mesh->config.instance;
@@ -185,13 +186,14 @@ static void tell(struct mesh *mesh, struct place *place) {
                 part->names[i]->mark = 0;
         /* What does not go out does so when the link has room. */
         if (!place_send(mesh, place, &message))
-                return;
+                return false;
         asker->asks = false;
         asker->told_all = message.index_part.complete;
+        return true;
 }
 
 void index_link_writable(struct mesh *mesh, struct place *place) {
-        tell(mesh, place);
+        (void) tell(mesh, place);
         ask(mesh, place);
 }
 
@@ -205,7 +207,7 @@ static void take_ask(struct mesh *mesh, struct place *place, const struct link_i
         asker->since = asked->since;
         asker->room = CLAMP(asked->room, 1u, LINK_INDEX_ENTRIES_MAX);
         if (!asker->told_all || !same)
-                tell(mesh, place);
+                (void) tell(mesh, place);
         else if (asker->after < index->head)
                 index_links_changed(mesh);
 }
@@ -265,15 +267,32 @@ void index_received(struct mesh *mesh, struct place *place, const struct link_me
                 take_ask(mesh, place, &message->index_ask);
 }
 
+/* Everybody once, a few in each turn of the loop. */
 static void push(struct mesh *mesh) {
         struct index *index = mesh->index;
         struct place *place;
+        unsigned n = 0;
 
         index->push_due = USEC_INFINITY;
-        index->pushed_at = mesh_now(mesh);
-        index->pushed_head = index->head;
-        MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                tell(mesh, place);
+        if (!index->pushing) {
+                index->pushing = true;
+                index->push_round++;
+                index->pushed_at = mesh_now(mesh);
+                index->pushed_head = index->head;
+        }
+        MAP_FOREACH(&mesh->places, place, struct place, by_id) {
+                if (place->index.push_round == index->push_round)
+                        continue;
+                if (n == PUSH_PLACES) {
+                        index->push_due = mesh_now(mesh);
+                        return;
+                }
+                place->index.push_round = index->push_round;
+                n += tell(mesh, place);
+        }
+        index->pushing = false;
+        if (index->head > index->pushed_head)
+                index_links_changed(mesh);
 }
 
 static void ask_those_due(struct mesh *mesh) {

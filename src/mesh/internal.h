@@ -56,6 +56,7 @@ struct place_index {
         bool asked;               /* by us, and it has not answered */
         bool asks;                /* it waits for an answer */
         bool told_all;            /* it had one that was complete */
+        uint64_t push_round;      /* the last one in which it had its turn */
         uint64_t after;           /* what it asked for */
         usec_t since;
         uint32_t room;
