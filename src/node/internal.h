@@ -45,8 +45,8 @@ struct node {
         sd_event_source *log_source; /* what the journal did not take at once */
         struct pressure_files pressure;
         sd_event_source *pressure_timer;
-        uint64_t recent_before;      /* of this node's recent jobs, what has been read */
-        size_t recent_left;          /* and how many are still of interest */
+        uint64_t recent_before; /* of this node's recent jobs, what has been read */
+        size_t recent_left;     /* and how many are still of interest */
         sd_event_source *recent_timer;
 
         sd_event_source *mesh_timer;
