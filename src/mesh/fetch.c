@@ -69,21 +69,24 @@ static void fetch_go_on(struct mesh *mesh, struct place *place, struct fetch *fe
         place_send_or_close(mesh, place, &message);
 }
 
+int job_result_from_end(const struct link_ended *ended, struct job_result **ret) {
+        struct link_ended bare = *ended;
+
+        bare.stdout_output.size = bare.stdout_output.data_size = 0;
+        bare.stderr_output.size = bare.stderr_output.data_size = 0;
+        bare.stdout_output.truncated = bare.stdout_output.total > 0;
+        bare.stderr_output.truncated = bare.stderr_output.total > 0;
+        return job_result_from_link(&bare, 0, ret);
+}
+
 static void begin(struct mesh *mesh, struct place *place, const struct link_ended *ended) {
         _cleanup_(job_result_unref_p) struct job_result *result = NULL;
         struct fetch *fetch;
 
         /* Too large for us, or for our memory: better an end without output than none. */
-        if (job_result_from_link(ended, MESH_OUTPUT_MAX, &result) < 0) {
-                struct link_ended bare = *ended;
-
-                bare.stdout_output.size = bare.stdout_output.data_size = 0;
-                bare.stderr_output.size = bare.stderr_output.data_size = 0;
-                bare.stdout_output.truncated = bare.stdout_output.total > 0;
-                bare.stderr_output.truncated = bare.stderr_output.total > 0;
-                if (job_result_from_link(&bare, 0, &result) < 0)
-                        return; /* told again with the next link */
-        }
+        if (job_result_from_link(ended, MESH_OUTPUT_MAX, &result) < 0 &&
+            job_result_from_end(ended, &result) < 0)
+                return; /* told again with the next link */
         fetch = calloc(1, sizeof(*fetch));
         if (!fetch)
                 return;
@@ -97,15 +100,10 @@ static void begin(struct mesh *mesh, struct place *place, const struct link_ende
 void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended) {
         struct mesh_job *job = job_at(mesh, place, &ended->run);
 
-        if (job && job_is_out(job)) {
-                if (!fetch_of_run(place, &ended->run))
-                        begin(mesh, place, ended);
-                return;
-        }
-        /* History: it changes nothing. */
-        job = job_find(mesh, &ended->run.job);
-        if (!job || job_attempt_is_over(job, &ended->run))
-                place_send_run(mesh, place, &ended->run, WORD_RETIRE);
+        if (!job || !job_is_out(job))
+                late_ended(mesh, place, ended);
+        else if (!fetch_of_run(place, &ended->run))
+                begin(mesh, place, ended);
 }
 
 void fetch_piece(struct mesh *mesh, struct place *place, const struct link_piece *piece) {

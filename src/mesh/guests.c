@@ -344,6 +344,11 @@ void guest_kill(struct mesh *mesh, struct place *owner, const struct run_id *run
                 guest_end_unstarted(mesh, guest);
         else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
                 mesh->ops.kill(mesh->userdata, &guest->run);
+        else if (guest->state == GUEST_ENDED) {
+                /* The owner does not know, or did not take it when it was told. */
+                guest->told = false;
+                guest_tell_end(mesh, guest);
+        }
 }
 
 void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *run) {

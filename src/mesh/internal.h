@@ -33,8 +33,13 @@ struct mesh_job {
         struct place *target; /* the only node that may; NULL: any, or this one */
         uint32_t given_up;    /* attempts up to this one are over, on the disk */
         bool lost;            /* the attempt lost_run was given up, and who had it does not know that yet */
+        bool lost_unsaved;    /* the store could not take what is to be remembered of it */
+        enum attempt_fate lost_fate;
         struct run_id lost_run;
-        struct node_name *lost_at; /* who had the attempt that is being given up; NULL: this node */
+        usec_t lost_started_at;
+        struct node_name *lost_at;      /* who had the attempt that is being given up; NULL: this node */
+        struct job_result *lost_result; /* what it came to; NULL: not known */
+        bool lost_is_late;              /* it came when the attempt had been given up already */
         struct uuid executor;
         usec_t started_at;
         bool durable;   /* its acceptance is */
@@ -80,6 +85,7 @@ struct place {
         bool compared;      /* over this link it has told what it holds of ours */
         bool held_told;     /* and we what we hold of its */
         bool offered;       /* room of ours, and nothing came yet */
+        bool late_left_out; /* it told of more late ends than could be written */
         unsigned room;      /* so many more it would begin at once, as far as we know */
         unsigned backlog;   /* jobs of its own that anybody may run */
         double load;        /* running jobs a slot */
@@ -129,6 +135,8 @@ struct guest {
 #define MESH_OUTPUT_MAX                                                                   \
         (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
                                     */
+
+#define LATE_MAX 4096u /* late ends on their way to the disk at once; others are told again later */
 
 /* An executor has it, here or elsewhere, and has not told its end. */
 static inline bool job_is_out(const struct mesh_job *job) {
@@ -235,10 +243,13 @@ struct mesh {
         struct list own_queue; /* jobs that wait for this node alone */
         struct list started;
         struct list unsaved;
-        size_t n_batches;        /* with the store */
-        usec_t run_average_usec; /* moving; 0: not known */
-        usec_t last_end_usec;    /* when a run ended here */
-        unsigned draining;       /* enum mesh_drain_reason; 0: not */
+        struct list late_unsaved; /* batches of one late end each, that the store could not take */
+        size_t n_late;            /* late ends in the store, or waiting for it */
+        bool late_left_out;       /* more came */
+        size_t n_batches;         /* with the store */
+        usec_t run_average_usec;  /* moving; 0: not known */
+        usec_t last_end_usec;     /* when a run ended here */
+        unsigned draining;        /* enum mesh_drain_reason; 0: not */
         bool stopping;
         bool store_failing;
         char store_reason[160];
@@ -277,7 +288,8 @@ struct mesh_job *job_find(struct mesh *mesh, const struct uuid *id);
 struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job);
 void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state);
 struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum record_type type);
-void job_give_up(struct mesh *mesh, struct mesh_job *job);
+/* The attempt is over, and the next may begin. result: what it came to, where that is known; NULL. */
+void job_give_up(struct mesh *mesh, struct mesh_job *job, enum attempt_fate fate, struct job_result *result);
 void job_finish(
         struct mesh *mesh, struct mesh_job *job, enum job_status status, struct job_result *result,
         const char *error_message);
@@ -295,7 +307,18 @@ void jobs_schedule(struct mesh *mesh);
 /* written.c */
 void job_write_given_up(struct mesh *mesh, struct mesh_job *job);
 void job_write_end(struct mesh *mesh, struct mesh_job *job);
+/* What is to be remembered of the attempt that is being given up joins the batch. */
+int job_attempt_record(struct mesh *mesh, struct mesh_job *job, struct record_batch *batch);
 void jobs_retry_unsaved(struct mesh *mesh);
+
+/* late.c: ends of attempts that had been given up. */
+void late_write(struct mesh *mesh, struct node_name *node, struct job_spec *spec, struct job_result *result);
+void late_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended);
+bool batch_is_late_end(const struct record_batch *batch);
+void late_written(struct mesh *mesh, const struct record *record);
+void late_keep(struct mesh *mesh, struct record_batch *batch);
+void late_retry_unsaved(struct mesh *mesh);
+void late_free(struct mesh *mesh);
 
 /* places.c: our jobs elsewhere. */
 enum run_word { WORD_TAKEN, WORD_KILL, WORD_WITHDRAW, WORD_RETIRE };
@@ -326,6 +349,7 @@ void places_schedule(struct mesh *mesh);
 bool places_have_room(struct mesh *mesh); /* some node that may be given jobs, once it is linked */
 
 /* fetch.c: their results. */
+int job_result_from_end(const struct link_ended *ended, struct job_result **ret); /* without its outputs */
 void fetch_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended);
 void fetch_piece(struct mesh *mesh, struct place *place, const struct link_piece *piece);
 void fetches_drop(struct place *place);

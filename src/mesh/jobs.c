@@ -122,6 +122,7 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         job_set_place(mesh, job, NULL);
         job_set_target(mesh, job, NULL);
         node_name_unref(job->lost_at);
+        job_result_unref(job->lost_result);
         job_spec_unref(job->spec);
         job_result_unref(job->result);
         free(job);
@@ -184,14 +185,21 @@ void job_requeue(struct mesh *mesh, struct mesh_job *job) {
                 job_enqueue(mesh, job);
 }
 
-/* The attempt is over, and the next may begin. Who had it may forget it only when the disk says so: after a
- * restart the same attempt would be given once more. */
-void job_give_up(struct mesh *mesh, struct mesh_job *job) {
-        job->lost_at = node_name_unref(job->lost_at);
-        if (job->place)
-                job->lost_at = node_name_ref(job->place->name);
+/* Who had it may forget it only when the disk says that it is over: after a restart the same attempt would
+ * be given once more. */
+void job_give_up(
+        struct mesh *mesh, struct mesh_job *job, enum attempt_fate fate, struct job_result *result) {
+        assert(fate != ATTEMPT_LATE);
+
+        node_name_unref(job->lost_at);
+        job->lost_at = job->place ? node_name_ref(job->place->name) : NULL;
+        job_result_unref(job->lost_result);
+        job->lost_result = result ? job_result_ref(result) : NULL;
         job->lost = true;
+        job->lost_is_late = job->lost_unsaved = false;
+        job->lost_fate = fate;
         job->lost_run = job->run;
+        job->lost_started_at = result && result->started_at > 0 ? result->started_at : job->started_at;
         job_requeue(mesh, job);
         job_write_given_up(mesh, job);
 }

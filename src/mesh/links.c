@@ -60,7 +60,7 @@ static void take_refusal(struct mesh *mesh, struct place *place, const struct li
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
-                job_give_up(mesh, job);
+                job_give_up(mesh, job, ATTEMPT_NEVER_BEGAN, NULL);
 }
 
 /* As the owner: what our runs do there. */

@@ -38,6 +38,7 @@ int mesh_new(
         list_init(&mesh->in_hand);
         list_init(&mesh->started);
         list_init(&mesh->unsaved);
+        list_init(&mesh->late_unsaved);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
                 mesh->retry_due = mesh->links_due = mesh->index_due = mesh->timer_at = USEC_INFINITY;
         r = index_new(mesh);
@@ -62,6 +63,7 @@ struct mesh *mesh_free(struct mesh *mesh) {
         guests_free(mesh);
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
                 peer_free(mesh, peer);
+        late_free(mesh);
         places_free(mesh);
         index_free(mesh);
         node_name_unref(mesh->served);

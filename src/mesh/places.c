@@ -330,8 +330,9 @@ static void compare_held(struct mesh *mesh, struct place *place, const struct li
 
         if (!job || !job_is_out(job)) {
                 job = job_find(mesh, &held->run.job);
-                if (!job || job_attempt_is_over(job, &held->run))
-                        place_send_run(mesh, place, &held->run, WORD_RETIRE);
+                /* It may be forgotten when its end, which follows, is written. */
+                if (held->state != LINK_HELD_ENDED && (!job || job_attempt_is_over(job, &held->run)))
+                        place_send_run(mesh, place, &held->run, WORD_KILL);
                 return;
         }
         job->seen = job->sent = job->taken = true;

@@ -2,6 +2,26 @@
 
 #include "mesh/record.h"
 
+static const char *const attempt_fate_text[_ATTEMPT_FATE_MAX] = {
+        [ATTEMPT_NEVER_BEGAN] = "never_began",
+        [ATTEMPT_LOST] = "lost",
+        [ATTEMPT_EXECUTOR_LOST] = "executor_lost",
+        [ATTEMPT_FAILED] = "failed",
+        [ATTEMPT_LATE] = "given_up",
+};
+
+const char *attempt_fate_to_text(enum attempt_fate fate) {
+        assert(fate < _ATTEMPT_FATE_MAX);
+        return attempt_fate_text[fate];
+}
+
+int attempt_fate_from_text(const char *text) {
+        for (int fate = 0; fate < _ATTEMPT_FATE_MAX; fate++)
+                if (streq(text, attempt_fate_text[fate]))
+                        return fate;
+        return -EINVAL;
+}
+
 int node_name_new(const char *text, struct node_name **ret) {
         struct node_name *name = malloc(sizeof(*name) + strlen(text) + 1);
 

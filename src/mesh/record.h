@@ -20,6 +20,8 @@ enum record_type {
         RECORD_REQUEUED, /* PENDING again, run.attempt is over; retries_used counts those that are used up */
         RECORD_FINISHED, /* status is final; result is NULL for a job that was cancelled before it ran */
         RECORD_CANCEL,   /* a cancel was asked for and is not confirmed yet */
+        RECORD_ATTEMPT,  /* run was, or had been, given up: fate, node, started_at and, where it is known,
+                            result. Of a LATE one the job may be gone; spec may be NULL. */
         RECORD_PEER,     /* a peer as it is now: peer, at_usec */
         RECORD_PEER_GONE, /* peer->node_id left the list at at_usec */
         /* A run of a job that another node owns. */
@@ -27,6 +29,21 @@ enum record_type {
         RECORD_GUEST_ENDED, /* result; kept until the owner has it */
         RECORD_GUEST_GONE,  /* nobody needs it any more */
 };
+
+/* Why an attempt is not the one that decides its job. */
+enum attempt_fate {
+        ATTEMPT_NEVER_BEGAN,   /* refused, or handed back: not worth remembering */
+        ATTEMPT_LOST,          /* with its node, or by it */
+        ATTEMPT_EXECUTOR_LOST, /* its executor ended, and it was not known to have begun */
+        ATTEMPT_FAILED,        /* by itself; the job is tried again */
+        ATTEMPT_LATE,          /* given up before, for a reason that is remembered or not: how it ended */
+        _ATTEMPT_FATE_MAX,
+};
+
+/* "lost", "executor_lost", "failed", "given_up"; never NULL. */
+const char *attempt_fate_to_text(enum attempt_fate fate);
+/* -EINVAL: no such word. */
+int attempt_fate_from_text(const char *text);
 
 /* The id of a node, shared by all that name it. References as in struct job_spec. */
 struct node_name {
@@ -47,6 +64,9 @@ struct record {
         struct node_name *node;    /* a reference: which other node runs it, or owns it; NULL: this one */
         usec_t at_usec;            /* CLOCK_REALTIME */
         uint32_t retries_used;     /* with ACCEPTED and REQUEUED: of spec->rules.retries */
+        enum attempt_fate fate;    /* RECORD_ATTEMPT */
+        usec_t started_at;         /* likewise; 0: it is not known to have begun */
+        bool changed;              /* by the store: an attempt was news to it */
         const char *error_message; /* static text, or NULL: that of result */
         struct node_info *peer;    /* owned */
 };

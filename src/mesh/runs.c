@@ -81,7 +81,7 @@ void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; the node that had it is lost");
         else
-                job_give_up(mesh, job);
+                job_give_up(mesh, job, ATTEMPT_LOST, NULL);
 }
 
 /* What a result means for its job. Takes the reference. */
@@ -97,7 +97,9 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
                 !ran && (result->outcome == RUN_KILLED ||
                          (result->outcome == RUN_LOST && job->state == JOB_STATE_SENT))) {
                 /* Handed back by a node that drains, or never understood by an executor that leaves. */
-                job_give_up(mesh, job);
+                job_give_up(
+                        mesh, job, result->outcome == RUN_LOST ? ATTEMPT_EXECUTOR_LOST : ATTEMPT_NEVER_BEGAN,
+                        NULL);
                 job_result_unref(result);
         } else if (result->outcome == RUN_KILLED)
                 job_finish(
@@ -170,7 +172,7 @@ static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {
                         mesh, job, JOB_FAILED, NULL,
                         "lost: the executor ended while the job ran, and the job with it");
         else
-                job_give_up(mesh, job);
+                job_give_up(mesh, job, ATTEMPT_EXECUTOR_LOST, NULL);
 }
 
 /* A job that we gave to an executor, and that this one does not have. */

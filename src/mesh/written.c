@@ -4,41 +4,87 @@
 
 #include "mesh/internal.h"
 
+int job_attempt_record(struct mesh *mesh, struct mesh_job *job, struct record_batch *batch) {
+        struct record *record;
+
+        if (job->lost_fate == ATTEMPT_NEVER_BEGAN)
+                return 0;
+        record = record_batch_add(batch, RECORD_ATTEMPT);
+        if (!record)
+                return -ENOMEM;
+        record->fate = job->lost_fate;
+        record->run = job->lost_run;
+        record->spec = job_spec_ref(job->spec);
+        record->node = job->lost_at ? node_name_ref(job->lost_at) : NULL;
+        record->result = job->lost_result && !job->lost_is_late ? job_result_ref(job->lost_result) : NULL;
+        record->started_at = job->lost_started_at;
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        return 0;
+}
+
 void job_write_given_up(struct mesh *mesh, struct mesh_job *job) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct record *record;
 
-        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_REQUEUED))) {
+        if (record_batch_new(2, &batch) < 0 || !(record = job_record(job, batch, RECORD_REQUEUED)) ||
+            (job->lost && job_attempt_record(mesh, job, batch) < 0)) {
+                job->lost_unsaved = true;
                 list_append(&mesh->unsaved, &job->retry_link);
                 mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
                 return;
         }
         record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        job->lost_unsaved = false;
         mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* The job went on before the store could take what is to be remembered of the attempt. */
+static void write_attempt(struct mesh *mesh, struct mesh_job *job) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+
+        /* Out of memory: it is history, and nothing depends on it. */
+        if (record_batch_new(1, &batch) >= 0 && job_attempt_record(mesh, job, batch) >= 0)
+                mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* The place does not wait for it any more, and does not know that yet. */
+static void tell_lost(struct mesh *mesh, struct mesh_job *job) {
+        struct place *place = job->lost_at ? place_find(mesh, job->lost_at->text) : NULL;
+
+        if (!job->lost_at)
+                mesh->ops.release(mesh->userdata, &job->lost_run);
+        else if (job->lost_is_late)
+                late_write(mesh, job->lost_at, job->spec, job->lost_result);
+        else if (place)
+                /* What may still run there is ended, and told of, before it is forgotten. */
+                place_send_run(
+                        mesh, place, &job->lost_run,
+                        job->lost_fate == ATTEMPT_LOST ? WORD_KILL : WORD_RETIRE);
 }
 
 /* The disk says that all attempts up to this one are over. */
 static void attempts_are_over(struct mesh *mesh, struct mesh_job *job, uint32_t attempt) {
-        struct place *place = job->lost_at ? place_find(mesh, job->lost_at->text) : NULL;
-
         job->given_up = MAX(job->given_up, attempt);
         if (!job->lost || job->lost_run.attempt > attempt)
                 return;
-        if (place)
-                place_send_run(mesh, place, &job->lost_run, WORD_RETIRE);
-        else if (!job->lost_at)
-                mesh->ops.release(mesh->userdata, &job->lost_run);
-        job->lost = false;
+        if (job->lost_unsaved)
+                write_attempt(mesh, job);
+        tell_lost(mesh, job);
+        job->lost = job->lost_unsaved = job->lost_is_late = false;
         job->lost_at = node_name_unref(job->lost_at);
+        job->lost_result = job_result_unref(job->lost_result);
 }
 
 static void
 given_up_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
-        if (error >= 0)
+        if (error >= 0) {
                 attempts_are_over(mesh, job, record->run.attempt);
-        else if (
-                job->state == JOB_STATE_QUEUED && run_id_equal(&job->run, &record->run) &&
-                !list_is_linked(&job->retry_link))
+                return;
+        }
+        if (job->lost && run_id_equal(&job->lost_run, &record->run))
+                job->lost_unsaved = true;
+        if (job->state == JOB_STATE_QUEUED && run_id_equal(&job->run, &record->run) &&
+            !list_is_linked(&job->retry_link))
                 list_append(&mesh->unsaved, &job->retry_link);
 }
 
@@ -76,6 +122,7 @@ void jobs_retry_unsaved(struct mesh *mesh) {
                         job_write_given_up(mesh, job);
         }
         guests_retry_unsaved(mesh);
+        late_retry_unsaved(mesh);
         jobs_schedule(mesh);
 }
 
@@ -132,8 +179,10 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
 
         attempts_are_over(mesh, job, job->run.attempt);
         index_own_ended(mesh, job);
+        /* Where its end is not the run's, that one is waited for as long as it lasts, and kept as history.
+         */
         if (job->place)
-                place_send_run(mesh, job->place, &job->run, WORD_RETIRE);
+                place_send_run(mesh, job->place, &job->run, job->result ? WORD_RETIRE : WORD_KILL);
         else if (job->run.attempt > 0)
                 mesh->ops.release(mesh->userdata, &job->run);
         mesh->ops.job_finished(mesh->userdata, job->spec, job->final_status);
@@ -149,6 +198,8 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
                 guest_written(mesh, record, error);
                 return;
         }
+        if (record->type == RECORD_ATTEMPT && record->fate == ATTEMPT_LATE && error >= 0)
+                late_written(mesh, record);
         if (!job)
                 return;
 
@@ -169,6 +220,7 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
         case RECORD_STARTED:
         case RECORD_CANCEL:
                 /* Their loss costs nothing: the resynchronisation after a restart finds it out again. */
+        case RECORD_ATTEMPT:
         case RECORD_PEER:
         case RECORD_PEER_GONE:
         case RECORD_GUEST_TAKEN:
@@ -194,7 +246,10 @@ void mesh_written(struct mesh *mesh, struct record_batch *batch, int error) {
 
         if (submission)
                 mesh->ops.accepted(mesh->userdata, batch->owner, error);
-        record_batch_free(batch);
+        if (error < 0 && batch_is_late_end(batch))
+                late_keep(mesh, batch);
+        else
+                record_batch_free(batch);
         if (error == 0)
                 jobs_schedule(mesh);
         else

@@ -88,6 +88,7 @@ struct journal_end {
 /* journal-job.c: one line each. */
 void journal_tell_start(const struct journal_run *run);
 void journal_tell_end(struct journal *journal, const struct journal_end *end);
+void journal_tell_attempt(struct journal *journal, const struct record *record);
 void journal_tell_cancel(struct journal *journal, const struct uuid *id, const struct caller *caller);
 void journal_tell_left_out(const struct uuid *id, uint64_t bytes, uint64_t lines);
 

@@ -160,6 +160,55 @@ void journal_tell_end(struct journal *journal, const struct journal_end *end) {
         journal_entry_send(&entry, /* bulk= */ false);
 }
 
+static void add_attempt_message(struct journal_entry *entry, const struct record *record, const char *text) {
+        const struct job_result *result = record->result;
+        const char *why = result && result->error_message           ? result->error_message
+                          : result && result->outcome == RUN_EXITED ? "exit status 0"
+                                                                    : "for no known reason";
+
+        switch (record->fate) {
+        case ATTEMPT_LOST:
+                journal_entry_add(
+                        entry, "MESSAGE=%s was lost, with the node or by it; the job begins again.", text);
+                break;
+        case ATTEMPT_EXECUTOR_LOST:
+                journal_entry_add(
+                        entry, "MESSAGE=%s was lost with its executor; the job begins again.", text);
+                break;
+        case ATTEMPT_FAILED:
+                journal_entry_add(entry, "MESSAGE=%s failed: %s. The job is tried again.", text, why);
+                break;
+        case ATTEMPT_LATE:
+                journal_entry_add(
+                        entry, "MESSAGE=%s had been given up, and has ended: %s. That changes nothing.",
+                        text, why);
+                break;
+        case ATTEMPT_NEVER_BEGAN:
+        case _ATTEMPT_FATE_MAX:
+                break;
+        }
+}
+
+void journal_tell_attempt(struct journal *journal, const struct record *record) {
+        const char *executor = record->node ? record->node->text : journal->node_id;
+        bool late = record->fate == ATTEMPT_LATE;
+        struct journal_entry entry;
+        char id[UUID_TEXT_SIZE], text[UUID_TEXT_SIZE + NODE_ID_MAX + 64];
+
+        if (log_max_level() < LOG_NOTICE)
+                return;
+        begin(&entry, LOG_NOTICE, late ? MESSAGE_JOB_ATTEMPT_LATE : MESSAGE_JOB_ATTEMPT_OVER,
+              uuid_to_text(&record->run.job, id));
+        (void) snprintf(text, sizeof(text), "Attempt %u of job %s on %s", record->run.attempt, id, executor);
+        add_attempt_message(&entry, record, text);
+        journal_entry_add(&entry, "NODE_ID=%s", journal->node_id);
+        journal_entry_add(&entry, "EXECUTOR=%s", executor);
+        journal_entry_add(&entry, "ATTEMPT=%u", record->run.attempt);
+        if (record->result)
+                add_result(&entry, record->result);
+        journal_entry_send(&entry, /* bulk= */ false);
+}
+
 void journal_tell_cancel(struct journal *journal, const struct uuid *id, const struct caller *caller) {
         struct journal_entry entry;
         char text[UUID_TEXT_SIZE];

@@ -189,6 +189,10 @@ void journal_written(struct journal *journal, const struct record_batch *batch, 
                         if (error >= 0)
                                 on_finished(journal, record);
                         break;
+                case RECORD_ATTEMPT:
+                        if (error >= 0 && record->changed)
+                                journal_tell_attempt(journal, record);
+                        break;
                 case RECORD_ASSIGNED:
                 case RECORD_CANCEL:
                 case RECORD_PEER:

@@ -12,6 +12,7 @@ enum statement {
         STATEMENT_DELETE,
         STATEMENT_DELETE_LIMITS,
         STATEMENT_DELETE_OPTIONS,
+        STATEMENT_DELETE_ATTEMPTS,
         STATEMENT_NEWEST,
         STATEMENT_PAGE_COUNT,
         STATEMENT_FREE_COUNT,
@@ -26,6 +27,7 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_DELETE] = "DELETE FROM jobs WHERE seq = ?",
         [STATEMENT_DELETE_LIMITS] = "DELETE FROM job_limits WHERE seq = ?",
         [STATEMENT_DELETE_OPTIONS] = "DELETE FROM job_options WHERE seq = ?",
+        [STATEMENT_DELETE_ATTEMPTS] = "DELETE FROM attempts WHERE seq = ?",
         [STATEMENT_NEWEST] = "SELECT coalesce(max(seq), 0) FROM jobs",
         [STATEMENT_PAGE_COUNT] = "PRAGMA page_count",
         [STATEMENT_FREE_COUNT] = "PRAGMA freelist_count",
@@ -201,7 +203,8 @@ static int delete_row(struct store_history *history, enum statement statement, u
 
 /* Returns the number of jobs that are gone by it. */
 static int delete_job(struct store_history *history, uint64_t sequence) {
-        static const enum statement beside[] = { STATEMENT_DELETE_LIMITS, STATEMENT_DELETE_OPTIONS };
+        static const enum statement beside[] = { STATEMENT_DELETE_LIMITS, STATEMENT_DELETE_OPTIONS,
+                                                 STATEMENT_DELETE_ATTEMPTS };
 
         for (size_t i = 0; i < ELEMENTSOF(beside); i++) {
                 int r = delete_row(history, beside[i], sequence);

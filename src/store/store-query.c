@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "store/store-attempts.h"
 #include "store/store-row.h"
 #include "util/log.h"
 
@@ -12,6 +13,7 @@ enum statement {
         STATEMENT_RECENT,
         STATEMENT_BY_SEQUENCE,
         STATEMENT_BY_ID,
+        STATEMENT_ATTEMPTS,
         STATEMENT_COUNT_FINISHED,
         _STATEMENT_MAX,
 };
@@ -25,6 +27,7 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                 "SELECT " ROW_RECENT_COLUMNS " FROM jobs WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
         [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE seq = ?2",
         [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE job_id = ?2",
+        [STATEMENT_ATTEMPTS] = ATTEMPTS_QUERY,
         [STATEMENT_COUNT_FINISHED] =
                 ("SELECT count(*) FROM jobs"
                  " WHERE status IN ('JOB_COMPLETED', 'JOB_FAILED', 'JOB_TIMEOUT', 'JOB_CANCELLED')"),
@@ -348,6 +351,16 @@ static int answer_recent(struct store_queries *queries, const struct store_list 
         return r;
 }
 
+static int read_attempts(struct store_queries *queries, struct stored_job *job) {
+        const char *broken;
+        int r;
+
+        r = store_attempts_read(queries->statements[STATEMENT_ATTEMPTS], job, &broken);
+        if (broken)
+                log_broken_row(queries, job->sequence, broken);
+        return r < 0 ? r : 1;
+}
+
 static int
 answer_jobs(struct store_queries *queries, const struct query_question *question, struct draft *draft) {
         int64_t output_max = question->with_output ? ROW_OUTPUT_WHOLE : ROW_OUTPUT_NONE;
@@ -357,6 +370,11 @@ answer_jobs(struct store_queries *queries, const struct query_question *question
                 struct stored_job job;
 
                 r = read_job_by_id(queries, &question->ids[i], output_max, &job);
+                if (r > 0 && question->with_output) {
+                        r = read_attempts(queries, &job);
+                        if (r < 0)
+                                stored_job_done(&job);
+                }
                 if (r > 0)
                         r = draft_add(draft, &job);
                 if (r < 0)

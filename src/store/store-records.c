@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "store/store-attempts.h"
 #include "store/store-guest-writer.h"
 #include "store/store-json.h"
 #include "store/store-runs.h"
@@ -83,6 +84,7 @@ struct store_records {
         uint64_t last_sequence;
         sqlite3_stmt *statements[_STATEMENT_MAX];
         struct guest_writer *guests;
+        struct attempt_writer *attempts;
         struct buffer json; /* kept between records, so that they do not each allocate */
 };
 
@@ -104,14 +106,17 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
                         return r;
         }
         r = guest_writer_new(db, &records->guests);
+        if (r >= 0)
+                r = attempt_writer_new(db, node_id, &records->attempts);
         if (r < 0)
                 return r;
-        /* No job gets the number of one that a foreign hand took away and left the limits or options of. */
+        /* No job gets the number of one that a foreign hand took away and left the rest of. */
         r = sqlite_query_u64(
                 db,
                 "SELECT max(coalesce((SELECT max(seq) FROM jobs), 0),"
                 " coalesce((SELECT max(seq) FROM job_limits), 0),"
-                " coalesce((SELECT max(seq) FROM job_options), 0))",
+                " coalesce((SELECT max(seq) FROM job_options), 0),"
+                " coalesce((SELECT max(seq) FROM attempts), 0))",
                 &records->last_sequence);
         if (r < 0)
                 return r;
@@ -126,6 +131,7 @@ struct store_records *store_records_free(struct store_records *records) {
         for (size_t i = 0; i < _STATEMENT_MAX; i++)
                 sqlite_finalize(records->statements[i]);
         guest_writer_free(records->guests);
+        attempt_writer_free(records->attempts);
         buffer_done(&records->json);
         free(records);
         return NULL;
@@ -448,6 +454,8 @@ static int write_record(struct store_records *records, const struct record *reco
                 return write_finished(records, record);
         case RECORD_CANCEL:
                 return write_cancel(records, record);
+        case RECORD_ATTEMPT:
+                return attempt_writer_write(records->attempts, record);
         case RECORD_PEER:
                 return write_peer(records, record);
         case RECORD_PEER_GONE:
@@ -466,7 +474,7 @@ static int write_batch(
         struct store_records *records, const struct record_batch *batch,
         const struct finished_runs *finished, uint64_t *n_finished) {
         for (size_t i = 0; i < batch->n_records; i++) {
-                const struct record *record = &batch->records[i];
+                struct record *record = &batch->records[i];
                 int r;
 
                 if (record->type == RECORD_STARTED && finished_runs_contain(finished, &record->run))
@@ -476,6 +484,8 @@ static int write_batch(
                         return r;
                 if (record->type == RECORD_FINISHED)
                         *n_finished += (uint64_t) r;
+                if (record->type == RECORD_ATTEMPT)
+                        record->changed = r > 0;
         }
         return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "store/store-attempts.h"
 #include "store/store-column.h"
 #include "store/store-json.h"
 #include "util/strv.h"
@@ -364,11 +365,12 @@ void stored_job_done(struct stored_job *job) {
         free(job->error_message);
         free(job->stdout_data);
         free(job->stderr_data);
+        stored_attempts_done(job);
         *job = (struct stored_job){};
 }
 
 size_t stored_job_size(const struct stored_job *job) {
-        size_t size = sizeof(*job) + job->stdout_size + job->stderr_size;
+        size_t size = sizeof(*job) + job->stdout_size + job->stderr_size + stored_attempts_size(job);
 
         size += job->command ? strlen(job->command) : 0;
         STRV_FOREACH(entry, job->env) {

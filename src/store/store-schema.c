@@ -119,9 +119,27 @@ static const char schema_3[] = "CREATE TABLE guests ("
         "  requires TEXT"                               \
         ") STRICT;"
 
+/* Attempts that did not decide their job: given up with a lost node, or tried again. Rows go together with
+ * their jobs. */
+#define TABLE_ATTEMPTS                        \
+        "CREATE TABLE attempts ("             \
+        "  seq INTEGER NOT NULL,"             \
+        "  epoch INTEGER NOT NULL,"           \
+        "  attempt INTEGER NOT NULL,"         \
+        "  node_id TEXT NOT NULL,"            \
+        "  started_at TEXT,"                  \
+        "  finished_at TEXT,"                 \
+        "  outcome TEXT NOT NULL,"            \
+        "  exit_code INTEGER,"                \
+        "  signal INTEGER,"                   \
+        "  error_message TEXT,"               \
+        "  PRIMARY KEY (seq, epoch, attempt)" \
+        ") STRICT, WITHOUT ROWID;"
+
 /* clang-format off */
 static const char schema_4[] =
-        TABLE_JOB_OPTIONS;
+        TABLE_JOB_OPTIONS
+        TABLE_ATTEMPTS;
 /* clang-format on */
 
 /* migrations[n] leads from version n to n + 1. */

@@ -96,6 +96,21 @@ void store_write(struct store *store, struct record_batch *batch);
 /* Bytes handed in and not yet committed. */
 size_t store_backlog(const struct store *store);
 
+#define ATTEMPTS_KEPT_MAX 100 /* of one job, the newest; becomes part of a statement */
+
+/* An attempt of a job that did not decide it. */
+struct stored_attempt {
+        uint64_t epoch;
+        uint32_t attempt;
+        char node_id[NODE_ID_MAX + 1];  /* who had it */
+        enum attempt_fate fate;         /* why it was given up */
+        usec_t started_at, finished_at; /* CLOCK_REALTIME; 0: not known */
+        bool has_exit_code;
+        int exit_code;
+        int signal;          /* 0: none */
+        char *error_message; /* NULL: none */
+};
+
 /* A job as a reader sees it: everything owned by the answer it came in. Strings are NULL where there is
  * none. */
 struct stored_job {
@@ -132,6 +147,9 @@ struct stored_job {
         uint64_t stdout_kept, stderr_kept;   /* of what the store has */
         uint64_t stdout_total, stderr_total; /* of what the job wrote */
         bool stdout_truncated, stderr_truncated;
+        /* By store_get_jobs() with outputs only: oldest first. */
+        size_t n_attempts;
+        struct stored_attempt *attempts;
 };
 
 struct store_answer {
@@ -167,7 +185,7 @@ int store_list_recent(
         struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
         struct store_query **ret_query);
 /* The jobs with these ids, in their order; those that are not there are left out. At most
- * JOBS_PER_REQUEST_MAX. with_output: the outputs whole, else without any. */
+ * JOBS_PER_REQUEST_MAX. with_output: the outputs whole, and earlier attempts; else without any. */
 int store_get_jobs(
         struct store *store, const struct uuid *ids, size_t n_ids, bool with_output, store_answer_t handler,
         void *userdata, struct store_query **ret_query);

@@ -7,6 +7,8 @@
 #define MESSAGE_JOB_STARTED "4a2602141e824ded8b114f58bb58a19a"         /* and runs for a while */
 #define MESSAGE_JOB_FINISHED "71ec16ecaa40431c909f7a02f51a62c5"        /* its end, one line a job */
 #define MESSAGE_JOB_OOM_KILLED "6f493b66ac5f49de9913a184ef5c71dd"      /* its end, for want of memory */
+#define MESSAGE_JOB_ATTEMPT_OVER "40d4a278784c4835addaedd8d98c1b81"    /* it does not decide its job */
+#define MESSAGE_JOB_ATTEMPT_LATE "784a99171cbc409ca2038ce303a882d6"    /* the end of one that was given up */
 #define MESSAGE_JOB_CANCEL "71e3c5e773c045a8bd71bd4e4cdeedf7"          /* asked for by somebody */
 #define MESSAGE_JOB_OUTPUT_LEFT_OUT "e5291a7e11b340149febedeeeb7f095e" /* of what a job printed */
 #define MESSAGE_SUBMISSIONS_REFUSED "1850348407154cfd8be25f77968460c1" /* so many, for these reasons */

@@ -20,6 +20,13 @@ static void disk_guest_free(struct world_disk *disk, struct disk_guest *guest) {
 }
 
 static void disk_job_free(struct world_disk *disk, struct disk_job *job) {
+        struct disk_attempt *attempt;
+
+        LIST_FOREACH(&job->attempts, attempt, struct disk_attempt, link) {
+                list_remove(&attempt->link);
+                job_result_unref(attempt->result);
+                free(attempt);
+        }
         map_remove(&disk->jobs, &job->by_id);
         job_spec_unref(job->spec);
         job_result_unref(job->result);
@@ -52,6 +59,17 @@ struct disk_job *disk_find(struct world_node *node, const struct uuid *id) {
         return MAP_GET(&node->disk.jobs, id, sizeof(*id), struct disk_job, by_id);
 }
 
+struct disk_attempt *disk_find_attempt(struct world_node *node, const struct run_id *run) {
+        struct disk_job *job = disk_find(node, &run->job);
+        struct disk_attempt *attempt;
+
+        if (job)
+                LIST_FOREACH(&job->attempts, attempt, struct disk_attempt, link)
+                        if (run_id_equal(&attempt->run, run))
+                                return attempt;
+        return NULL;
+}
+
 enum job_status disk_status(struct world_node *node, const struct uuid *id) {
         const struct disk_job *job = disk_find(node, id);
         return job ? job->status : JOB_UNKNOWN;
@@ -66,6 +84,7 @@ static void write_accepted(struct world_disk *disk, const struct record *record)
         job->run = record->run;
         job->in_executor = record->run.attempt > 0;
         job->executor = record->executor;
+        list_init(&job->attempts);
         ASSERT_OK(map_add(&disk->jobs, &job->by_id, &job->spec->id, sizeof(job->spec->id)));
 }
 
@@ -101,12 +120,15 @@ static void write_change(struct world_node *node, const struct record *record) {
         case RECORD_FINISHED:
                 ASSERT_TRUE(job_status_is_final(record->status));
                 ASSERT_TRUE(record->status == JOB_COMPLETED || record->error_message || record->result);
+                /* What was given up decides nothing. */
+                ASSERT_TRUE(!record->result || !disk_find_attempt(node, &record->run));
                 job->status = record->status;
                 job->in_executor = false;
                 job->error_message = record->error_message;
                 job->result = record->result ? job_result_ref(record->result) : NULL;
                 break;
         case RECORD_ACCEPTED:
+        case RECORD_ATTEMPT:
         case RECORD_PEER:
         case RECORD_PEER_GONE:
         case RECORD_GUEST_TAKEN:
@@ -114,6 +136,42 @@ static void write_change(struct world_node *node, const struct record *record) {
         case RECORD_GUEST_GONE:
                 ASSERT_TRUE(false);
         }
+}
+
+/* It must be over when it is kept: neither the one that may still be under way, nor the one that decided. Of
+ * a job that has ended the mind knows nothing any more, and may say of the deciding one that it came late.
+ */
+static void write_attempt(struct world_node *node, const struct record *record) {
+        struct disk_job *job = disk_find(node, &record->run.job);
+        struct disk_attempt *attempt = disk_find_attempt(node, &record->run);
+        bool last;
+
+        ASSERT_TRUE(record->fate != ATTEMPT_NEVER_BEGAN && record->run.attempt > 0);
+        if (!job) {
+                ASSERT_EQ(record->fate, ATTEMPT_LATE);
+                return;
+        }
+        ASSERT_TRUE(record->run.epoch <= job->run.epoch && record->run.attempt <= job->run.attempt);
+        last = run_id_equal(&record->run, &job->run);
+        ASSERT_TRUE(!last || !job->in_executor);
+        if (last && job->result) {
+                ASSERT_EQ(record->fate, ATTEMPT_LATE);
+                return;
+        }
+        if (!attempt) {
+                attempt = calloc(1, sizeof(*attempt));
+                ASSERT_NOT_NULL(attempt);
+                attempt->run = record->run;
+                attempt->fate = record->fate;
+                snprintf(
+                        attempt->node, sizeof(attempt->node), "%s",
+                        record->node ? record->node->text : node->config.node_id);
+                list_append(&job->attempts, &attempt->link);
+        }
+        if (record->started_at > 0)
+                attempt->started_at = record->started_at;
+        if (record->result && !attempt->result)
+                attempt->result = job_result_ref(record->result);
 }
 
 static void write_guest(struct world_disk *disk, const struct record *record) {
@@ -158,6 +216,9 @@ static void write_batch(struct world_node *node, const struct record_batch *batc
                 case RECORD_CANCEL:
                 case RECORD_FINISHED:
                         write_change(node, &batch->records[i]);
+                        break;
+                case RECORD_ATTEMPT:
+                        write_attempt(node, &batch->records[i]);
                         break;
                 case RECORD_PEER:
                 case RECORD_PEER_GONE:

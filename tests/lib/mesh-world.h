@@ -28,6 +28,17 @@ struct disk_job {
         char executor_node[NODE_ID_MAX + 1]; /* empty: this one */
         const char *error_message;           /* of the end, where the mind gave one */
         struct job_result *result;
+        struct list attempts; /* struct disk_attempt, oldest first */
+};
+
+/* An attempt that was given up. */
+struct disk_attempt {
+        struct list_link link;
+        struct run_id run;
+        char node[NODE_ID_MAX + 1];
+        enum attempt_fate fate;
+        usec_t started_at;
+        struct job_result *result; /* NULL: not known */
 };
 
 /* A run of somebody else's job. */
@@ -207,6 +218,8 @@ void disk_write_next(struct world_node *node); /* the first batch, as the mode h
 void disk_forget(struct world_disk *disk);     /* what is not written yet */
 void disk_restore(struct world_node *node);
 struct disk_job *disk_find(struct world_node *node, const struct uuid *id); /* NULL: never durable */
+/* NULL: it is not kept as one that was given up. */
+struct disk_attempt *disk_find_attempt(struct world_node *node, const struct run_id *run);
 enum job_status disk_status(struct world_node *node, const struct uuid *id);
 
 /* Executor. A command is "MILLISECONDS [EXIT-STATUS]", or "forever". */
