@@ -23,6 +23,7 @@ struct sim_job {
 struct sim_run {
         struct run_id run;
         struct world_node *node;
+        bool lost; /* with its executor */
 };
 
 struct sim {
@@ -33,7 +34,7 @@ struct sim {
         struct sim_job jobs[JOBS_MAX];
         struct sim_run runs[RUNS_MAX];
         bool split; /* something lasted longer than the time after which a node is lost */
-        unsigned n_twice, n_together;
+        unsigned n_twice, n_together, n_given_up, n_late;
 };
 
 static uint64_t running_seed;
@@ -177,6 +178,13 @@ static void replace_executor(struct sim *sim) {
         if (!node->mesh || node->paused)
                 return;
         say(sim, "%s: the executor is killed", node->config.node_id);
+        for (size_t i = 0; i < sim->n_runs; i++) {
+                const struct world_run *run =
+                        sim->runs[i].node == node ? executor_find(node, &sim->runs[i].run.job) : NULL;
+
+                if (run && run_id_equal(&run->run, &sim->runs[i].run))
+                        sim->runs[i].lost = true;
+        }
         executor_crash(node);
         executor_connect(node);
 }
@@ -300,6 +308,25 @@ static void show(struct sim *sim) {
         }
 }
 
+/* Every run that began and did not decide its job is kept with it, and its end, unless nobody knows that. */
+static void check_attempts(struct sim *sim) {
+        for (size_t i = 0; i < sim->n_runs; i++) {
+                const struct run_id *run = &sim->runs[i].run;
+                struct world_node *owner = find_job(sim, &run->job)->owner;
+                const struct disk_job *job = disk_find(owner, &run->job);
+                const struct disk_attempt *attempt;
+
+                if (!job || run_id_equal(&job->run, run))
+                        continue;
+                attempt = disk_find_attempt(owner, run);
+                ASSERT_NOT_NULL(attempt);
+                ASSERT_STREQ(attempt->node, sim->runs[i].node->config.node_id);
+                ASSERT_TRUE(attempt->result || sim->runs[i].lost);
+                sim->n_given_up++;
+                sim->n_late += attempt->result != NULL;
+        }
+}
+
 static void check_settled(struct sim *sim) {
         for (size_t i = 0; i < sim->world.n_nodes; i++) {
                 struct world_node *node = sim->world.nodes[i];
@@ -365,6 +392,7 @@ static void live(struct sim *sim, uint64_t seed, bool trace) {
         world_run_for(&sim->world, USEC_PER_MINUTE);
         show(sim);
         check_settled(sim);
+        check_attempts(sim);
         world_done(&sim->world);
 }
 
@@ -376,7 +404,8 @@ int main(int argc, char *argv[]) {
                 {},
         };
         static struct sim sim;
-        uint64_t first = 1, n = 100, n_jobs = 0, n_runs = 0, n_twice = 0, n_together = 0;
+        uint64_t first = 1, n = 100, n_jobs = 0, n_runs = 0, n_twice = 0, n_together = 0, n_given_up = 0,
+                 n_late = 0;
         bool trace = false;
         int option;
 
@@ -405,10 +434,13 @@ int main(int argc, char *argv[]) {
                 n_runs += sim.n_runs;
                 n_twice += sim.n_twice;
                 n_together += sim.n_together;
+                n_given_up += sim.n_given_up;
+                n_late += sim.n_late;
         }
         printf("%llu seeds, %llu jobs, %llu runs, %llu jobs ran more than once, %llu runs beside another of "
-               "the same job\n",
+               "the same job, %llu attempts given up, the end of %llu of them known\n",
                (unsigned long long) n, (unsigned long long) n_jobs, (unsigned long long) n_runs,
-               (unsigned long long) n_twice, (unsigned long long) n_together);
+               (unsigned long long) n_twice, (unsigned long long) n_together,
+               (unsigned long long) n_given_up, (unsigned long long) n_late);
         return 0;
 }
