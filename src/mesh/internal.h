@@ -315,8 +315,8 @@ void jobs_retry_unsaved(struct mesh *mesh);
 void late_write(struct mesh *mesh, struct node_name *node, struct job_spec *spec, struct job_result *result);
 void late_ended(struct mesh *mesh, struct place *place, const struct link_ended *ended);
 bool batch_is_late_end(const struct record_batch *batch);
-void late_written(struct mesh *mesh, const struct record *record);
-void late_keep(struct mesh *mesh, struct record_batch *batch);
+/* Takes the batch. */
+void late_written(struct mesh *mesh, struct record_batch *batch, int error);
 void late_retry_unsaved(struct mesh *mesh);
 void late_free(struct mesh *mesh);
 

@@ -70,22 +70,29 @@ static void ask_again(struct mesh *mesh) {
         }
 }
 
-void late_written(struct mesh *mesh, const struct record *record) {
-        assert(mesh->n_late > 0);
-        mesh->n_late--;
-        retire(mesh, record->node, &record->run);
-        if (mesh->n_late == 0 && mesh->late_left_out)
-                ask_again(mesh);
-}
-
 bool batch_is_late_end(const struct record_batch *batch) {
         return batch->n_records == 1 && batch->records[0].type == RECORD_ATTEMPT &&
                batch->records[0].fate == ATTEMPT_LATE;
 }
 
-/* The store could not take it. */
-void late_keep(struct mesh *mesh, struct record_batch *batch) {
-        list_append(&mesh->late_unsaved, &batch->link);
+/* One that no row can hold is of no job of ours. */
+static bool is_worth_another_try(int error) {
+        return error < 0 && error != -EINVAL && error != -EFBIG && error != -EEXIST;
+}
+
+void late_written(struct mesh *mesh, struct record_batch *batch, int error) {
+        const struct record *record = &batch->records[0];
+
+        if (is_worth_another_try(error)) {
+                list_append(&mesh->late_unsaved, &batch->link);
+                return;
+        }
+        assert(mesh->n_late > 0);
+        mesh->n_late--;
+        retire(mesh, record->node, &record->run);
+        record_batch_free(batch);
+        if (mesh->n_late == 0 && mesh->late_left_out)
+                ask_again(mesh);
 }
 
 void late_retry_unsaved(struct mesh *mesh) {

@@ -198,8 +198,6 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
                 guest_written(mesh, record, error);
                 return;
         }
-        if (record->type == RECORD_ATTEMPT && record->fate == ATTEMPT_LATE && error >= 0)
-                late_written(mesh, record);
         if (!job)
                 return;
 
@@ -246,8 +244,8 @@ void mesh_written(struct mesh *mesh, struct record_batch *batch, int error) {
 
         if (submission)
                 mesh->ops.accepted(mesh->userdata, batch->owner, error);
-        if (error < 0 && batch_is_late_end(batch))
-                late_keep(mesh, batch);
+        if (batch_is_late_end(batch))
+                late_written(mesh, batch, error);
         else
                 record_batch_free(batch);
         if (error == 0)

@@ -18,6 +18,7 @@ FIELDS = {
     "FinishedAt": "finished_at",
     "DurationUSec": "duration_ms",
     "Attempt": "attempt",
+    "Attempts": "attempts",
     "TimeoutUSec": "timeout_seconds",
     "TargetNodeId": "target_node_id",
     "CreatedByNode": "created_by_node",

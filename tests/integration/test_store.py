@@ -115,6 +115,10 @@ def test_the_command_line_of_sqlite(make_node):
     assert {
         "node_id", "address", "status", "last_heartbeat", "metadata", "version", "created_at", "updated_at",
     } <= columns  # fmt: skip
+    columns = {row[1] for row in rows(node, "PRAGMA table_info(attempts)")}
+    assert {
+        "seq", "epoch", "attempt", "node_id", "started_at", "finished_at", "outcome", "exit_code", "signal", "error_message",
+    } <= columns  # fmt: skip
     columns = {row[1] for row in rows(node, "PRAGMA table_info(guests)")}
     assert {
         "job_id", "owner_node_id", "epoch", "attempt", "executor_instance", "command", "created_at", "updated_at",

@@ -245,7 +245,7 @@ void cancel_begin(struct bus_request *request);
 /* job-properties.c */
 extern const sd_bus_vtable job_vtable[];
 /* "a{sv}", without what the caller may not see. */
-int job_append_all(sd_bus_message *reply, const struct stored_job *job, bool may_read);
+int job_append_all(sd_bus_message *reply, const struct stored_job *job, bool may_read, bool in_list);
 /* "v". -ENOENT: no such property. -EACCES: not for this caller. */
 int job_append_one(sd_bus_message *reply, const struct stored_job *job, bool may_read, const char *name);
 size_t job_size(const struct stored_job *job); /* about so many bytes in a message */

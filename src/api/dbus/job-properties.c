@@ -115,6 +115,39 @@ static int get_output(
         return sd_bus_message_append_array(reply, 'y', data, MIN(data ? size : 0, (size_t) BUS_OUTPUT_MAX));
 }
 
+static int append_attempt(sd_bus_message *reply, const struct stored_attempt *attempt, bool may_read) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        if (r >= 0)
+                r = sd_bus_message_append(
+                        reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "Attempt", "u", attempt->attempt, "Epoch",
+                        "t", attempt->epoch, "NodeId", "s", attempt->node_id, "Outcome", "s",
+                        attempt_fate_to_text(attempt->fate), "StartedAt", "t", attempt->started_at,
+                        "FinishedAt", "t", attempt->finished_at, "ExitCode", "i",
+                        attempt->has_exit_code ? attempt->exit_code : -1, "Signal", "i", attempt->signal);
+        if (r >= 0 && may_read)
+                r = sd_bus_message_append(
+                        reply, "{sv}", "ErrorMessage", "s",
+                        attempt->error_message ? attempt->error_message : "");
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int append_attempts(sd_bus_message *reply, const struct stored_job *job, bool may_read) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        for (size_t i = 0; r >= 0 && i < job->n_attempts; i++)
+                r = append_attempt(reply, &job->attempts[i], may_read);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_attempts(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        return append_attempts(reply, userdata, /* may_read= */ false);
+}
+
 #define MEMBER(name) offsetof(struct stored_job, name)
 
 const sd_bus_vtable job_vtable[] = {
@@ -135,6 +168,7 @@ const sd_bus_vtable job_vtable[] = {
                 SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY(
                 "Attempt", "u", get_uint32, MEMBER(attempt), SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("Attempts", "aa{sv}", get_attempts, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("TimeoutUSec", "t", get_uint64, MEMBER(timeout_usec), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("TargetNodeId", "s", get_text, MEMBER(target_node_id), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY(
@@ -203,31 +237,37 @@ static bool is_private(const char *name) {
         return false;
 }
 
-static int append_value(sd_bus_message *reply, const struct stored_job *job, const sd_bus_vtable *entry) {
+static int append_value(
+        sd_bus_message *reply, const struct stored_job *job, bool may_read, const sd_bus_vtable *entry) {
         int r;
 
         r = sd_bus_message_open_container(reply, 'v', entry->x.property.signature);
         if (r < 0)
                 return r;
-        r = entry->x.property.get(
-                NULL, NULL, JOB_INTERFACE, entry->x.property.member, reply,
-                (char *) job + entry->x.property.offset, NULL);
+        /* Of these a part is private. */
+        if (entry->x.property.get == get_attempts)
+                r = append_attempts(reply, job, may_read);
+        else
+                r = entry->x.property.get(
+                        NULL, NULL, JOB_INTERFACE, entry->x.property.member, reply,
+                        (char *) job + entry->x.property.offset, NULL);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-int job_append_all(sd_bus_message *reply, const struct stored_job *job, bool may_read) {
+int job_append_all(sd_bus_message *reply, const struct stored_job *job, bool may_read, bool in_list) {
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
         for (const sd_bus_vtable *entry = job_vtable; r >= 0 && entry->type != _SD_BUS_VTABLE_END; entry++) {
                 if (entry->type != _SD_BUS_VTABLE_PROPERTY ||
-                    (!may_read && is_private(entry->x.property.member)))
+                    (!may_read && is_private(entry->x.property.member)) ||
+                    (in_list && entry->x.property.get == get_attempts))
                         continue;
                 r = sd_bus_message_open_container(reply, 'e', "sv");
                 if (r >= 0)
                         r = sd_bus_message_append(reply, "s", entry->x.property.member);
                 if (r >= 0)
-                        r = append_value(reply, job, entry);
+                        r = append_value(reply, job, may_read, entry);
                 if (r >= 0)
                         r = sd_bus_message_close_container(reply);
         }
@@ -238,7 +278,7 @@ int job_append_one(sd_bus_message *reply, const struct stored_job *job, bool may
         for (const sd_bus_vtable *entry = job_vtable; entry->type != _SD_BUS_VTABLE_END; entry++) {
                 if (entry->type != _SD_BUS_VTABLE_PROPERTY || !streq(entry->x.property.member, name))
                         continue;
-                return !may_read && is_private(name) ? -EACCES : append_value(reply, job, entry);
+                return !may_read && is_private(name) ? -EACCES : append_value(reply, job, may_read, entry);
         }
         return -ENOENT;
 }

@@ -38,7 +38,7 @@ static void on_properties(void *userdata, const struct ops_job *answer) {
         if (bus_request_new_reply(request, &reply) < 0)
                 return;
         r = request->property ? job_append_one(reply, answer->job, answer->may_read, request->property)
-                              : job_append_all(reply, answer->job, answer->may_read);
+                              : job_append_all(reply, answer->job, answer->may_read, /* in_list= */ false);
         if (r == -ENOENT)
                 fail_unknown_property(request);
         else if (r == -EACCES)

@@ -179,7 +179,8 @@ static int append_page(struct bus_request *request, sd_bus_message *reply, const
                         r = sd_bus_message_append(reply, "o", job_path(&job->id, path));
                 if (r >= 0)
                         r = job_append_all(
-                                reply, job, ops_may_read(request->dbus->ops, &request->caller, job));
+                                reply, job, ops_may_read(request->dbus->ops, &request->caller, job),
+                                /* in_list= */ true);
                 if (r >= 0)
                         r = sd_bus_message_close_container(reply);
         }

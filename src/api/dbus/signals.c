@@ -54,14 +54,14 @@ static int tell_properties(struct dbus *dbus, const char *path, const struct job
         if (event->type == JOB_EVENT_STARTED)
                 return sd_bus_emit_signal(
                         dbus->bus, path, PROPERTIES_INTERFACE, "PropertiesChanged", "sa{sv}as",
-                        JOB_INTERFACE, 1, "Status", "s", job_status_to_text(event->status), 3, "StartedAt",
-                        "Attempt", "ExecutorNodeId");
+                        JOB_INTERFACE, 1, "Status", "s", job_status_to_text(event->status), 4, "StartedAt",
+                        "Attempt", "Attempts", "ExecutorNodeId");
         return sd_bus_emit_signal(
                 dbus->bus, path, PROPERTIES_INTERFACE, "PropertiesChanged", "sa{sv}as", JOB_INTERFACE, 1,
-                "Status", "s", job_status_to_text(event->status), 15, "OomKilled", "ExitCode", "Signal",
-                "StartedAt", "FinishedAt", "DurationUSec", "Attempt", "ExecutorNodeId", "ErrorMessage",
-                "Stdout", "Stderr", "StdoutTotalBytes", "StderrTotalBytes", "StdoutTruncated",
-                "StderrTruncated");
+                "Status", "s", job_status_to_text(event->status), 16, "OomKilled", "ExitCode", "Signal",
+                "StartedAt", "FinishedAt", "DurationUSec", "Attempt", "Attempts", "ExecutorNodeId",
+                "ErrorMessage", "Stdout", "Stderr", "StdoutTotalBytes", "StderrTotalBytes",
+                "StdoutTruncated", "StderrTruncated");
 }
 
 static void tell_event(struct dbus *dbus, const struct job_event *event) {

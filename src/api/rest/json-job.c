@@ -119,12 +119,44 @@ static void write_rules(struct writer *writer, const struct stored_job *job) {
         writer_close(writer, ']');
 }
 
-/* What is free to read about every job. */
-static void write_state(struct writer *writer, const struct stored_job *job) {
-        if (job->signal > 0)
-                writer_integer(writer, "signal", job->signal);
+static void write_signal(struct writer *writer, int signal) {
+        if (signal > 0)
+                writer_integer(writer, "signal", signal);
         else
                 writer_null(writer, "signal");
+}
+
+static void write_exit_code(struct writer *writer, bool has_exit_code, int exit_code) {
+        if (has_exit_code)
+                writer_integer(writer, "exit_code", exit_code);
+        else
+                writer_null(writer, "exit_code");
+}
+
+static void write_attempts(struct writer *writer, const struct stored_job *job, bool may_read) {
+        writer_open(writer, "attempts", '[');
+        for (size_t i = 0; i < job->n_attempts; i++) {
+                const struct stored_attempt *attempt = &job->attempts[i];
+
+                writer_open(writer, NULL, '{');
+                writer_unsigned(writer, "attempt", attempt->attempt);
+                writer_unsigned(writer, "epoch", attempt->epoch);
+                writer_text(writer, "node_id", attempt->node_id);
+                writer_text(writer, "outcome", attempt_fate_to_text(attempt->fate));
+                writer_time(writer, "started_at", attempt->started_at);
+                writer_time(writer, "finished_at", attempt->finished_at);
+                write_exit_code(writer, attempt->has_exit_code, attempt->exit_code);
+                write_signal(writer, attempt->signal);
+                if (may_read)
+                        writer_text(writer, "error_message", attempt->error_message);
+                writer_close(writer, '}');
+        }
+        writer_close(writer, ']');
+}
+
+/* What is free to read about every job. */
+static void write_state(struct writer *writer, const struct stored_job *job) {
+        write_signal(writer, job->signal);
         writer_unsigned(writer, "attempt", job->attempt);
         writer_unsigned(writer, "timeout_seconds", job->timeout_usec / USEC_PER_SEC);
         writer_text(writer, "created_by_node", job->created_by_node);
@@ -155,10 +187,7 @@ void write_job(
         if (may_read)
                 writer_text(writer, "command", job->command);
         writer_text(writer, "status", job_status_to_text(job->status));
-        if (job->has_exit_code)
-                writer_integer(writer, "exit_code", job->exit_code);
-        else
-                writer_null(writer, "exit_code");
+        write_exit_code(writer, job->has_exit_code, job->exit_code);
         if (may_read) {
                 write_outputs(writer, outputs, in_list, binary);
                 writer_text(writer, "error_message", job->error_message);
@@ -168,6 +197,8 @@ void write_job(
         writer_time(writer, "finished_at", job->finished_at);
 
         write_state(writer, job);
+        if (!in_list)
+                write_attempts(writer, job, may_read);
         if (may_read) {
                 writer_text(writer, "cwd", job->cwd);
                 write_env_names(writer, job->env);

@@ -151,9 +151,14 @@ static void test_limits_go_with_their_jobs(void) {
         insert_jobs(&d, 1, 40, "2026-01-01T00:00:00.000000Z", 10);
         execute(&d, "INSERT INTO job_limits (seq, tasks_max) SELECT seq, 5 FROM jobs WHERE seq % 2 = 0");
         execute(&d, "INSERT INTO job_options (seq, retries) SELECT seq, 5 FROM jobs WHERE seq % 3 = 0");
+        execute(&d, "INSERT INTO attempts (seq, epoch, attempt, node_id, outcome)"
+                    " SELECT seq, 1, 1, 'node-b', 'lost' FROM jobs UNION ALL"
+                    " SELECT seq, 1, 2, 'node-c', 'lost' FROM jobs");
         store_history_set_count(d.history, 30);
         prune_all(&d);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs"), 20);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM attempts WHERE seq NOT IN (SELECT seq FROM jobs)"), 0);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM attempts"), 40);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM job_limits WHERE seq NOT IN (SELECT seq FROM jobs)"), 0);
         ASSERT_EQ(
                 count(&d, "SELECT count(*) FROM job_limits"),
