@@ -8,6 +8,7 @@ import signal
 import time
 
 import harness
+import journal as fake
 import pytest
 from harness import processes, wait_for
 
@@ -37,6 +38,13 @@ class Evidence:
 @pytest.fixture
 def evidence(tmp_path):
     return Evidence(tmp_path)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = fake.Journal(tmp_path / "journal")
+    yield journal
+    journal.close()
 
 
 def make_three(make_node, slots=(2, 2, 2), **environment):
@@ -156,6 +164,62 @@ def test_a_node_is_lost(make_node, evidence):
     attempts = collections.Counter(line[1] for line in evidence.of("begin"))
     assert attempts == {"1": 4, "2": 2}, "the two that were lost began again elsewhere"
     assert {job["executor_node_id"] for job in jobs} == {nodes[2].node_id}
+
+
+def test_a_lost_attempt_is_kept(make_node, evidence, journal):
+    nodes = make_three(make_node, slots=(0, 1, 0), PEER_TIMEOUT="3s", **journal.environment)
+    job_id = nodes[0].submit(evidence.command(1000))
+    wait_for(lambda: nodes[0].job(job_id)["status"] == "JOB_RUNNING", what="it runs")
+    assert nodes[0].job(job_id)["attempts"] == []
+    started_at = nodes[0].job(job_id)["started_at"]
+    lost = nodes[1]
+    executor = lost.executor_pid()
+    lost.kill()
+    os.kill(executor, signal.SIGKILL)
+    attempts = wait_for(lambda: nodes[0].job(job_id)["attempts"], 30, "it is lost")
+    assert attempts == [
+        {
+            "attempt": 1, "epoch": 1, "node_id": lost.node_id, "outcome": "lost", "started_at": started_at,
+            "finished_at": None, "exit_code": None, "signal": None, "error_message": None,
+        }
+    ]  # fmt: skip
+    assert nodes[0].job(job_id)["status"] == "JOB_PENDING"
+    line = wait_for(lambda: [entry for entry in journal.of(job_id) if "was lost" in entry.message], what="a line")[0]
+    assert line.text("ATTEMPT") == "1" and line.text("EXECUTOR") == lost.node_id
+    assert line.text("MESSAGE_ID") == "40d4a278784c4835addaedd8d98c1b81"
+
+    lost.start()
+    wait_for(lambda: ["2", lost.node_id] in [entry[1:] for entry in evidence.of("begin")], 30, "it begins again")
+    nodes[0].request("POST", f"{harness.API}/jobs/{job_id}/cancel")
+    job = nodes[0].finish(job_id)
+    assert (job["status"], job["attempt"], job["attempts"]) == ("JOB_CANCELLED", 2, attempts)
+
+
+def test_a_late_end_is_kept_and_changes_nothing(make_node, evidence, journal):
+    """A daemon that hangs is taken for lost; its executor goes on, and the end of its run is told when it is back."""
+    nodes = make_three(make_node, slots=(0, 1, 1), PEER_TIMEOUT="3s", **journal.environment)
+    command = f"[ $ATTEMPT = 1 ] && sleep 3 && {{ {evidence.command(0)}; exit 7; }}; {evidence.command(0)}"
+    job_id = nodes[0].submit(command)
+    wait_for(lambda: nodes[0].job(job_id)["status"] == "JOB_RUNNING", what="it runs")
+    hung = next(node for node in nodes if node.node_id == nodes[0].job(job_id)["executor_node_id"])
+    hung.send(signal.SIGSTOP)
+    try:
+        ended = nodes[0].finish(job_id, 60)
+        assert (ended["status"], ended["attempt"], ended["exit_code"]) == ("JOB_COMPLETED", 2, 0)
+        assert [(a["node_id"], a["outcome"], a["finished_at"]) for a in ended["attempts"]] == [(hung.node_id, "lost", None)]
+    finally:
+        hung.send(signal.SIGCONT)
+    wait_for(lambda: nodes[0].job(job_id)["attempts"][0]["finished_at"], 30, "its end is told")
+    job = nodes[0].job(job_id)
+    (attempt,) = job.pop("attempts")
+    assert (attempt["outcome"], attempt["exit_code"], attempt["signal"]) == ("lost", 7, None)
+    assert attempt["error_message"] == "exited with status 7"
+    assert attempt["started_at"] < attempt["finished_at"]
+    ended.pop("attempts")
+    assert job == ended, "nothing else has changed"
+    line = wait_for(lambda: [entry for entry in journal.of(job_id) if "given up" in entry.message], what="a line")[0]
+    assert (line.text("ATTEMPT"), line.text("EXECUTOR"), line.text("EXIT_CODE")) == ("1", hung.node_id, "7")
+    assert line.text("MESSAGE_ID") == "784a99171cbc409ca2038ce303a882d6"
 
 
 def test_a_drained_node_hands_back(make_node, evidence):

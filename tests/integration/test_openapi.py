@@ -24,7 +24,10 @@ LINES = {"Content-Type": "application/x-ndjson"}
 NOBODY = 65534
 UNKNOWN_ID = "550e8400-e29b-41d4-a716-446655440000"
 RARE_STATUSES = {"408", "410", "429", "500", "503"}
-RARE_KEYS = {"Health.reason", "Limit.reason"}
+RARE_KEYS = {"Health.reason", "Limit.reason"} | {
+    f"Attempt.{key}"  # of nodes that were lost: test_dispatch.py
+    for key in ("attempt", "epoch", "node_id", "outcome", "started_at", "finished_at", "exit_code", "signal", "error_message")
+}
 
 
 def load():

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a job and a peer are on the bus, value by value, against what they are over HTTP."""
 
+import contextlib
 import datetime
+import sqlite3
 
 import pytest
 from bus import JOB, MANAGER, PEER, ROOT, job_path
@@ -125,6 +127,42 @@ def test_a_job_is_the_same_on_both(make_bus_node, private_bus, which):
         assert properties["StderrTotalBytes"] == 20000 and properties["StderrTruncated"] is True
         assert node.get(f"/jobs/{job['job_id']}/stderr").body.startswith(b"yyyy")
         assert not properties["OomKilled"]
+
+
+def test_attempts_are_the_same_on_both(make_bus_node, private_bus):
+    node = make_bus_node().start()
+    job_id = node.run("true")["job_id"]
+    node.stop()
+    with contextlib.closing(sqlite3.connect(node.database)) as database, database:
+        database.executemany(
+            "INSERT INTO attempts SELECT seq, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs",
+            [
+                (0, 1, "node-b", None, None, "lost", None, None, None),
+                (0, 2, "node-c", "2026-01-01T00:00:00.5Z", "2026-01-01T00:00:01Z", "failed", 3, None, "it did"),
+                (0, 3, "node-c", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "executor_lost", None, 9, "killed"),
+            ],
+        )
+    node.start()
+    told = node.job(job_id)["attempts"]
+    assert [(attempt["attempt"], attempt["outcome"]) for attempt in told] == [(1, "lost"), (2, "failed"), (3, "executor_lost")]
+    with private_bus.connect() as client:
+        wait_for(lambda: client.has_owner("org.workermesh.Mesh1"), what="the node has its name")
+        attempts = client.get(job_path(job_id), JOB, "Attempts")
+        ((_, listed),) = client.manager("ListJobs", "a{sv}", [{}])[0]
+    assert "Attempts" not in listed and listed["Id"] == job_id
+    assert len(attempts) == len(told)
+    for attempt, said in zip(attempts, told, strict=True):
+        assert attempt == {
+            "Attempt": said["attempt"],
+            "Epoch": said["epoch"],
+            "NodeId": said["node_id"],
+            "Outcome": said["outcome"],
+            "StartedAt": microseconds(said["started_at"]) if said["started_at"] else 0,
+            "FinishedAt": microseconds(said["finished_at"]) if said["finished_at"] else 0,
+            "ExitCode": -1 if said["exit_code"] is None else said["exit_code"],
+            "Signal": said["signal"] or 0,
+            "ErrorMessage": said["error_message"] or "",
+        }
 
 
 def test_who_asked_for_an_end_is_seen_while_it_comes(bus_node):

@@ -339,8 +339,13 @@ static void test_another_user(void) {
 static void test_redaction(void) {
         static const char *const hidden[] = { "command", "stdout",    "stderr",      "error_message",
                                               "cwd",     "env_names", "stdin_bytes", "submitter" };
-        static const char *const shown[] = { "job_id",     "status",      "exit_code",
-                                             "created_at", "finished_at", "signal" };
+        static const char *const shown[] = { "job_id",      "status", "exit_code", "created_at",
+                                             "finished_at", "signal", "attempts",  "outcome" };
+        static struct stored_attempt attempt = { .epoch = 1,
+                                                 .attempt = 1,
+                                                 .node_id = "node-b",
+                                                 .fate = ATTEMPT_LOST,
+                                                 .error_message = (char *) "of nobody's concern" };
         const struct passwd *nobody = getpwnam("nobody");
         char bytes[4096] = "", text[64];
 
@@ -351,6 +356,8 @@ static void test_redaction(void) {
         begin();
         fake_ops_add(fixture.ops, "x", 0);
         fake_ops_finish(fixture.ops, 0, 1);
+        fake_ops_job(fixture.ops, 0)->attempts = &attempt;
+        fake_ops_job(fixture.ops, 0)->n_attempts = 1;
         /* The user of a socket is the one who made it. */
         ASSERT_EQ(seteuid(nobody->pw_uid), 0);
         int fd = fixture_connect(&fixture);

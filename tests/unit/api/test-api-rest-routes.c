@@ -329,6 +329,49 @@ static void test_list_of_the_mesh(void) {
         end();
 }
 
+static void test_attempts(void) {
+        static struct stored_attempt attempts[] = {
+                { .epoch = 1, .attempt = 1, .node_id = "node-b", .fate = ATTEMPT_LOST },
+                { .epoch = 1,
+                  .attempt = 2,
+                  .node_id = "node-c",
+                  .fate = ATTEMPT_FAILED,
+                  .started_at = 1700000000123456,
+                  .finished_at = 1700000001123456,
+                  .has_exit_code = true,
+                  .exit_code = 3,
+                  .error_message = (char *) "exited with status 3" },
+        };
+        char target[128], id[UUID_TEXT_SIZE];
+        struct response response;
+        struct stored_job *job;
+
+        begin();
+        job = fake_ops_add(fixture.ops, "true", 0);
+        (void) snprintf(target, sizeof(target), "/api/v1/jobs/%s", uuid_to_text(&job->id, id));
+        fixture_get(&fixture, target, &response);
+        assert_has(&response, "\"attempts\":[]");
+        response_done(&response);
+
+        job->attempts = attempts;
+        job->n_attempts = ELEMENTSOF(attempts);
+        fixture_get(&fixture, target, &response);
+        assert_has(
+                &response,
+                "\"attempts\":[{\"attempt\":1,\"epoch\":1,\"node_id\":\"node-b\",\"outcome\":\"lost\","
+                "\"started_at\":null,\"finished_at\":null,\"exit_code\":null,\"signal\":null,"
+                "\"error_message\":null},{\"attempt\":2,\"epoch\":1,\"node_id\":\"node-c\","
+                "\"outcome\":\"failed\",\"started_at\":\"2023-11-14T22:13:20.123Z\","
+                "\"finished_at\":\"2023-11-14T22:13:21.123Z\",\"exit_code\":3,\"signal\":null,"
+                "\"error_message\":\"exited with status 3\"}]");
+        response_done(&response);
+        fixture_get(&fixture, "/api/v1/jobs", &response);
+        assert_has(&response, "\"count\":1}");
+        assert_has_not(&response, "\"attempts\"");
+        response_done(&response);
+        end();
+}
+
 static void test_outputs_in_json(void) {
         _cleanup_buffer_ struct buffer large = {};
         struct response response;
@@ -509,6 +552,7 @@ int main(void) {
         RUN(test_idempotency_key);
         RUN(test_list);
         RUN(test_list_of_the_mesh);
+        RUN(test_attempts);
         RUN(test_outputs_in_json);
         RUN(test_cancel);
         RUN(test_wait);
