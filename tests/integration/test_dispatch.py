@@ -189,10 +189,12 @@ def test_a_lost_attempt_is_kept(make_node, evidence, journal):
     assert line.text("MESSAGE_ID") == "40d4a278784c4835addaedd8d98c1b81"
 
     lost.start()
-    wait_for(lambda: ["2", lost.node_id] in [entry[1:] for entry in evidence.of("begin")], 30, "it begins again")
+    wait_for(lambda: len(evidence.of("begin")) == 2, 30, "it begins again")
     nodes[0].request("POST", f"{harness.API}/jobs/{job_id}/cancel")
     job = nodes[0].finish(job_id)
-    assert (job["status"], job["attempt"], job["attempts"]) == ("JOB_CANCELLED", 2, attempts)
+    # It may have been refused once, while the node was not quite there; that is nothing to remember.
+    assert job["attempt"] == int(evidence.of("begin")[1][1]) > 1
+    assert (job["status"], job["attempts"]) == ("JOB_CANCELLED", attempts)
 
 
 def test_a_late_end_is_kept_and_changes_nothing(make_node, evidence, journal):

@@ -138,6 +138,53 @@ static void test_restored(void) {
         world_end();
 }
 
+static void
+tell_attempt(enum attempt_fate fate, const char *node, struct job_result *result, bool changed, int error) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+
+        ASSERT_OK(record_batch_new(1, &batch));
+        record = record_batch_add(batch, RECORD_ATTEMPT);
+        record->run = world_run(1);
+        record->fate = fate;
+        record->result = result ? job_result_ref(result) : NULL;
+        record->changed = changed;
+        if (node)
+                ASSERT_OK(node_name_new(node, &record->node));
+        journal_written(world.journal, batch, error);
+}
+
+static void test_attempts(void) {
+        _cleanup_(job_result_unref_p) struct job_result *result = NULL;
+
+        world_begin();
+        ASSERT_OK(job_result_new(&result));
+        result->started_at = long_ago();
+        tell_attempt(ATTEMPT_LOST, "node-b", NULL, true, 0);
+        world_expect(
+                1, "Attempt 1 of job " ID_1
+                   " on node-b was lost, with the node or by it; the job begins again.");
+        tell_attempt(ATTEMPT_EXECUTOR_LOST, "node-b", NULL, true, 0);
+        world_expect(
+                1, "Attempt 1 of job " ID_1 " on node-b was lost with its executor; the job begins again.");
+        tell_attempt(ATTEMPT_LATE, "node-b", result, true, 0);
+        world_expect(
+                1, "Attempt 1 of job " ID_1
+                   " on node-b had been given up, and has ended: exit status 0. That changes nothing.");
+        ASSERT_NOT_NULL(result->error_message = strdup("exited with status 3"));
+        result->exit_code = 3;
+        tell_attempt(ATTEMPT_FAILED, "node-b", result, true, 0);
+        world_expect(
+                1,
+                "Attempt 1 of job " ID_1 " on node-b failed: exited with status 3. The job is tried again.");
+
+        /* What was no news to the store, or is not written. */
+        tell_attempt(ATTEMPT_LATE, "node-b", result, false, 0);
+        tell_attempt(ATTEMPT_LATE, "node-b", result, true, -ENOSPC);
+        world_expect_nothing();
+        world_end();
+}
+
 static void answer_lookup(enum job_status status) {
         char command[] = "make";
         struct stored_job job = { .id = world_run(1).job,
@@ -281,6 +328,7 @@ int main(void) {
         RUN(test_followed);
         RUN(test_missed);
         RUN(test_restored);
+        RUN(test_attempts);
         RUN(test_looked_up);
         RUN(test_disconnected);
         RUN(test_many);

@@ -19,7 +19,7 @@
 
 /* How far a job got, by what was told. */
 struct outcome {
-        bool accepted, started, finished;
+        bool accepted, lost, started, finished;
 };
 
 struct guest_outcome {
@@ -30,15 +30,29 @@ static bool write_one(struct fixture *f, struct record_batch *batch) {
         return write_and_wait(f, batch) >= 0;
 }
 
+#define LOSER 2u /* the job whose first attempt is lost */
+
+static bool lose_attempt(struct fixture *f, struct job_spec *spec) {
+        struct record_batch *batch = batch_of(RECORD_REQUEUED, job_spec_ref(spec), 1);
+        struct record *record = record_batch_add(batch, RECORD_ATTEMPT);
+
+        ASSERT_NOT_NULL(record);
+        record->spec = job_spec_ref(spec);
+        record->run = batch->records[0].run;
+        record->fate = ATTEMPT_LOST;
+        return write_one(f, batch);
+}
+
 static void run_job(struct fixture *f, uint64_t n, struct outcome *ret) {
         struct job_spec *spec = n == 1 ? spec_make_rich(n) : spec_make(n);
-        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
+        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 2 };
 
         ret->accepted = write_one(f, batch_accept(job_spec_ref(spec)));
         if (ret->accepted) {
                 struct uuid id = spec->id;
 
-                ret->started = write_one(f, batch_of(RECORD_STARTED, job_spec_ref(spec), 1));
+                ret->lost = n == LOSER && lose_attempt(f, spec);
+                ret->started = write_one(f, batch_of(RECORD_STARTED, job_spec_ref(spec), 2));
                 /* Reading may fail, too; it may not claim that the job is not there. */
                 ASSERT_OK(store_get_jobs(f->store, &id, 1, true, take_answer, f, NULL));
                 ret->finished = write_one(
@@ -77,6 +91,7 @@ static void check_job(struct fixture *f, uint64_t n, const struct outcome *outco
         ASSERT_EQ(f->answer.n_jobs, outcome->accepted);
         if (!outcome->accepted)
                 return;
+        ASSERT_EQ(f->answer.jobs->n_attempts, outcome->lost);
         ASSERT_EQ(f->answer.jobs->finished_at > 0, outcome->finished);
         if (outcome->finished) {
                 ASSERT_EQ(f->answer.jobs->status, JOB_COMPLETED);
