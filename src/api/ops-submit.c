@@ -96,6 +96,13 @@ static void set_outcome_problem(struct ops_call *call, int outcome) {
                         &call->problem, PROBLEM_DUPLICATE_NODE,
                         "another node with this node's id is running; this one takes no jobs");
                 break;
+        case MESH_LABELS_FULL:
+                problem_set(
+                        &call->problem, PROBLEM_QUEUE_FULL,
+                        "the queue is full of jobs that ask for other labels, too many different sets of "
+                        "them; "
+                        "try again when some have ended");
+                break;
         case MESH_ID_TAKEN:
         case MESH_ACCEPTED:
                 problem_set(&call->problem, PROBLEM_INTERNAL, "a job with the same id is unfinished");

@@ -189,8 +189,16 @@ take(struct mesh *mesh, struct place *owner, const struct link_assignment *assig
                 return;
         }
         if (!uuid_equal(&assignment->job.id, &assignment->run.job) ||
-            job_spec_from_link(&assignment->job, &spec) < 0 ||
-            guest_new(mesh, owner, spec, &assignment->run, &guest) < 0) {
+            job_spec_from_link(&assignment->job, &spec) < 0) {
+                refuse(mesh, owner, &assignment->run, LINK_REFUSED);
+                return;
+        }
+        /* What the owner knows of our labels may be old. */
+        if (!job_labels_match(mesh->config.labels, mesh->config.n_labels, spec->requires)) {
+                refuse(mesh, owner, &assignment->run, LINK_REFUSED_LABELS);
+                return;
+        }
+        if (guest_new(mesh, owner, spec, &assignment->run, &guest) < 0) {
                 refuse(mesh, owner, &assignment->run, LINK_REFUSED);
                 return;
         }

@@ -19,7 +19,7 @@ static void fill_node_info(struct mesh *mesh, struct node_info *ret) {
         ret->slots = mesh->config.slots;
         ret->running = (uint32_t) (mesh->n_running + mesh->n_guests_running);
         ret->queued = (uint32_t) mesh->n_queued;
-        ret->backlog = (uint32_t) mesh->n_backlog;
+        ret->backlog = (uint32_t) queue_backlog(mesh);
         ret->index_head = index_head(mesh);
         ret->heartbeat_interval_usec = mesh->config.heartbeat_interval_usec;
         ret->uptime_usec = usec_sub(mesh_now(mesh), mesh->started_usec);

@@ -4,6 +4,7 @@
 /* What the files of this room share. */
 
 #include "mesh/mesh.h"
+#include "util/heap.h"
 #include "util/list.h"
 #include "util/map.h"
 
@@ -18,14 +19,48 @@ enum job_state {
         _JOB_STATE_MAX,
 };
 
+/* A bit for each class of jobs that asks for labels. */
+#define QUEUE_CLASSES_MAX 256u /* of those, at once: what asks for something else is refused */
+struct label_bits {
+        uint64_t words[QUEUE_CLASSES_MAX / 64];
+};
+
+static inline bool label_bit(const struct label_bits *bits, unsigned number) {
+        return bits->words[number / 64] >> (number % 64) & 1;
+}
+
+static inline void label_bit_set(struct label_bits *bits, unsigned number, bool value) {
+        uint64_t bit = UINT64_C(1) << (number % 64);
+
+        bits->words[number / 64] = value ? bits->words[number / 64] | bit : bits->words[number / 64] & ~bit;
+}
+
+/* Jobs that the same nodes may run. One with labels is there as long as an unfinished job is in it. */
+struct queue_class {
+        struct map_link by_key; /* in mesh.classes: those with labels */
+        struct list_link
+                link;     /* in mesh.open_classes, own_classes or pinned_classes: while jobs wait in it */
+        struct heap jobs; /* QUEUED and durable */
+        size_t n_queued;  /* in jobs */
+        size_t n_jobs;    /* that refer to it */
+        struct place *target;  /* the only node that may; NULL: any, or this one */
+        bool here_only;        /* only this node may */
+        bool fits_here;        /* this node may */
+        unsigned number;       /* its bit; QUEUE_CLASSES_MAX: it has none */
+        struct job_spec *spec; /* that of its first job, for the labels; NULL: it asks for none */
+        char *key;
+        uint64_t passed; /* the pass in which nobody had room for it */
+};
+
 struct mesh_job {
         struct map_link by_id;
-        struct list_link queue_link; /* in mesh.queue or in that of its target: QUEUED and durable */
+        struct heap_link queue_link; /* in class.jobs: QUEUED and durable */
         struct list_link hand_link;  /* in mesh.in_hand or in that of its place: ASSIGNING, SENT, RUNNING */
         struct list_link started_link; /* in mesh.started: RUNNING, and not written yet */
         struct list_link
                 retry_link; /* in mesh.unsaved: ENDED or given up, and the store could not take it */
         struct job_spec *spec;
+        struct queue_class *class;
         enum job_state state;
         uint64_t arrival; /* its place among all that ever came, and so in the queue */
         struct run_id run;
@@ -74,22 +109,32 @@ struct place {
         struct node_name *name;
         unsigned busy; /* somebody on the stack needs it */
 
-        struct list in_hand; /* our jobs that it has */
-        struct list queue;   /* our jobs that wait for it alone, in order of arrival */
-        struct list fetches; /* results of ours that are on their way */
-        size_t n_jobs;       /* of ours, that refer to it */
-        struct list guests;  /* its jobs that we have */
+        struct list in_hand;       /* our jobs that it has */
+        struct queue_class pinned; /* our jobs that wait for it alone, and ask for no labels */
+        struct list fetches;       /* results of ours that are on their way */
+        size_t n_jobs;             /* of ours, that refer to it */
+        struct list guests;        /* its jobs that we have */
 
         bool alive; /* a peer that has proven to be there */
         bool link_wanted, link_up;
-        bool compared;      /* over this link it has told what it holds of ours */
-        bool held_told;     /* and we what we hold of its */
-        bool offered;       /* room of ours, and nothing came yet */
+        bool compared;  /* over this link it has told what it holds of ours */
+        bool held_told; /* and we what we hold of its */
+        bool offered;   /* room of ours, and nothing came yet */
         bool late_left_out; /* it told of more late ends than could be written */
-        unsigned room;      /* so many more it would begin at once, as far as we know */
-        unsigned backlog;   /* jobs of its own that anybody may run */
-        double load;        /* running jobs a slot */
-        usec_t avoid_until; /* it refused, for a reason that will last */
+        unsigned slots;
+        unsigned room;    /* so many more it would begin at once, as far as we know */
+        unsigned backlog; /* jobs of its own that anybody may run */
+        struct node_pressure pressure;
+        usec_t avoid_until;        /* it refused, for a reason that will last; 0: it may be given jobs */
+        struct label_bits fits;    /* the classes whose labels it has */
+        struct label_bits misfits; /* those for whose labels it refused a job */
+        usec_t misfits_until;
+
+        /* Kept in step with the above by place_review(): it may be given jobs now, or once it is linked. */
+        bool ready;
+        size_t ready_index;            /* in mesh.ready */
+        struct list_link distant_link; /* in mesh.distant */
+
         struct place_index index;
 };
 
@@ -131,6 +176,7 @@ struct guest {
         (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken yet \
                                        */
 #define REFUSED_WAIT_USEC USEC_PER_SEC
+#define MISFIT_USEC (30 * USEC_PER_SEC) /* before it is given what it refused for its labels */
 #define LINK_RETRY_USEC (500 * USEC_PER_MSEC)
 #define MESH_OUTPUT_MAX                                                                   \
         (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
@@ -222,16 +268,22 @@ struct mesh {
         struct map jobs; /* all unfinished, by id */
         size_t n_jobs;
         uint64_t arrivals;
-        struct list queue;
-        size_t n_queued;  /* PENDING in the eyes of the world: accepted and not started */
-        size_t n_waiting; /* QUEUED, durable or not */
-        size_t n_backlog; /* in queue: what any node may run */
+        size_t n_queued;                 /* PENDING in the eyes of the world: accepted and not started */
+        size_t n_waiting_here;           /* QUEUED, durable or not, and this node may run it */
+        struct map classes;              /* struct queue_class, with labels */
+        struct label_bits class_numbers; /* those that are taken */
+        struct queue_class open_class, own_class; /* without labels: for any node, for this one alone */
+        struct list open_classes, own_classes, pinned_classes; /* in which jobs wait */
+        uint64_t pass;                                         /* of places_schedule() */
         struct list in_hand;
         size_t n_in_hand; /* of our own, on this node */
         size_t n_running; /* likewise */
 
         struct index *index;
-        struct map places;       /* struct place, by node id */
+        struct map places;    /* struct place, by node id */
+        struct place **ready; /* those that may be given jobs now; room for all places */
+        size_t n_ready, n_ready_allocated;
+        struct list distant;     /* those that may, once they are linked */
         struct map guests;       /* struct guest, by job id */
         size_t n_guests;         /* all */
         size_t n_guests_in_hand; /* ARRIVING to RUNNING: these take slots, or are about to */
@@ -240,7 +292,6 @@ struct mesh {
         struct list guests_waiting, guests_unsaved;
         struct node_name *served; /* whose job ended here last; NULL */
         uint64_t n_fetches;
-        struct list own_queue; /* jobs that wait for this node alone */
         struct list started;
         struct list unsaved;
         struct list late_unsaved; /* batches of one late end each, that the store could not take */
@@ -268,7 +319,7 @@ struct mesh {
 
         /* When each is due; USEC_INFINITY: not at all. */
         usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due,
-                index_due;
+                index_due, rooms_due;
         usec_t backlog_told_usec;
         usec_t timer_at;
 };
@@ -301,8 +352,22 @@ int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, str
 /* queue.c */
 bool jobs_may_start(const struct mesh *mesh);
 size_t hand_limit(const struct mesh *mesh);
-void job_enqueue(struct mesh *mesh, struct mesh_job *job);
+bool job_comes_first(const struct mesh_job *job, const struct mesh_job *other);
+/* Of what waits and this node may run, what comes first; NULL: nothing. */
+struct mesh_job *job_next_here(const struct mesh *mesh);
+size_t queue_backlog(struct mesh *mesh); /* what waits and other nodes may run */
 void jobs_schedule(struct mesh *mesh);
+
+/* classes.c */
+void class_init(struct queue_class *class, struct place *target, bool here_only);
+int class_join(struct mesh *mesh, struct mesh_job *job);
+void class_leave(struct mesh *mesh, struct mesh_job *job);
+bool class_is_admitted(const struct queue_class *class); /* not beyond the limit */
+void class_add(struct mesh *mesh, struct mesh_job *job); /* it waits now */
+void class_remove(struct mesh_job *job);                 /* harmless when it does not */
+bool place_fits(struct mesh *mesh, const struct place *place, const struct queue_class *class);
+void place_match_classes(struct mesh *mesh, struct place *place, const struct node_info *info);
+void place_does_not_fit(struct mesh *mesh, struct place *place, const struct queue_class *class);
 
 /* written.c */
 void job_write_given_up(struct mesh *mesh, struct mesh_job *job);
@@ -339,14 +404,21 @@ struct mesh_job *job_at(struct mesh *mesh, const struct place *place, const stru
 void place_send_run(struct mesh *mesh, struct place *place, const struct run_id *run, enum run_word word);
 void place_send_job(struct mesh *mesh, struct mesh_job *job);
 void place_send_rest(struct mesh *mesh, struct place *place);
-void place_set_room(struct place *place, unsigned room);
+void place_set_room(struct mesh *mesh, struct place *place, unsigned room);
 void place_heard(struct mesh *mesh, const struct peer *peer);
 void place_lost(struct mesh *mesh, const char *node_id);
 void place_compare(struct mesh *mesh, struct place *place, const struct link_message *message);
 void place_link_up(struct mesh *mesh, struct place *place);
 void place_link_down(struct mesh *mesh, struct place *place);
+
+/* rooms.c: which of them may be given jobs, and which of these gets one. */
+int places_reserve(struct mesh *mesh); /* room for one more place */
+void place_review(struct mesh *mesh, struct place *place);
+void place_forget(struct mesh *mesh, struct place *place);
+void places_review(struct mesh *mesh);
 void places_schedule(struct mesh *mesh);
-bool places_have_room(struct mesh *mesh); /* some node that may be given jobs, once it is linked */
+bool places_have_room(const struct mesh *mesh); /* some node that may be given jobs, once it is linked */
+bool places_have_room_for(struct mesh *mesh, const struct queue_class *class);
 
 /* fetch.c: their results. */
 int job_result_from_end(const struct link_ended *ended, struct job_result **ret); /* without its outputs */

@@ -21,8 +21,8 @@ static bool state_is_in_hand(enum job_state state) {
 static void count_state(struct mesh *mesh, const struct mesh_job *job, enum job_state state, int change) {
         if (state_is_pending(state))
                 mesh->n_queued += (size_t) change;
-        if (state == JOB_STATE_QUEUED)
-                mesh->n_waiting += (size_t) change;
+        if (state == JOB_STATE_QUEUED && job->class && job->class->fits_here)
+                mesh->n_waiting_here += (size_t) change;
         if (state_is_in_hand(state) && !job->place)
                 mesh->n_in_hand += (size_t) change;
         if (state == JOB_STATE_RUNNING && !job->place)
@@ -38,12 +38,6 @@ static const unsigned state_successors[_JOB_STATE_MAX] = {
         [JOB_STATE_ENDED] = 0,
 };
 
-static void leave_queue(struct mesh *mesh, struct mesh_job *job) {
-        if (list_is_linked(&job->queue_link) && !job->here_only && !job->target)
-                mesh->n_backlog--;
-        list_remove(&job->queue_link);
-}
-
 /* The one place where a job changes its state: keeps counts and lists in step. Where it is in hand is
  * decided before, and undecided afterwards. */
 void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
@@ -51,7 +45,7 @@ void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
 
         count_state(mesh, job, job->state, -1);
         count_state(mesh, job, state, +1);
-        leave_queue(mesh, job);
+        class_remove(job);
         list_remove(&job->retry_link); /* whatever is written next says more */
         if (state_is_in_hand(state) && !list_is_linked(&job->hand_link))
                 list_append(job->place ? &job->place->in_hand : &mesh->in_hand, &job->hand_link);
@@ -97,8 +91,10 @@ int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **ret) {
                 return r;
         }
         mesh->n_jobs++;
-        count_state(mesh, job, job->state, +1);
         r = set_target(mesh, job);
+        if (r >= 0)
+                r = class_join(mesh, job);
+        count_state(mesh, job, job->state, +1);
         if (r < 0) {
                 job_free(mesh, job);
                 return r;
@@ -115,7 +111,7 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         count_state(mesh, job, job->state, -1);
         mesh->n_jobs--;
         map_remove(&mesh->jobs, &job->by_id);
-        leave_queue(mesh, job);
+        class_leave(mesh, job);
         list_remove(&job->hand_link);
         list_remove(&job->started_link);
         list_remove(&job->retry_link);
@@ -182,7 +178,7 @@ void job_requeue(struct mesh *mesh, struct mesh_job *job) {
         job->executor = UUID_NULL;
         index_own_changed(mesh, job);
         if (job->durable)
-                job_enqueue(mesh, job);
+                class_add(mesh, job);
 }
 
 /* Who had it may forget it only when the disk says that it is over: after a restart the same attempt would
@@ -234,7 +230,7 @@ int mesh_restore(
         job->given_up = in_executor ? run->attempt - 1 : run->attempt;
         if (!in_executor) {
                 index_own_changed(mesh, job);
-                job_enqueue(mesh, job);
+                class_add(mesh, job);
                 return 0;
         }
 

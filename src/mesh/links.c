@@ -53,10 +53,15 @@ static void take_refusal(struct mesh *mesh, struct place *place, const struct li
 
         if (!job || job->state != JOB_STATE_SENT)
                 return;
-        /* Asked again when it says that it has room, and when what lasts may have passed. */
-        place->room = 0;
-        if (refusal->reason != LINK_REFUSED_NO_SLOT)
-                place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
+        if (refusal->reason == LINK_REFUSED_LABELS)
+                place_does_not_fit(mesh, place, job->class);
+        else {
+                /* Asked again when it says that it has room, and when what lasts may have passed. */
+                place->room = 0;
+                if (refusal->reason != LINK_REFUSED_NO_SLOT)
+                        place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
+                place_review(mesh, place);
+        }
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
@@ -81,7 +86,7 @@ static void take_news(struct mesh *mesh, struct place *place, const struct link_
                 fetch_piece(mesh, place, &message->pieces[i]);
         if (message->room > 0) {
                 place->alive = place->alive || peer_is_here(mesh, place->name->text);
-                place_set_room(place, message->room);
+                place_set_room(mesh, place, message->room);
         }
 }
 

@@ -31,8 +31,12 @@ int mesh_new(
         mesh->ops = *ops;
         mesh->userdata = userdata;
         mesh->started_usec = mesh_now(mesh);
-        list_init(&mesh->queue);
-        list_init(&mesh->own_queue);
+        class_init(&mesh->open_class, NULL, /* here_only= */ false);
+        class_init(&mesh->own_class, NULL, /* here_only= */ true);
+        list_init(&mesh->open_classes);
+        list_init(&mesh->own_classes);
+        list_init(&mesh->pinned_classes);
+        list_init(&mesh->distant);
         list_init(&mesh->guests_waiting);
         list_init(&mesh->guests_unsaved);
         list_init(&mesh->in_hand);
@@ -40,7 +44,8 @@ int mesh_new(
         list_init(&mesh->unsaved);
         list_init(&mesh->late_unsaved);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
-                mesh->retry_due = mesh->links_due = mesh->index_due = mesh->timer_at = USEC_INFINITY;
+                mesh->retry_due = mesh->links_due = mesh->index_due = mesh->rooms_due = mesh->timer_at =
+                        USEC_INFINITY;
         r = index_new(mesh);
         if (r < 0) {
                 mesh_free(mesh);
@@ -66,6 +71,7 @@ struct mesh *mesh_free(struct mesh *mesh) {
         late_free(mesh);
         places_free(mesh);
         index_free(mesh);
+        free(mesh->ready);
         node_name_unref(mesh->served);
         free(mesh);
         return NULL;
@@ -91,6 +97,7 @@ void mesh_arm(struct mesh *mesh) {
         at = MIN(at, mesh->retry_due);
         at = MIN(at, mesh->links_due);
         at = MIN(at, mesh->index_due);
+        at = MIN(at, mesh->rooms_due);
         if (!mesh->working || at == mesh->timer_at)
                 return;
 
@@ -131,6 +138,8 @@ void mesh_timer_due(struct mesh *mesh) {
                 places_open_links(mesh);
         if (take_due(&mesh->index_due, now))
                 index_timer(mesh);
+        if (take_due(&mesh->rooms_due, now))
+                places_review(mesh);
         mesh_arm(mesh);
 }
 

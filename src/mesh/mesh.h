@@ -132,8 +132,9 @@ enum mesh_submit_outcome {
         MESH_TARGET_UNKNOWN = 2, /* a target_node_id that is neither this node nor a peer that is there */
         MESH_DRAINING = 3,
         MESH_STORE_FAILING = 4,
-        MESH_DUPLICATE = 5, /* another live node has our id */
-        MESH_ID_TAKEN = 6,  /* a job with one of these ids is unfinished here */
+        MESH_DUPLICATE = 5,   /* another live node has our id */
+        MESH_ID_TAKEN = 6,    /* a job with one of these ids is unfinished here */
+        MESH_LABELS_FULL = 7, /* unfinished jobs ask for too many different sets of labels */
 };
 
 /* All or nothing. Takes references. A negative errno, or an outcome. */

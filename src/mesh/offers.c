@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A node that has room and nothing of its own to run asks for work: first the owner whose job it ran last,
- * which is likely to have more of the kind, then the one with the longest queue. It asks one at a time, and
- * the same one again only when that gave something, or has been heard anew: an owner whose jobs are for
- * others would be asked for ever. An owner whose queue grows says so at once, but not more than once a
- * second. */
+/* A node that has room and nothing of its own that it could run asks for work: first the owner whose job it
+ * ran last, which is likely to have more of the kind, then the one with the longest queue. It asks one at a
+ * time, and the same one again only when that gave something, or has been heard anew: an owner whose jobs
+ * are for others would be asked for ever. An owner whose queue grows says so at once, but not more than once
+ * a second. */
 
 #include "mesh/internal.h"
 
@@ -31,7 +31,7 @@ void offers_make(struct mesh *mesh) {
         struct link_message message = {};
         struct place *owner;
 
-        if (!jobs_may_start(mesh) || mesh->n_waiting > 0 || taken >= limit)
+        if (!jobs_may_start(mesh) || mesh->n_waiting_here > 0 || taken >= limit)
                 return;
         owner = choose(mesh);
         if (!owner)
@@ -47,9 +47,9 @@ void offers_make(struct mesh *mesh) {
 void backlog_tell(struct mesh *mesh) {
         usec_t now = mesh_now(mesh);
 
-        if (list_is_empty(&mesh->queue) || mesh->n_peers == 0)
+        if (list_is_empty(&mesh->open_classes) || mesh->n_peers == 0)
                 return;
-        if (now >= usec_add(mesh->backlog_told_usec, BACKLOG_INTERVAL_USEC)) {
+        if (now >= usec_add(mesh->backlog_told_usec, BACKLOG_INTERVAL_USEC) && queue_backlog(mesh) > 0) {
                 mesh->backlog_told_usec = now;
                 heartbeat_send(mesh);
         }

@@ -2,11 +2,8 @@
 
 /* Our jobs on other nodes. An attempt is on our disk before it is sent; the other side has it on its disk
  * before it says so and starts it. A link that was lost may have lost the last words of either side: when
- * the next one is up the executor tells what it holds, and we compare, as with our own executor.
- *
- * Room is what a node said that it would begin at once, less what we gave since. Where several have some,
- * two are drawn, and the one with the lower load gets the job (Mitzenmacher, "The Power of Two Choices",
- * 2001). */
+ * the next one is up the executor tells what it holds, and we compare, as with our own executor. Who gets
+ * which job is decided in rooms.c. */
 
 #include "mesh/internal.h"
 
@@ -24,6 +21,9 @@ int place_get(struct mesh *mesh, const char *node_id, struct place **ret) {
                 *ret = place;
                 return 0;
         }
+        r = places_reserve(mesh);
+        if (r < 0)
+                return r;
         place = calloc(1, sizeof(*place));
         if (!place)
                 return -ENOMEM;
@@ -36,7 +36,7 @@ int place_get(struct mesh *mesh, const char *node_id, struct place **ret) {
                 return r;
         }
         list_init(&place->in_hand);
-        list_init(&place->queue);
+        class_init(&place->pinned, place, /* here_only= */ false);
         list_init(&place->guests);
         list_init(&place->fetches);
         *ret = place;
@@ -46,6 +46,7 @@ int place_get(struct mesh *mesh, const char *node_id, struct place **ret) {
 static void place_free(struct mesh *mesh, struct place *place) {
         fetches_drop(place);
         index_forget_place(mesh, place);
+        place_forget(mesh, place);
         map_remove(&mesh->places, &place->by_id);
         node_name_unref(place->name);
         free(place);
@@ -193,10 +194,11 @@ static unsigned count_untaken(const struct place *place) {
         return n;
 }
 
-void place_set_room(struct place *place, unsigned room) {
+void place_set_room(struct mesh *mesh, struct place *place, unsigned room) {
         unsigned untaken = count_untaken(place);
 
         place->room = room > untaken ? room - untaken : 0;
+        place_review(mesh, place);
 }
 
 /* A peer that has proven to be there, and what it says of itself. */
@@ -210,8 +212,10 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         place->alive = true;
         place->backlog = info->backlog;
         place->offered = false;
-        place->load = info->slots > 0 ? (double) info->running / info->slots : 1;
-        place_set_room(place, takes && info->slots > info->running ? info->slots - info->running : 0);
+        place->slots = info->slots;
+        place->pressure = info->pressure;
+        place_match_classes(mesh, place, info);
+        place_set_room(mesh, place, takes && info->slots > info->running ? info->slots - info->running : 0);
         if (!place->link_up && (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests)))
                 place_want_link(mesh, place);
         index_heard(mesh, place);
@@ -227,6 +231,7 @@ void place_lost(struct mesh *mesh, const char *node_id) {
                 return;
         place->alive = place->link_wanted = false;
         place->room = place->backlog = 0;
+        place_review(mesh, place);
         fetches_drop(place);
         place->busy++;
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
@@ -235,88 +240,6 @@ void place_lost(struct mesh *mesh, const char *node_id) {
         place->busy--;
         place_check(mesh, place);
         jobs_schedule(mesh);
-}
-
-static bool may_have_room(const struct mesh *mesh, const struct place *place) {
-        return place->alive && place->room > 0 && mesh_now(mesh) >= place->avoid_until;
-}
-
-static bool has_room(const struct mesh *mesh, const struct place *place) {
-        return may_have_room(mesh, place) && place->compared;
-}
-
-static struct place *draw(struct mesh *mesh) {
-        struct place *place, *drawn[2] = { NULL, NULL };
-        uint64_t n = 0;
-
-        /* Each of those with room has the same chance to be either (Vitter's reservoir). */
-        MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                if (has_room(mesh, place)) {
-                        n++;
-                        if (mesh_random_below(mesh, n) == 0)
-                                drawn[0] = place;
-                        if (mesh_random_below(mesh, n) == 0)
-                                drawn[1] = place;
-                }
-        if (!drawn[0] || !drawn[1])
-                return drawn[0];
-        return drawn[1]->load < drawn[0]->load ? drawn[1] : drawn[0];
-}
-
-static bool give(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {
-        if (job_assign(mesh, job, place, batch) < 0)
-                return false;
-        place->room--;
-        return true;
-}
-
-static void give_pinned(struct mesh *mesh, struct record_batch *batch) {
-        struct place *place;
-        struct mesh_job *job;
-
-        MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                while (has_room(mesh, place) &&
-                       (job = LIST_FIRST(&place->queue, struct mesh_job, queue_link)))
-                        if (!give(mesh, job, place, batch))
-                                return;
-}
-
-bool places_have_room(struct mesh *mesh) {
-        struct place *place;
-
-        MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                if (may_have_room(mesh, place))
-                        return true;
-        return false;
-}
-
-/* Nothing is given to who cannot be reached: a link comes first, to each that may have room. */
-static void reach_out(struct mesh *mesh) {
-        struct place *place;
-
-        MAP_FOREACH(&mesh->places, place, struct place, by_id)
-                if (may_have_room(mesh, place) && !place->link_up && !place->link_wanted &&
-                    (!list_is_empty(&mesh->queue) || !list_is_empty(&place->queue)))
-                        place_want_link(mesh, place);
-}
-
-/* What is left in the queue when this node has taken its share. */
-void places_schedule(struct mesh *mesh) {
-        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
-        struct mesh_job *job;
-        struct place *place;
-
-        if (!mesh->working || mesh->store_failing || mesh->rival.elder || mesh->n_waiting == 0)
-                return;
-        if (map_size(&mesh->places) == 0 || record_batch_new(1, &batch) < 0)
-                return;
-        batch->urgent = true;
-        give_pinned(mesh, batch);
-        while ((job = LIST_FIRST(&mesh->queue, struct mesh_job, queue_link)) && (place = draw(mesh)))
-                if (!give(mesh, job, place, batch))
-                        break;
-        mesh_write(mesh, TAKE_PTR(batch));
-        reach_out(mesh);
 }
 
 /* And our disk says so. What is on its way there is retired when it has arrived. */
@@ -348,6 +271,7 @@ static void compare_done(struct mesh *mesh, struct place *place) {
         struct mesh_job *job;
 
         place->compared = true;
+        place_review(mesh, place);
         (void) place_send(mesh, place, &compared);
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link) {
                 if (job->seen || job->state == JOB_STATE_ASSIGNING)
@@ -373,6 +297,7 @@ void place_link_up(struct mesh *mesh, struct place *place) {
 
         place->link_up = true;
         place->compared = false;
+        place_review(mesh, place);
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
                 job->seen = false;
 }
@@ -382,6 +307,7 @@ void place_link_down(struct mesh *mesh, struct place *place) {
         if (!place->compared)
                 place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
         place->link_up = place->compared = false;
+        place_review(mesh, place);
         fetches_drop(place);
         place->link_wanted = false;
         if (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests))

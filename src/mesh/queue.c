@@ -22,58 +22,75 @@ size_t hand_limit(const struct mesh *mesh) {
         return mesh->config.slots + prefetch;
 }
 
-static struct list *queue_of(struct mesh *mesh, const struct mesh_job *job) {
-        if (job->target)
-                return &job->target->queue;
-        return job->here_only ? &mesh->own_queue : &mesh->queue;
+bool job_comes_first(const struct mesh_job *job, const struct mesh_job *other) {
+        int32_t priority = job->spec->rules.priority, other_priority = other->spec->rules.priority;
+
+        return priority != other_priority ? priority > other_priority : job->arrival < other->arrival;
 }
 
-/* In order of arrival. What comes back belongs near the head, what is new at the end. */
-void job_enqueue(struct mesh *mesh, struct mesh_job *job) {
-        struct list *queue = queue_of(mesh, job);
-        struct list_link *last = queue->root.prev;
-        struct mesh_job *other;
+static struct mesh_job *first_here(const struct list *classes, struct mesh_job *best) {
+        struct queue_class *class;
 
-        if (queue == &mesh->queue)
-                mesh->n_backlog++;
-        if (list_is_empty(queue) ||
-            CONTAINER_OF(last, struct mesh_job, queue_link)->arrival < job->arrival) {
-                list_append(queue, &job->queue_link);
-                return;
+        LIST_FOREACH((struct list *) classes, class, struct queue_class, link) {
+                struct mesh_job *job = HEAP_FIRST(&class->jobs, struct mesh_job, queue_link);
+
+                if (class->fits_here && (!best || job_comes_first(job, best)))
+                        best = job;
         }
-        LIST_FOREACH(queue, other, struct mesh_job, queue_link)
-                if (other->arrival > job->arrival) {
-                        list_insert_before(&other->queue_link, &job->queue_link);
-                        return;
-                }
+        return best;
 }
 
-/* Of those that any node may run and those that only this one may, the one that came first. */
-static struct mesh_job *next_for_us(struct mesh *mesh) {
-        struct mesh_job *any = LIST_FIRST(&mesh->queue, struct mesh_job, queue_link);
-        struct mesh_job *own = LIST_FIRST(&mesh->own_queue, struct mesh_job, queue_link);
-
-        if (!any || !own)
-                return any ? any : own;
-        return own->arrival < any->arrival ? own : any;
+struct mesh_job *job_next_here(const struct mesh *mesh) {
+        return first_here(&mesh->own_classes, first_here(&mesh->open_classes, NULL));
 }
 
-/* Gives free slots here, and a few places beyond them, to the head of the queue. The attempts travel to the
- * disk together; they are in a hurry only when a slot stands empty. */
-static void schedule_here(struct mesh *mesh, size_t limit) {
+static bool fits_somewhere(struct mesh *mesh, const struct queue_class *class) {
+        struct place *place;
+
+        if (!class->spec)
+                return true;
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (place->alive && place_fits(mesh, place, class))
+                        return true;
+        return false;
+}
+
+size_t queue_backlog(struct mesh *mesh) {
+        struct queue_class *class;
+        size_t n = 0;
+
+        LIST_FOREACH(&mesh->open_classes, class, struct queue_class, link)
+                if (fits_somewhere(mesh, class))
+                        n += class->n_queued;
+        return n;
+}
+
+/* Whether a free place beyond the slots may be filled with this job: not where a slot of another node is
+ * free for it. */
+static bool may_take(struct mesh *mesh, const struct mesh_job *job, size_t taken) {
+        return taken < mesh->config.slots || !places_have_room_for(mesh, job->class);
+}
+
+/* Gives free slots here, and a few places beyond them, to what comes first of all that may run here. The
+ * attempts travel to the disk together; they are in a hurry only when a slot stands empty. */
+static void schedule_here(struct mesh *mesh) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
-        size_t taken = mesh->n_in_hand + mesh->n_guests_in_hand;
+        size_t taken = mesh->n_in_hand + mesh->n_guests_in_hand, limit;
         struct mesh_job *job;
 
-        if (!jobs_may_start(mesh) || taken >= limit || !next_for_us(mesh))
+        if (!jobs_may_start(mesh))
                 return;
-        if (record_batch_new(limit - taken, &batch) < 0)
-                return; /* the next event tries again */
+        job = job_next_here(mesh);
+        limit = job ? hand_limit(mesh) : 0;
+        if (taken >= limit || !may_take(mesh, job, taken) || record_batch_new(limit - taken, &batch) < 0)
+                return; /* out of memory: the next event tries again */
         batch->urgent = taken < mesh->config.slots;
 
-        for (; taken < limit && (job = next_for_us(mesh)); taken++)
+        for (; taken < limit && job && may_take(mesh, job, taken); taken++) {
                 if (job_assign(mesh, job, NULL, batch) < 0)
                         break;
+                job = job_next_here(mesh);
+        }
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
@@ -84,10 +101,10 @@ void jobs_schedule(struct mesh *mesh) {
         bool others = places_have_room(mesh);
 
         guests_start(mesh);
-        schedule_here(mesh, others ? mesh->config.slots : hand_limit(mesh));
+        schedule_here(mesh);
         places_schedule(mesh);
-        if (others && !places_have_room(mesh))
-                schedule_here(mesh, hand_limit(mesh));
+        if (others)
+                schedule_here(mesh);
         backlog_tell(mesh);
         offers_make(mesh);
 }

@@ -265,7 +265,7 @@ usec_t mesh_patience(const struct mesh *mesh) {
         size_t n = 0, slots = mesh->config.slots;
         usec_t usec;
 
-        if (mesh->draining || slots == 0 || list_is_empty(&mesh->queue))
+        if (mesh->draining || slots == 0 || !job_next_here(mesh))
                 return 0;
         /* Who waits for a run of another owner is known to that one alone. */
         if (mesh->n_guests_in_hand > 0)

@@ -104,7 +104,7 @@ void job_write_end(struct mesh *mesh, struct mesh_job *job) {
                                   ? job->result->finished_at
                                   : mesh->ops.now_realtime(mesh->userdata);
         /* While more work waits nobody gains from a commit of this one alone. */
-        batch->urgent = job->awaited || job->cancel_requested || list_is_empty(&mesh->queue);
+        batch->urgent = job->awaited || job->cancel_requested || !job_next_here(mesh);
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
@@ -144,7 +144,7 @@ static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error)
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
-                job_enqueue(mesh, job);
+                class_add(mesh, job);
 }
 
 /* Between the decision and the disk the world may have changed. */

@@ -74,6 +74,7 @@ enum link_refusal_reason {
         LINK_REFUSED_STORAGE = 3,
         LINK_REFUSED_STALE = 4,
         LINK_REFUSED_LIMIT = 5,
+        LINK_REFUSED_LABELS = 6,
         _LINK_REFUSAL_REASON_MAX,
 };
 

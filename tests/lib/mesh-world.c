@@ -459,20 +459,32 @@ static struct job_spec *make_spec(struct world_node *node, const char *command) 
         return spec;
 }
 
-int world_submit_batch(
-        struct world_node *node, const char *command, size_t n, struct uuid *ret_ids, void *tag) {
+int world_submit_wishes(
+        struct world_node *node, const char *command, size_t n, const struct world_wishes *wishes,
+        struct uuid *ret_ids, void *tag) {
         struct job_spec *specs[WORLD_SEEN_MAX] = { NULL };
 
         ASSERT_LE(n, WORLD_SEEN_MAX);
         for (size_t i = 0; i < n; i++) {
                 specs[i] = make_spec(node, command);
                 specs[i]->created_at += i; /* they keep their order over a restart */
+                specs[i]->rules = wishes->rules;
+                specs[i]->target_node_id = wishes->target;
+                if (wishes->requires)
+                specs[i]->requires = wishes->requires;
                 ret_ids[i] = specs[i]->id;
         }
         int r = mesh_submit(node->mesh, specs, n, tag);
         for (size_t i = 0; i < n; i++)
                 job_spec_unref(specs[i]);
         return r;
+}
+
+int world_submit_batch(
+        struct world_node *node, const char *command, size_t n, struct uuid *ret_ids, void *tag) {
+        const struct world_wishes none = {};
+
+        return world_submit_wishes(node, command, n, &none, ret_ids, tag);
 }
 
 int world_submit(struct world_node *node, const char *command, struct uuid *ret_id) {

@@ -241,6 +241,15 @@ const struct world_run *executor_find(const struct world_node *node, const struc
 int world_submit(struct world_node *node, const char *command, struct uuid *ret_id);
 int world_submit_batch(
         struct world_node *node, const char *command, size_t n, struct uuid *ret_ids, void *tag);
+/* What jobs ask for beside being run. The strings stay the caller's, and must stay. */
+struct world_wishes {
+        struct job_rules rules;
+        char *const *requires; /* labels, NULL-terminated; NULL: none */
+        const char *target;    /* NULL: any node */
+};
+int world_submit_wishes(
+        struct world_node *node, const char *command, size_t n, const struct world_wishes *wishes,
+        struct uuid *ret_ids, void *tag);
 /* The end that the mind told of; JOB_UNKNOWN: none. Fails the test if there were two. */
 enum job_status world_end(struct world_node *node, const struct uuid *id);
 /* 0, a negative errno, or 1: not answered. */

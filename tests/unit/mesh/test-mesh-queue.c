@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Which of many waiting jobs is next. */
+
+#include <time.h>
+
+#include "lib/mesh-world.h"
+
+static struct world world;
+
+static struct world_node *begin(unsigned slots) {
+        struct world_node *node;
+
+        world_init(&world, 11);
+        node = world_add(&world, "node-a", slots);
+        world_start(node);
+        world_run_for(&world, USEC_PER_SEC);
+        return node;
+}
+
+static void
+submit(struct world_node *node, const char *command, size_t n, struct world_wishes wishes,
+       struct uuid *ret) {
+        ASSERT_EQ(world_submit_wishes(node, command, n, &wishes, ret, ret), MESH_ACCEPTED);
+}
+
+static struct world_wishes priority(int32_t value) {
+        return (struct world_wishes){ .rules.priority = value };
+}
+
+/* Which start it was, the first being 0. */
+static size_t nth_start(const struct world_node *node, const struct uuid *id) {
+        size_t found = SIZE_MAX;
+
+        for (size_t i = 0; i < node->executor.n_starts; i++)
+                if (uuid_equal(&node->executor.starts[i], id)) {
+                        ASSERT_EQ(found, SIZE_MAX);
+                        found = i;
+                }
+        return found;
+}
+
+static void test_priority_comes_first(void) {
+        struct world_node *node = begin(1);
+        struct uuid running, low[5], normal[5], high[5], between[5];
+
+        submit(node, "1000", 1, priority(-1000), &running); /* it has the slot, and keeps it */
+        submit(node, "1000", 5, priority(-5), low);
+        submit(node, "1000", 5, priority(0), normal);
+        submit(node, "1000", 5, priority(1000), high);
+        world_run_for(&world, USEC_PER_SEC);
+        submit(node, "1000", 5, priority(0), between);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, node->executor.n_starts == 21);
+        ASSERT_EQ(nth_start(node, &running), 0u);
+        for (size_t i = 0; i < 5; i++) {
+                ASSERT_EQ(nth_start(node, &high[i]), 1 + i);
+                ASSERT_EQ(nth_start(node, &normal[i]), 6 + i);
+                ASSERT_EQ(nth_start(node, &between[i]), 11 + i);
+                ASSERT_EQ(nth_start(node, &low[i]), 16 + i);
+        }
+        world_done(&world);
+}
+
+/* Also within one request, which finds a free slot. */
+static void test_priorities_in_one_request(void) {
+        struct world_node *node = begin(1);
+        const struct job_request request = { .command = "1000", .command_size = 4 };
+        struct job_spec *specs[3];
+
+        for (size_t i = 0; i < 3; i++) {
+                ASSERT_OK(job_spec_new(&request, &specs[i]));
+                world_random(&world, &specs[i]->id, sizeof(specs[i]->id));
+                specs[i]->rules.priority = (int32_t) i;
+        }
+        ASSERT_EQ(mesh_submit(node->mesh, specs, 3, NULL), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, node->executor.n_starts == 3);
+        for (size_t i = 0; i < 3; i++) {
+                ASSERT_EQ(nth_start(node, &specs[i]->id), 2 - i);
+                job_spec_unref(specs[i]);
+        }
+        world_done(&world);
+}
+
+static void test_order_survives_restart(void) {
+        struct world_node *node = begin(1);
+        struct uuid running, low[2], high[2];
+
+        submit(node, "5000", 1, priority(0), &running);
+        submit(node, "100", 2, priority(-1), low);
+        world_run_for(&world, USEC_PER_SEC);
+        submit(node, "100", 2, priority(1), high);
+        world_run_for(&world, USEC_PER_SEC);
+        world_crash(node);
+        world_start(node);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, node->executor.n_starts == 5);
+        for (size_t i = 0; i < 2; i++) {
+                ASSERT_EQ(nth_start(node, &high[i]), 1 + i);
+                ASSERT_EQ(nth_start(node, &low[i]), 3 + i);
+        }
+        world_done(&world);
+}
+
+/* What comes first is given first, wherever it runs. */
+static void test_priority_elsewhere(void) {
+        struct world_node *node = begin(0), *other = world_add(&world, "node-b", 1);
+        struct uuid low[4], high[2], pinned;
+
+        world_start(other);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, world_n_peers(node) == 1);
+        submit(node, "1000", 4, priority(0), low);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, other->executor.n_starts == 1);
+        submit(node, "1000", 2, priority(7), high);
+        submit(node, "1000", 1,
+               (struct world_wishes){ .rules.priority = 3, .target = other->config.node_id }, &pinned);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, other->executor.n_starts == 7);
+        ASSERT_EQ(nth_start(other, &low[0]), 0u);
+        ASSERT_EQ(nth_start(other, &high[0]), 1u);
+        ASSERT_EQ(nth_start(other, &high[1]), 2u);
+        ASSERT_EQ(nth_start(other, &pinned), 3u);
+        ASSERT_EQ(nth_start(other, &low[3]), 6u);
+        world_done(&world);
+}
+
+static char *const gpu[] = { (char *) "gpu=a100", NULL };
+
+/* What nobody can run waits, and holds up nothing: others begin at once, with their acceptance. */
+static void test_misfits_hold_up_nothing(void) {
+        struct world_node *node = begin(2);
+        struct uuid misfits[3], ids[4], id;
+
+        submit(node, "1", 3, (struct world_wishes){ .requires = gpu, .rules.priority = 1000 }, misfits);
+        world_run_for(&world, USEC_PER_SEC);
+        disk_set_mode(node, DISK_HOLDS);
+        submit(node, "1", 1, priority(0), &id);
+        ASSERT_EQ(nth_start(node, &id), 0u); /* before it is durable */
+        disk_set_mode(node, DISK_WORKS);
+        submit(node, "100", 4, priority(-1), ids);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node, &ids[3]) == JOB_COMPLETED);
+        ASSERT_EQ(world_state(node).queued, 3u);
+        ASSERT_EQ(node->executor.n_starts, 5u);
+        ASSERT_EQ(mesh_cancel(node->mesh, &misfits[1]), MESH_CANCEL_STARTED);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node, &misfits[1]) == JOB_CANCELLED);
+        world_done(&world);
+}
+
+static void test_own_labels(void) {
+        struct world_node *node;
+        struct uuid ids[3], both;
+        static char *const any_gpu[] = { (char *) "gpu", (char *) "arch=x86_64", NULL };
+
+        world_init(&world, 11);
+        node = world_add(&world, "node-a", 1);
+        node->config.labels[node->config.n_labels++] = (struct metadata_entry){ "arch", "x86_64" };
+        node->config.labels[node->config.n_labels++] = (struct metadata_entry){ "gpu", "a100" };
+        world_start(node);
+        world_run_for(&world, USEC_PER_SEC);
+        submit(node, "10", 3, (struct world_wishes){ .requires = gpu }, ids);
+        submit(node, "10", 1, (struct world_wishes){ .requires = any_gpu }, &both);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node, &both) == JOB_COMPLETED);
+        ASSERT_EQ(nth_start(node, &both), 3u);
+        world_done(&world);
+}
+
+/* So many different sets of labels, and no more; the same ones in another order are no other set. */
+static void test_sets_of_labels_are_limited(void) {
+        struct world_node *node = begin(1);
+        static char texts[300][16];
+        static char *sets[300][3];
+        struct uuid ids[300];
+        size_t n = 0;
+
+        for (size_t i = 0; i < 300; i++) {
+                snprintf(texts[i], sizeof(texts[i]), "label-%zu", i);
+                sets[i][0] = texts[i];
+                sets[i][1] = (char *) "a";
+        }
+        while (n < 300) {
+                const struct world_wishes wishes = { .requires = sets[n] };
+                int r = world_submit_wishes(node, "1", 1, &wishes, &ids[n], &ids[n]);
+
+                if (r == MESH_LABELS_FULL)
+                        break;
+                ASSERT_EQ(r, MESH_ACCEPTED);
+                n++;
+        }
+        ASSERT_EQ(n, 256u);
+        world_run_for(&world, USEC_PER_SEC);
+        /* Refused is gone as if it had never been there, with all of its request. */
+        ASSERT_EQ(world_state(node).queued, 256u);
+        char *const turned[] = { (char *) "a", texts[0], texts[0], NULL };
+        submit(node, "1", 1, (struct world_wishes){ .requires = turned }, &ids[290]);
+        submit(node, "1", 1, (struct world_wishes){}, &ids[291]);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node, &ids[291]) == JOB_COMPLETED);
+        /* They come back, all of them. */
+        world_crash(node);
+        world_start(node);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(world_state(node).queued, 257u);
+        /* When the last of a set has ended there is room for another one. */
+        ASSERT_EQ(mesh_cancel(node->mesh, &ids[5]), MESH_CANCEL_STARTED);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node, &ids[5]) == JOB_CANCELLED);
+        submit(node, "1", 1, (struct world_wishes){ .requires = sets[299] }, &ids[299]);
+        world_run_for(&world, USEC_PER_SEC);
+        world_done(&world);
+}
+
+/* A hundred thousand jobs of many priorities on a node that is nothing but its mind. */
+#define MANY 100000u
+
+struct paper {
+        struct list batches;
+        struct run_id run;
+        bool running;
+        usec_t now;
+};
+
+static usec_t paper_now(void *userdata) {
+        return ((struct paper *) userdata)->now;
+}
+
+static void paper_random(void *userdata, void *buffer, size_t size) {
+        memset(buffer, 0x5a, size);
+}
+
+static void paper_store(void *userdata, struct record_batch *batch) {
+        list_append(&((struct paper *) userdata)->batches, &batch->link);
+}
+
+static int paper_start(void *userdata, const struct run_id *run, const struct job_spec *spec) {
+        struct paper *paper = userdata;
+
+        ASSERT_FALSE(paper->running);
+        paper->running = true;
+        paper->run = *run;
+        return 0;
+}
+
+static void ignore_run(void *userdata, const struct run_id *run) {
+}
+static void ignore(void *userdata) {
+}
+static void ignore_time(void *userdata, usec_t at) {
+}
+static void ignore_broadcast(void *userdata, const struct mesh_message *message, bool pad) {
+}
+static void ignore_accepted(void *userdata, void *tag, int error) {
+}
+static void ignore_finished(void *userdata, const struct job_spec *spec, enum job_status status) {
+}
+
+static const struct mesh_ops paper_ops = {
+        .now = paper_now,
+        .now_realtime = paper_now,
+        .random = paper_random,
+        .set_timer = ignore_time,
+        .broadcast = ignore_broadcast,
+        .store = paper_store,
+        .start = paper_start,
+        .kill = ignore_run,
+        .withdraw = ignore_run,
+        .release = ignore_run,
+        .hurry = ignore,
+        .accepted = ignore_accepted,
+        .job_finished = ignore_finished,
+        .status_changed = ignore,
+};
+
+static void write_all(struct mesh *mesh, struct paper *paper) {
+        struct record_batch *batch;
+
+        while ((batch = LIST_FIRST(&paper->batches, struct record_batch, link))) {
+                list_remove(&batch->link);
+                mesh_written(mesh, batch, 0);
+        }
+}
+
+static double cpu_seconds(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+        return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+}
+
+static void end_run(struct mesh *mesh, struct paper *paper) {
+        struct job_result *result;
+
+        ASSERT_OK(job_result_new(&result));
+        result->run = paper->run;
+        result->outcome = RUN_EXITED;
+        result->started_at = paper->now;
+        result->finished_at = paper->now + 1;
+        result->duration_usec = USEC_PER_SEC; /* too long for a place beyond the slot */
+        paper->running = false;
+        mesh_run_ended(mesh, result);
+}
+
+static void test_many(void) {
+        static struct job_spec *specs[MANY];
+        const struct job_request request = { .command = "1", .command_size = 1 };
+        struct mesh_config config = { .node_id = "node-a", .slots = 1, .queue_max = MANY, .peers_max = 1 };
+        struct paper paper = { .now = USEC_PER_SEC };
+        struct mesh *mesh;
+
+        list_init(&paper.batches);
+        ASSERT_OK(mesh_new(&config, &paper_ops, &paper, &mesh));
+        mesh_start(mesh);
+        mesh_executor_synchronised(mesh, &(const struct uuid){ { 1 } }, NULL, 0);
+        for (uint32_t i = 0; i < MANY; i++) {
+                ASSERT_OK(job_spec_new(&request, &specs[i]));
+                memcpy(&specs[i]->id, &i, sizeof(i));
+                specs[i]->rules.priority = (int32_t) (i * 7919 % 2001) - 1000;
+        }
+        double begun = cpu_seconds();
+        for (size_t i = 0; i < MANY; i += 10000) {
+                ASSERT_EQ(mesh_submit(mesh, specs + i, 10000, NULL), MESH_ACCEPTED);
+                write_all(mesh, &paper);
+        }
+        double submitted = cpu_seconds();
+        int32_t last_priority = INT32_MAX;
+        uint32_t last = 0;
+        for (uint32_t n = 0; n < MANY; n++) {
+                uint32_t i;
+
+                ASSERT_TRUE(paper.running);
+                memcpy(&i, &paper.run.job, sizeof(i));
+                /* Those of the first request begin while the others are not there yet. */
+                if (n > 1) {
+                        ASSERT_LE(specs[i]->rules.priority, last_priority);
+                        ASSERT_TRUE(specs[i]->rules.priority < last_priority || i > last);
+                }
+                last_priority = n == 0 ? INT32_MAX : specs[i]->rules.priority;
+                last = i;
+                end_run(mesh, &paper);
+                write_all(mesh, &paper);
+        }
+        ASSERT_FALSE(paper.running);
+        double ended = cpu_seconds();
+        printf("%u jobs of 2001 priorities: %.2f us to submit one, %.2f us from one to the next\n", MANY,
+               (submitted - begun) * 1e6 / MANY, (ended - submitted) * 1e6 / MANY);
+        /* Far above what it takes, far below what a walk over the queue for each job would. */
+        ASSERT_LT((ended - begun) * 1e6 / MANY, 200);
+        mesh_free(mesh);
+        for (size_t i = 0; i < MANY; i++)
+                job_spec_unref(specs[i]);
+}
+
+int main(void) {
+        RUN(test_priority_comes_first);
+        RUN(test_priorities_in_one_request);
+        RUN(test_order_survives_restart);
+        RUN(test_priority_elsewhere);
+        RUN(test_misfits_hold_up_nothing);
+        RUN(test_own_labels);
+        RUN(test_sets_of_labels_are_limited);
+        RUN(test_many);
+        return EXIT_SUCCESS;
+}
