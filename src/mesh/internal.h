@@ -12,6 +12,7 @@
  * from it. */
 enum job_state {
         JOB_STATE_QUEUED,    /* waits for a slot, or for its acceptance to be durable */
+        JOB_STATE_DELAYED,   /* failed by itself, and waits to be tried again */
         JOB_STATE_ASSIGNING, /* its attempt is on the way to the disk */
         JOB_STATE_SENT,      /* the executor has it; not started as far as we know */
         JOB_STATE_RUNNING,
@@ -67,6 +68,9 @@ struct mesh_job {
         struct place *place;  /* the node that has the attempt; NULL: this one, or none */
         struct place *target; /* the only node that may; NULL: any, or this one */
         uint32_t given_up;    /* attempts up to this one are over, on the disk */
+        uint32_t retries_used;
+        usec_t retry_at;
+        struct heap_link delay_link; /* in mesh.delayed: DELAYED, and its wait is not over */
         bool lost;            /* the attempt lost_run was given up, and who had it does not know that yet */
         bool lost_unsaved;    /* the store could not take what is to be remembered of it */
         enum attempt_fate lost_fate;
@@ -77,10 +81,11 @@ struct mesh_job {
         bool lost_is_late;              /* it came when the attempt had been given up already */
         struct uuid executor;
         usec_t started_at;
-        bool durable;   /* its acceptance is */
-        bool here_only; /* its target is this node */
-        bool sent;      /* to its place, over this link */
-        bool taken;     /* its place has it on its disk */
+        bool durable;        /* its acceptance is */
+        bool here_only;      /* its target is this node */
+        bool may_have_begun; /* the attempt was out of our hands, and is not known not to have */
+        bool sent;           /* to its place, over this link */
+        bool taken;          /* its place has it on its disk */
         bool awaited;
         bool cancel_requested;
         bool seen; /* used while resynchronising */
@@ -183,6 +188,11 @@ struct guest {
                                     */
 
 #define LATE_MAX 4096u /* late ends on their way to the disk at once; others are told again later */
+
+/* Nobody has it; the attempt before may be on its way to the disk as one that is over. */
+static inline bool job_is_between_attempts(const struct mesh_job *job) {
+        return job->state == JOB_STATE_QUEUED || job->state == JOB_STATE_DELAYED;
+}
 
 /* An executor has it, here or elsewhere, and has not told its end. */
 static inline bool job_is_out(const struct mesh_job *job) {
@@ -292,6 +302,7 @@ struct mesh {
         struct list guests_waiting, guests_unsaved;
         struct node_name *served; /* whose job ended here last; NULL */
         uint64_t n_fetches;
+        struct heap delayed; /* by when they are tried again */
         struct list started;
         struct list unsaved;
         struct list late_unsaved; /* batches of one late end each, that the store could not take */
@@ -319,7 +330,7 @@ struct mesh {
 
         /* When each is due; USEC_INFINITY: not at all. */
         usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due,
-                index_due, rooms_due;
+                index_due, rooms_due, delayed_due;
         usec_t backlog_told_usec;
         usec_t timer_at;
 };
@@ -339,7 +350,8 @@ struct mesh_job *job_find(struct mesh *mesh, const struct uuid *id);
 struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job);
 void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state);
 struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum record_type type);
-/* The attempt is over, and the next may begin. result: what it came to, where that is known; NULL. */
+/* The attempt is over, and the next may begin: after FAILED later, and that is one retry. result: what it
+ * came to, where that is known; NULL. */
 void job_give_up(struct mesh *mesh, struct mesh_job *job, enum attempt_fate fate, struct job_result *result);
 void job_finish(
         struct mesh *mesh, struct mesh_job *job, enum job_status status, struct job_result *result,
@@ -368,6 +380,13 @@ void class_remove(struct mesh_job *job);                 /* harmless when it doe
 bool place_fits(struct mesh *mesh, const struct place *place, const struct queue_class *class);
 void place_match_classes(struct mesh *mesh, struct place *place, const struct node_info *info);
 void place_does_not_fit(struct mesh *mesh, struct place *place, const struct queue_class *class);
+
+/* retries.c */
+bool job_may_be_retried(const struct mesh_job *job, const struct job_result *result);
+void job_delay(struct mesh *mesh, struct mesh_job *job);
+void job_undelay(struct mesh *mesh, struct mesh_job *job);
+void job_try_again(struct mesh *mesh, struct mesh_job *job);
+void retries_begin(struct mesh *mesh);
 
 /* written.c */
 void job_write_given_up(struct mesh *mesh, struct mesh_job *job);

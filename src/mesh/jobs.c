@@ -11,7 +11,8 @@ struct mesh_job *job_find(struct mesh *mesh, const struct uuid *id) {
 
 /* Counts what the world is told of: PENDING and RUNNING. */
 static bool state_is_pending(enum job_state state) {
-        return state == JOB_STATE_QUEUED || state == JOB_STATE_ASSIGNING || state == JOB_STATE_SENT;
+        return state == JOB_STATE_QUEUED || state == JOB_STATE_DELAYED || state == JOB_STATE_ASSIGNING ||
+               state == JOB_STATE_SENT;
 }
 
 static bool state_is_in_hand(enum job_state state) {
@@ -29,12 +30,16 @@ static void count_state(struct mesh *mesh, const struct mesh_job *job, enum job_
                 mesh->n_running += (size_t) change;
 }
 
-/* From each state, those that may follow. QUEUED to SENT: a job that starts at once with its acceptance. */
+/* From each state, those that may follow. QUEUED to SENT: a job that starts at once with its acceptance, or
+ * is restored. QUEUED to DELAYED: it is restored. */
 static const unsigned state_successors[_JOB_STATE_MAX] = {
-        [JOB_STATE_QUEUED] = 1u << JOB_STATE_ASSIGNING | 1u << JOB_STATE_SENT | 1u << JOB_STATE_ENDED,
+        [JOB_STATE_QUEUED] = 1u << JOB_STATE_ASSIGNING | 1u << JOB_STATE_SENT | 1u << JOB_STATE_DELAYED |
+                             1u << JOB_STATE_ENDED,
+        [JOB_STATE_DELAYED] = 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
         [JOB_STATE_ASSIGNING] = 1u << JOB_STATE_SENT | 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
-        [JOB_STATE_SENT] = 1u << JOB_STATE_RUNNING | 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
-        [JOB_STATE_RUNNING] = 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_ENDED,
+        [JOB_STATE_SENT] = 1u << JOB_STATE_RUNNING | 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_DELAYED |
+                           1u << JOB_STATE_ENDED,
+        [JOB_STATE_RUNNING] = 1u << JOB_STATE_QUEUED | 1u << JOB_STATE_DELAYED | 1u << JOB_STATE_ENDED,
         [JOB_STATE_ENDED] = 0,
 };
 
@@ -46,6 +51,7 @@ void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
         count_state(mesh, job, job->state, -1);
         count_state(mesh, job, state, +1);
         class_remove(job);
+        job_undelay(mesh, job);
         list_remove(&job->retry_link); /* whatever is written next says more */
         if (state_is_in_hand(state) && !list_is_linked(&job->hand_link))
                 list_append(job->place ? &job->place->in_hand : &mesh->in_hand, &job->hand_link);
@@ -112,6 +118,7 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         mesh->n_jobs--;
         map_remove(&mesh->jobs, &job->by_id);
         class_leave(mesh, job);
+        job_undelay(mesh, job);
         list_remove(&job->hand_link);
         list_remove(&job->started_link);
         list_remove(&job->retry_link);
@@ -134,6 +141,7 @@ struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum
         record->run = job->run;
         record->spec = job_spec_ref(job->spec);
         record->executor = job->executor;
+        record->retries_used = job->retries_used;
         record->node = job->place ? node_name_ref(job->place->name) : NULL;
         return record;
 }
@@ -144,7 +152,7 @@ void job_begin_attempt(struct mesh *mesh, struct mesh_job *job, struct place *pl
         job_set_place(mesh, job, place);
         job->executor = place ? UUID_NULL : mesh->executor;
         job->started_at = 0;
-        job->sent = job->taken = job->seen = false;
+        job->may_have_begun = job->sent = job->taken = job->seen = false;
 }
 
 int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {
@@ -167,16 +175,22 @@ void job_send(struct mesh *mesh, struct mesh_job *job) {
         }
         /* When it cannot be taken now the connection is about to be lost, and the next one begins by
          * comparing what each side has. */
-        (void) mesh->ops.start(mesh->userdata, &job->run, job->spec);
+        if (mesh->ops.start(mesh->userdata, &job->run, job->spec) >= 0)
+                job->may_have_begun = true;
 }
 
-/* Back to its place in the queue. */
-void job_requeue(struct mesh *mesh, struct mesh_job *job) {
-        job_enter(mesh, job, JOB_STATE_QUEUED);
+/* Nobody has it any more. */
+static void take_back(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
+        job_enter(mesh, job, state);
         job_set_place(mesh, job, NULL);
         job->started_at = 0;
         job->executor = UUID_NULL;
         index_own_changed(mesh, job);
+}
+
+/* Back to its place in the queue. */
+void job_requeue(struct mesh *mesh, struct mesh_job *job) {
+        take_back(mesh, job, JOB_STATE_QUEUED);
         if (job->durable)
                 class_add(mesh, job);
 }
@@ -196,7 +210,12 @@ void job_give_up(
         job->lost_fate = fate;
         job->lost_run = job->run;
         job->lost_started_at = result && result->started_at > 0 ? result->started_at : job->started_at;
-        job_requeue(mesh, job);
+        if (fate == ATTEMPT_FAILED) {
+                job->retries_used++;
+                take_back(mesh, job, JOB_STATE_DELAYED);
+                job_delay(mesh, job);
+        } else
+                job_requeue(mesh, job);
         job_write_given_up(mesh, job);
 }
 
@@ -214,7 +233,7 @@ void job_finish(
 int mesh_restore(
         struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
         bool in_executor, const struct uuid *executor, const char *executor_node_id, usec_t started_at,
-        bool cancel_requested) {
+        bool cancel_requested, uint32_t retries_used) {
         struct place *place = NULL;
         struct mesh_job *job;
         int r;
@@ -227,10 +246,16 @@ int mesh_restore(
         job->durable = true;
         job->run = *run;
         job->cancel_requested = cancel_requested;
+        job->retries_used = retries_used;
         job->given_up = in_executor ? run->attempt - 1 : run->attempt;
         if (!in_executor) {
                 index_own_changed(mesh, job);
-                class_add(mesh, job);
+                if (retries_used == 0)
+                        class_add(mesh, job);
+                else {
+                        job_enter(mesh, job, JOB_STATE_DELAYED);
+                        job_delay(mesh, job);
+                }
                 return 0;
         }
 
@@ -241,6 +266,7 @@ int mesh_restore(
         }
         job_set_place(mesh, job, place);
         job->executor = *executor;
+        job->may_have_begun = true;
         job_enter(mesh, job, JOB_STATE_SENT);
         if (status == JOB_RUNNING) {
                 job->started_at = started_at;

@@ -44,8 +44,8 @@ int mesh_new(
         list_init(&mesh->unsaved);
         list_init(&mesh->late_unsaved);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
-                mesh->retry_due = mesh->links_due = mesh->index_due = mesh->rooms_due = mesh->timer_at =
-                        USEC_INFINITY;
+                mesh->retry_due = mesh->links_due = mesh->index_due = mesh->rooms_due = mesh->delayed_due =
+                        mesh->timer_at = USEC_INFINITY;
         r = index_new(mesh);
         if (r < 0) {
                 mesh_free(mesh);
@@ -98,6 +98,7 @@ void mesh_arm(struct mesh *mesh) {
         at = MIN(at, mesh->links_due);
         at = MIN(at, mesh->index_due);
         at = MIN(at, mesh->rooms_due);
+        at = MIN(at, mesh->delayed_due);
         if (!mesh->working || at == mesh->timer_at)
                 return;
 
@@ -140,6 +141,8 @@ void mesh_timer_due(struct mesh *mesh) {
                 index_timer(mesh);
         if (take_due(&mesh->rooms_due, now))
                 places_review(mesh);
+        if (take_due(&mesh->delayed_due, now))
+                retries_begin(mesh);
         mesh_arm(mesh);
 }
 

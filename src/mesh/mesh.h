@@ -117,7 +117,7 @@ DEFINE_CLEANUP(struct mesh *, mesh_free)
 int mesh_restore(
         struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
         bool in_executor, const struct uuid *executor, const char *executor_node_id, usec_t started_at,
-        bool cancel_requested);
+        bool cancel_requested, uint32_t retries_used);
 /* Likewise a run of a job that another node owns; result: NULL while it has not ended. Takes references. */
 int mesh_restore_guest(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,

@@ -226,6 +226,7 @@ static void take_echo(struct mesh *mesh, struct peer *peer, const struct mesh_me
                 return;
         peer->public.verified = true;
         peer->question.asked = false;
+        suspicion_heard(mesh, peer); /* from now on it is judged */
         mesh->ops.peer_changed(mesh->userdata, &peer->public, /* gone= */ false);
         store_peer(mesh, peer, RECORD_PEER);
 }

@@ -168,6 +168,7 @@ void place_send_job(struct mesh *mesh, struct mesh_job *job) {
         }
         job_spec_to_link(job->spec, &assignment.job);
         job->sent = place_send(mesh, place, &message);
+        job->may_have_begun = job->may_have_begun || job->sent;
 }
 
 /* What did not fit into the link goes out when it has room again. */
@@ -258,7 +259,7 @@ static void compare_held(struct mesh *mesh, struct place *place, const struct li
                         place_send_run(mesh, place, &held->run, WORD_KILL);
                 return;
         }
-        job->seen = job->sent = job->taken = true;
+        job->seen = job->sent = job->taken = job->may_have_begun = true;
         if (held->state == LINK_HELD_RUNNING && job->state == JOB_STATE_SENT)
                 run_began(mesh, job, held->started_at);
         if (job->cancel_requested && held->state != LINK_HELD_ENDED)
@@ -280,8 +281,10 @@ static void compare_done(struct mesh *mesh, struct place *place) {
                         job_attempt_lost(mesh, job);
                 else if (job->cancel_requested)
                         job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
-                else
+                else {
+                        job->may_have_begun = false; /* it never came */
                         place_send_job(mesh, job);
+                }
         }
 }
 

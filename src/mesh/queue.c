@@ -108,11 +108,3 @@ void jobs_schedule(struct mesh *mesh) {
         backlog_tell(mesh);
         offers_make(mesh);
 }
-
-const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
-        const struct mesh_job *job = job_find(mesh, id);
-
-        if (!job || job->state > JOB_STATE_SENT)
-                return NULL;
-        return "waits for a free slot";
-}

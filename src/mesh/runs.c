@@ -76,10 +76,19 @@ static void update_average(struct mesh *mesh, usec_t duration_usec) {
                 mesh->run_average_usec == 0 ? duration : (mesh->run_average_usec * 7 + duration) / 8;
 }
 
+/* A job that must not start twice, and may have begun. */
+static bool loss_ends(const struct mesh_job *job) {
+        return job->spec->rules.loss_is_failure && job->may_have_begun;
+}
+
 /* The node that had it is lost, or lost it. */
 void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; the node that had it is lost");
+        else if (loss_ends(job))
+                job_finish(
+                        mesh, job, JOB_FAILED, NULL,
+                        "node lost: the node that had the job is gone, or lost it; it may have run there");
         else
                 job_give_up(mesh, job, ATTEMPT_LOST, NULL);
 }
@@ -93,6 +102,10 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
         else if (result->outcome == RUN_KILLED && job->cancel_requested)
                 job_finish(
                         mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
+        else if (result->outcome == RUN_LOST && !ran && loss_ends(job))
+                job_finish(
+                        mesh, job, JOB_FAILED, result,
+                        "node lost: the executor that had the job has ended; it may have run");
         else if (
                 !ran && (result->outcome == RUN_KILLED ||
                          (result->outcome == RUN_LOST && job->state == JOB_STATE_SENT))) {
@@ -105,7 +118,10 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
                 job_finish(
                         mesh, job, JOB_FAILED, result,
                         "killed, since the node was stopped while the job ran");
-        else
+        else if (job_may_be_retried(job, result)) {
+                job_give_up(mesh, job, ATTEMPT_FAILED, result);
+                job_result_unref(result);
+        } else
                 job_finish(mesh, job, job_result_status(result), result, NULL);
 }
 
@@ -155,7 +171,7 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
                 return;
         }
 
-        job->seen = true;
+        job->seen = job->may_have_begun = true;
         if (known->started && job->state == JOB_STATE_SENT)
                 run_began(mesh, job, known->started_at);
         if (job->cancel_requested && !known->ended)
@@ -171,6 +187,10 @@ static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {
                 job_finish(
                         mesh, job, JOB_FAILED, NULL,
                         "lost: the executor ended while the job ran, and the job with it");
+        else if (loss_ends(job))
+                job_finish(
+                        mesh, job, JOB_FAILED, NULL,
+                        "node lost: the executor that had the job has ended; it may have run");
         else
                 job_give_up(mesh, job, ATTEMPT_EXECUTOR_LOST, NULL);
 }
@@ -180,6 +200,8 @@ static void compare_missing(struct mesh *mesh, struct mesh_job *job) {
         bool same_executor = uuid_equal(&job->executor, &mesh->executor);
 
         /* The same process forgets nothing before it is told to: the start never reached it. */
+        if (same_executor && job->state == JOB_STATE_SENT)
+                job->may_have_begun = false;
         if (same_executor && job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else if (same_executor && !mesh->draining && job->state == JOB_STATE_SENT)
@@ -230,6 +252,9 @@ int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
                 /* One whose acceptance or assignment is still on its way ends when that has arrived. */
                 if (job->durable)
                         job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+                break;
+        case JOB_STATE_DELAYED:
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled while it waited to be tried again");
                 break;
         case JOB_STATE_SENT:
         case JOB_STATE_RUNNING:

@@ -79,11 +79,12 @@ static void
 given_up_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
         if (error >= 0) {
                 attempts_are_over(mesh, job, record->run.attempt);
+                job_try_again(mesh, job);
                 return;
         }
         if (job->lost && run_id_equal(&job->lost_run, &record->run))
                 job->lost_unsaved = true;
-        if (job->state == JOB_STATE_QUEUED && run_id_equal(&job->run, &record->run) &&
+        if (job_is_between_attempts(job) && run_id_equal(&job->run, &record->run) &&
             !list_is_linked(&job->retry_link))
                 list_append(&mesh->unsaved, &job->retry_link);
 }
@@ -118,7 +119,7 @@ void jobs_retry_unsaved(struct mesh *mesh) {
                 list_remove(&job->retry_link);
                 if (job->state == JOB_STATE_ENDED)
                         job_write_end(mesh, job);
-                else if (job->state == JOB_STATE_QUEUED)
+                else if (job_is_between_attempts(job))
                         job_write_given_up(mesh, job);
         }
         guests_retry_unsaved(mesh);
@@ -131,7 +132,7 @@ static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error)
                 /* Nobody was told that it exists. */
                 if (job->state == JOB_STATE_SENT || job->state == JOB_STATE_RUNNING)
                         mesh->ops.kill(mesh->userdata, &job->run);
-                if (job->state == JOB_STATE_ENDED)
+                if (job->state == JOB_STATE_ENDED || job->lost)
                         mesh->ops.release(mesh->userdata, &job->run);
                 job_free(mesh, job);
                 return;

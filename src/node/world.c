@@ -217,7 +217,7 @@ int world_restore_job(void *userdata, struct store_unfinished *job) {
         r = mesh_restore(
                 node->mesh, job->spec, job->status, &job->run, job->in_executor, &job->executor,
                 job->executor_node_id[0] != '\0' ? job->executor_node_id : NULL, job->started_at,
-                job->cancel_requested);
+                job->cancel_requested, job->retries_used);
         job_spec_unref(job->spec);
         return r;
 }

@@ -111,8 +111,12 @@ static void write_change(struct world_node *node, const struct record *record) {
                 job->started_at = record->at_usec;
                 break;
         case RECORD_REQUEUED:
+                ASSERT_TRUE(
+                        record->retries_used >= job->retries_used &&
+                        record->retries_used <= job->spec->rules.retries);
                 job->status = JOB_PENDING;
                 job->in_executor = false;
+                job->retries_used = record->retries_used;
                 break;
         case RECORD_CANCEL:
                 job->cancel_requested = true;
@@ -347,7 +351,7 @@ void disk_restore(struct world_node *node) {
                 ASSERT_OK(mesh_restore(
                         node->mesh, jobs[i]->spec, jobs[i]->status, &jobs[i]->run, jobs[i]->in_executor,
                         &jobs[i]->executor, jobs[i]->executor_node[0] ? jobs[i]->executor_node : NULL,
-                        jobs[i]->started_at, jobs[i]->cancel_requested));
+                        jobs[i]->started_at, jobs[i]->cancel_requested, jobs[i]->retries_used));
         restore_guests(node);
         restore_ended(node);
 }

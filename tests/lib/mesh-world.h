@@ -25,6 +25,7 @@ struct disk_job {
         struct uuid executor;
         usec_t started_at;
         bool cancel_requested;
+        uint32_t retries_used;
         char executor_node[NODE_ID_MAX + 1]; /* empty: this one */
         const char *error_message;           /* of the end, where the mind gave one */
         struct job_result *result;

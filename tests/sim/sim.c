@@ -16,7 +16,8 @@
 struct sim_job {
         struct uuid id;
         struct world_node *owner;
-        bool acknowledged, cancelled;
+        struct job_rules rules;
+        bool acknowledged, cancel_asked, cancelled;
         unsigned n_running, n_starts;
 };
 
@@ -91,6 +92,8 @@ static void on_run_begins(struct world_node *node, const struct run_id *run) {
                 ASSERT_TRUE(sim->split);
         }
         ASSERT_TRUE(!job->cancelled || sim->split);
+        if (job->owner && job->rules.loss_is_failure)
+                ASSERT_LE(job->n_starts, 1 + job->rules.retries);
         ASSERT_LE(node->executor.n_running, node->executor.slots);
 }
 
@@ -104,8 +107,25 @@ static struct world_node *any_node(struct sim *sim) {
         return sim->world.nodes[below(sim, (uint32_t) sim->world.n_nodes)];
 }
 
+/* Three of four have some rule of their own. */
+static struct world_wishes draw_wishes(struct sim *sim, const struct world_node *node) {
+        static char *const even[] = { (char *) "parity=even", NULL };
+        struct world_wishes wishes = {};
+
+        if (below(sim, 2) == 0)
+                wishes.rules.priority = (int32_t) below(sim, 5) - 2;
+        if (below(sim, 3) == 0)
+                wishes.rules.loss_is_failure = true;
+        if (below(sim, 3) == 0)
+                wishes.rules.retries = below(sim, 4);
+        if (below(sim, 8) == 0 && node->config.n_labels > 0 && node->executor.slots > 0)
+        wishes.requires = even;
+        return wishes;
+}
+
 static void submit(struct sim *sim) {
         struct world_node *node = any_node(sim);
+        struct world_wishes wishes;
         size_t n = 1 + below(sim, 12), first = sim->n_jobs;
         struct uuid ids[16];
         char command[32];
@@ -113,11 +133,16 @@ static void submit(struct sim *sim) {
         if (!node->mesh || sim->n_jobs + n > JOBS_MAX)
                 return;
         snprintf(command, sizeof(command), "%u %u", 1 + below(sim, 4000), below(sim, 4) == 0);
-        if (world_submit_batch(node, command, n, ids, &sim->jobs[first]) != MESH_ACCEPTED)
+        wishes = draw_wishes(sim, node);
+        if (world_submit_wishes(node, command, n, &wishes, ids, &sim->jobs[first]) != MESH_ACCEPTED)
                 return;
         say(sim, "%s is given %zu jobs from %zu on: %s", node->config.node_id, n, first, command);
-        for (size_t i = 0; i < n; i++)
-                find_job(sim, &ids[i])->owner = node;
+        for (size_t i = 0; i < n; i++) {
+                struct sim_job *job = find_job(sim, &ids[i]);
+
+                job->owner = node;
+                job->rules = wishes.rules;
+        }
 }
 
 static void cancel(struct sim *sim) {
@@ -129,6 +154,7 @@ static void cancel(struct sim *sim) {
         if (!job->owner->mesh)
                 return;
         say(sim, "cancel job %zu", (size_t) (job - sim->jobs));
+        job->cancel_asked = true;
         (void) mesh_cancel(job->owner->mesh, &job->id);
 }
 
@@ -340,6 +366,12 @@ static void check_settled(struct sim *sim) {
         }
         world_check_indexes(&sim->world);
         for (size_t i = 0; i < sim->n_jobs; i++) {
+                const struct disk_job *job = disk_find(sim->jobs[i].owner, &sim->jobs[i].id);
+
+                /* What failed by itself was tried as often as it may. */
+                if (job && job->status == JOB_FAILED && job->result && job->result->outcome == RUN_EXITED &&
+                    !sim->jobs[i].cancel_asked)
+                        ASSERT_EQ(job->retries_used, sim->jobs[i].rules.retries);
                 ASSERT_EQ(sim->jobs[i].n_running, 0u);
                 sim->n_twice += sim->jobs[i].n_starts > 1;
         }
@@ -360,7 +392,10 @@ static void live(struct sim *sim, uint64_t seed, bool trace) {
                 char name[16];
 
                 snprintf(name, sizeof(name), "node-%zu", i);
-                world_add(&sim->world, name, below(sim, 5));
+                struct world_node *node = world_add(&sim->world, name, below(sim, 5));
+                if (i % 2 == 0)
+                        node->config.labels[node->config.n_labels++] =
+                                (struct metadata_entry){ "parity", "even" };
         }
         for (size_t i = 0; i < n_nodes; i++)
                 world_start(sim->world.nodes[i]);

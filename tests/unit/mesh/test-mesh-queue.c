@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "lib/mesh-world.h"
+#include "paper.h"
 
 static struct world world;
 
@@ -207,73 +208,6 @@ static void test_sets_of_labels_are_limited(void) {
 /* A hundred thousand jobs of many priorities on a node that is nothing but its mind. */
 #define MANY 100000u
 
-struct paper {
-        struct list batches;
-        struct run_id run;
-        bool running;
-        usec_t now;
-};
-
-static usec_t paper_now(void *userdata) {
-        return ((struct paper *) userdata)->now;
-}
-
-static void paper_random(void *userdata, void *buffer, size_t size) {
-        memset(buffer, 0x5a, size);
-}
-
-static void paper_store(void *userdata, struct record_batch *batch) {
-        list_append(&((struct paper *) userdata)->batches, &batch->link);
-}
-
-static int paper_start(void *userdata, const struct run_id *run, const struct job_spec *spec) {
-        struct paper *paper = userdata;
-
-        ASSERT_FALSE(paper->running);
-        paper->running = true;
-        paper->run = *run;
-        return 0;
-}
-
-static void ignore_run(void *userdata, const struct run_id *run) {
-}
-static void ignore(void *userdata) {
-}
-static void ignore_time(void *userdata, usec_t at) {
-}
-static void ignore_broadcast(void *userdata, const struct mesh_message *message, bool pad) {
-}
-static void ignore_accepted(void *userdata, void *tag, int error) {
-}
-static void ignore_finished(void *userdata, const struct job_spec *spec, enum job_status status) {
-}
-
-static const struct mesh_ops paper_ops = {
-        .now = paper_now,
-        .now_realtime = paper_now,
-        .random = paper_random,
-        .set_timer = ignore_time,
-        .broadcast = ignore_broadcast,
-        .store = paper_store,
-        .start = paper_start,
-        .kill = ignore_run,
-        .withdraw = ignore_run,
-        .release = ignore_run,
-        .hurry = ignore,
-        .accepted = ignore_accepted,
-        .job_finished = ignore_finished,
-        .status_changed = ignore,
-};
-
-static void write_all(struct mesh *mesh, struct paper *paper) {
-        struct record_batch *batch;
-
-        while ((batch = LIST_FIRST(&paper->batches, struct record_batch, link))) {
-                list_remove(&batch->link);
-                mesh_written(mesh, batch, 0);
-        }
-}
-
 static double cpu_seconds(void) {
         struct timespec now;
 
@@ -281,39 +215,19 @@ static double cpu_seconds(void) {
         return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
 }
 
-static void end_run(struct mesh *mesh, struct paper *paper) {
-        struct job_result *result;
-
-        ASSERT_OK(job_result_new(&result));
-        result->run = paper->run;
-        result->outcome = RUN_EXITED;
-        result->started_at = paper->now;
-        result->finished_at = paper->now + 1;
-        result->duration_usec = USEC_PER_SEC; /* too long for a place beyond the slot */
-        paper->running = false;
-        mesh_run_ended(mesh, result);
-}
-
 static void test_many(void) {
         static struct job_spec *specs[MANY];
-        const struct job_request request = { .command = "1", .command_size = 1 };
-        struct mesh_config config = { .node_id = "node-a", .slots = 1, .queue_max = MANY, .peers_max = 1 };
-        struct paper paper = { .now = USEC_PER_SEC };
-        struct mesh *mesh;
+        struct paper paper;
 
-        list_init(&paper.batches);
-        ASSERT_OK(mesh_new(&config, &paper_ops, &paper, &mesh));
-        mesh_start(mesh);
-        mesh_executor_synchronised(mesh, &(const struct uuid){ { 1 } }, NULL, 0);
+        paper_begin(&paper, 1, MANY);
         for (uint32_t i = 0; i < MANY; i++) {
-                ASSERT_OK(job_spec_new(&request, &specs[i]));
-                memcpy(&specs[i]->id, &i, sizeof(i));
+                specs[i] = paper_spec(i);
                 specs[i]->rules.priority = (int32_t) (i * 7919 % 2001) - 1000;
         }
         double begun = cpu_seconds();
         for (size_t i = 0; i < MANY; i += 10000) {
-                ASSERT_EQ(mesh_submit(mesh, specs + i, 10000, NULL), MESH_ACCEPTED);
-                write_all(mesh, &paper);
+                ASSERT_EQ(mesh_submit(paper.mesh, specs + i, 10000, NULL), MESH_ACCEPTED);
+                paper_write(&paper);
         }
         double submitted = cpu_seconds();
         int32_t last_priority = INT32_MAX;
@@ -323,15 +237,17 @@ static void test_many(void) {
 
                 ASSERT_TRUE(paper.running);
                 memcpy(&i, &paper.run.job, sizeof(i));
-                /* Those of the first request begin while the others are not there yet. */
+                /* The first one began while only those of its request were there. */
                 if (n > 1) {
                         ASSERT_LE(specs[i]->rules.priority, last_priority);
                         ASSERT_TRUE(specs[i]->rules.priority < last_priority || i > last);
                 }
-                last_priority = n == 0 ? INT32_MAX : specs[i]->rules.priority;
+                last_priority = specs[i]->rules.priority;
                 last = i;
-                end_run(mesh, &paper);
-                write_all(mesh, &paper);
+                if (n == 0)
+                        last_priority = INT32_MAX;
+                paper_end_run(&paper, RUN_EXITED, 0);
+                paper_write(&paper);
         }
         ASSERT_FALSE(paper.running);
         double ended = cpu_seconds();
@@ -339,7 +255,7 @@ static void test_many(void) {
                (submitted - begun) * 1e6 / MANY, (ended - submitted) * 1e6 / MANY);
         /* Far above what it takes, far below what a walk over the queue for each job would. */
         ASSERT_LT((ended - begun) * 1e6 / MANY, 200);
-        mesh_free(mesh);
+        paper_end(&paper);
         for (size_t i = 0; i < MANY; i++)
                 job_spec_unref(specs[i]);
 }
