@@ -97,13 +97,13 @@ void place_match_classes(struct mesh *mesh, struct place *place, const struct no
 /* It refused such a job for its labels: what we know of them is old. */
 void place_does_not_fit(struct mesh *mesh, struct place *place, const struct queue_class *class) {
         place->misfits_until = usec_add(mesh_now(mesh), MISFIT_USEC);
-        if (!class->spec || class->number >= QUEUE_CLASSES_MAX) {
+        if (!class->spec || class->number >= QUEUE_CLASSES_MAX)
                 place->avoid_until = place->misfits_until;
-                place_review(mesh, place);
-                return;
+        else {
+                label_bit_set(&place->misfits, class->number, true);
+                label_bit_set(&place->fits, class->number, false);
         }
-        label_bit_set(&place->misfits, class->number, true);
-        label_bit_set(&place->fits, class->number, false);
+        place_review(mesh, place);
 }
 
 bool place_fits(struct mesh *mesh, const struct place *place, const struct queue_class *class) {

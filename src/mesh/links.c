@@ -53,9 +53,10 @@ static void take_refusal(struct mesh *mesh, struct place *place, const struct li
 
         if (!job || job->state != JOB_STATE_SENT)
                 return;
-        if (refusal->reason == LINK_REFUSED_LABELS)
+        if (refusal->reason == LINK_REFUSED_LABELS) {
+                place->room++; /* it has room still, for others */
                 place_does_not_fit(mesh, place, job->class);
-        else {
+        } else {
                 /* Asked again when it says that it has room, and when what lasts may have passed. */
                 place->room = 0;
                 if (refusal->reason != LINK_REFUSED_NO_SLOT)

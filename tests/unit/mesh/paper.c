@@ -49,7 +49,37 @@ static void ignore_broadcast(void *userdata, const struct mesh_message *message,
 static void ignore_accepted(void *userdata, void *tag, int error) {
 }
 
+static void
+on_send(void *userdata, const struct sockaddr_in *address, const struct mesh_message *message, bool pad) {
+        ((struct paper *) userdata)->asked = *message;
+}
+
+static bool on_trusts(void *userdata, const struct sockaddr_in *address) {
+        return true;
+}
+
+static void on_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
+        ((struct paper *) userdata)->n_links_wanted++;
+}
+
+static int on_link_send(void *userdata, const char *node_id, const struct link_message *message) {
+        ((struct paper *) userdata)->n_assigned += message->n_assignments;
+        return 0;
+}
+
+static void ignore_link(void *userdata, const char *node_id) {
+}
+
+static void ignore_peer(void *userdata, const struct mesh_peer *peer, bool gone) {
+}
+
 static const struct mesh_ops ops = {
+        .send = on_send,
+        .trusts = on_trusts,
+        .link_open = on_link_open,
+        .link_send = on_link_send,
+        .link_close = ignore_link,
+        .peer_changed = ignore_peer,
         .now = on_now,
         .now_realtime = on_now,
         .random = on_random,
@@ -71,7 +101,7 @@ void paper_begin(struct paper *paper, unsigned slots, unsigned queue_max) {
                 .node_id = "node-a",
                 .slots = slots,
                 .queue_max = queue_max,
-                .peers_max = 1,
+                .peers_max = 1000,
                 .heartbeat_interval_usec = USEC_PER_MINUTE,
                 .peer_timeout_usec = USEC_PER_MINUTE,
         };
@@ -118,6 +148,41 @@ void paper_end_run(struct paper *paper, enum run_outcome outcome, int exit_code)
         result->duration_usec = USEC_PER_SEC; /* too long for a place beyond the slots */
         paper->running = false;
         mesh_run_ended(paper->mesh, result);
+}
+
+static void name_peer(uint32_t number, char *ret, size_t size) {
+        snprintf(ret, size, "peer-%" PRIu32, number);
+}
+
+void paper_add_peer(struct paper *paper, uint32_t number, unsigned slots) {
+        const struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = number };
+        struct mesh_message message = {
+                .type = MESSAGE_HEARTBEAT,
+                .incarnation = 1,
+                .sequence = 1,
+                .instance = number + 1,
+                .has_node_info = true,
+                .node_info = { .status = NODE_IDLE, .node_port = 9000, .slots = slots },
+        };
+
+        name_peer(number, message.sender_node_id, sizeof(message.sender_node_id));
+        memcpy(message.node_info.node_id, message.sender_node_id, sizeof(message.node_info.node_id));
+        mesh_received(paper->mesh, &message, &address, PROBE_SIZE);
+        message.sequence++;
+        ASSERT_TRUE(paper->asked.has_nonce);
+        message.has_echo = true;
+        memcpy(message.echo, paper->asked.nonce, sizeof(message.echo));
+        mesh_received(paper->mesh, &message, &address, PROBE_SIZE);
+        ASSERT_TRUE(mesh_get_peer(paper->mesh, message.sender_node_id)->verified);
+}
+
+void paper_link_peer(struct paper *paper, uint32_t number) {
+        const struct link_hello hello = {};
+        char name[NODE_ID_MAX + 1];
+
+        name_peer(number, name, sizeof(name));
+        ASSERT_OK(mesh_link_up(paper->mesh, name, &hello));
+        mesh_link_received(paper->mesh, name, &(const struct link_message){ .held_complete = true });
 }
 
 struct job_spec *paper_spec(uint32_t number) {

@@ -16,7 +16,9 @@ struct paper {
         size_t n_starts;
         usec_t now, timer_at;
         uint64_t random_state;
-        enum job_status ended; /* as it told last */
+        enum job_status ended;     /* as it told last */
+        struct mesh_message asked; /* what it sent last */
+        size_t n_links_wanted, n_assigned;
 };
 
 void paper_begin(struct paper *paper, unsigned slots, unsigned queue_max);
@@ -24,4 +26,7 @@ void paper_end(struct paper *paper);
 void paper_write(struct paper *paper);              /* all batches become durable */
 void paper_pass(struct paper *paper, usec_t until); /* time, to then; the timer runs when it is due */
 void paper_end_run(struct paper *paper, enum run_outcome outcome, int exit_code);
+/* A peer that has proven to be there, and has room; linked when it is asked for that. */
+void paper_add_peer(struct paper *paper, uint32_t number, unsigned slots);
+void paper_link_peer(struct paper *paper, uint32_t number);
 struct job_spec *paper_spec(uint32_t number);

@@ -260,6 +260,36 @@ static void test_many(void) {
                 job_spec_unref(specs[i]);
 }
 
+#define NODES 200u
+#define SHARED (NODES * 20)
+
+/* What is given to each of many nodes costs no walk over all of them. */
+static void test_many_nodes(void) {
+        static struct job_spec *specs[SHARED];
+        struct paper paper;
+
+        paper_begin(&paper, 0, SHARED);
+        for (uint32_t i = 0; i < NODES; i++)
+                paper_add_peer(&paper, i, 20);
+        paper_pass(&paper, paper.now + 3 * USEC_PER_SEC);
+        for (uint32_t i = 0; i < SHARED; i++)
+                specs[i] = paper_spec(i);
+        double begun = cpu_seconds();
+        ASSERT_EQ(mesh_submit(paper.mesh, specs, SHARED, NULL), MESH_ACCEPTED);
+        paper_write(&paper);
+        ASSERT_EQ(paper.n_links_wanted, NODES);
+        for (uint32_t i = 0; i < NODES; i++)
+                paper_link_peer(&paper, i);
+        paper_write(&paper);
+        double ended = cpu_seconds();
+        ASSERT_EQ(paper.n_assigned, SHARED);
+        printf("%u jobs to %u nodes: %.2f us each\n", SHARED, NODES, (ended - begun) * 1e6 / SHARED);
+        ASSERT_LT((ended - begun) * 1e6 / SHARED, 200);
+        paper_end(&paper);
+        for (size_t i = 0; i < SHARED; i++)
+                job_spec_unref(specs[i]);
+}
+
 int main(void) {
         RUN(test_priority_comes_first);
         RUN(test_priorities_in_one_request);
@@ -269,5 +299,6 @@ int main(void) {
         RUN(test_own_labels);
         RUN(test_sets_of_labels_are_limited);
         RUN(test_many);
+        RUN(test_many_nodes);
         return EXIT_SUCCESS;
 }
