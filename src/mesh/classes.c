@@ -117,6 +117,24 @@ bool place_fits(struct mesh *mesh, const struct place *place, const struct queue
         return peer && node_matches(&peer->public.info, class);
 }
 
+static bool class_fits_here(const struct mesh *mesh, const struct queue_class *class) {
+        return !class->target &&
+               job_labels_match(mesh->config.labels, mesh->config.n_labels, class->spec->requires);
+}
+
+/* Our own labels are others now. */
+void classes_match_here(struct mesh *mesh) {
+        struct queue_class *class;
+        struct mesh_job *job;
+
+        MAP_FOREACH(&mesh->classes, class, struct queue_class, by_key)
+                class->fits_here = class_fits_here(mesh, class);
+        mesh->n_waiting_here = 0;
+        MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
+                if (job->state == JOB_STATE_QUEUED && job->class->fits_here)
+                        mesh->n_waiting_here++;
+}
+
 static void match_places(struct mesh *mesh, struct queue_class *class) {
         struct place *place;
 
@@ -155,8 +173,7 @@ static int class_new(
         }
         class->key = key;
         class->spec = job_spec_ref(spec);
-        class->fits_here =
-                !target && job_labels_match(mesh->config.labels, mesh->config.n_labels, spec->requires);
+        class->fits_here = class_fits_here(mesh, class);
         take_number(mesh, class);
         match_places(mesh, class);
         *ret = class;

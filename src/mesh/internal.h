@@ -378,6 +378,7 @@ bool class_is_admitted(const struct queue_class *class); /* not beyond the limit
 void class_add(struct mesh *mesh, struct mesh_job *job); /* it waits now */
 void class_remove(struct mesh_job *job);                 /* harmless when it does not */
 bool place_fits(struct mesh *mesh, const struct place *place, const struct queue_class *class);
+void classes_match_here(struct mesh *mesh);
 void place_match_classes(struct mesh *mesh, struct place *place, const struct node_info *info);
 void place_does_not_fit(struct mesh *mesh, struct place *place, const struct queue_class *class);
 

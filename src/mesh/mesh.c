@@ -252,6 +252,7 @@ void mesh_set_labels(struct mesh *mesh, const struct metadata_entry *labels, siz
                 memcpy(mesh->config.labels, labels, mesh->config.n_labels * sizeof(labels[0]));
         if (!mesh->working)
                 return;
+        classes_match_here(mesh);
         mesh->heartbeat_due = mesh_now(mesh);
         jobs_schedule(mesh);
         mesh_arm(mesh);
