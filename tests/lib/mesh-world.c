@@ -471,7 +471,7 @@ int world_submit_wishes(
                 specs[i]->rules = wishes->rules;
                 specs[i]->target_node_id = wishes->target;
                 if (wishes->requires)
-                specs[i]->requires = wishes->requires;
+                        specs[i]->requires = wishes->requires;
                 ret_ids[i] = specs[i]->id;
         }
         int r = mesh_submit(node->mesh, specs, n, tag);

@@ -119,7 +119,7 @@ static struct world_wishes draw_wishes(struct sim *sim, const struct world_node 
         if (below(sim, 3) == 0)
                 wishes.rules.retries = below(sim, 4);
         if (below(sim, 8) == 0 && node->config.n_labels > 0 && node->executor.slots > 0)
-        wishes.requires = even;
+                wishes.requires = even;
         return wishes;
 }
 
