@@ -71,8 +71,8 @@ struct mesh_job {
         uint32_t retries_used;
         usec_t retry_at;
         struct heap_link delay_link; /* in mesh.delayed: DELAYED, and its wait is not over */
-        bool lost;            /* the attempt lost_run was given up, and who had it does not know that yet */
-        bool lost_unsaved;    /* the store could not take what is to be remembered of it */
+        bool lost;         /* the attempt lost_run was given up, and who had it does not know that yet */
+        bool lost_unsaved; /* the store could not take what is to be remembered of it */
         enum attempt_fate lost_fate;
         struct run_id lost_run;
         usec_t lost_started_at;
@@ -122,9 +122,9 @@ struct place {
 
         bool alive; /* a peer that has proven to be there */
         bool link_wanted, link_up;
-        bool compared;  /* over this link it has told what it holds of ours */
-        bool held_told; /* and we what we hold of its */
-        bool offered;   /* room of ours, and nothing came yet */
+        bool compared;      /* over this link it has told what it holds of ours */
+        bool held_told;     /* and we what we hold of its */
+        bool offered;       /* room of ours, and nothing came yet */
         bool late_left_out; /* it told of more late ends than could be written */
         unsigned slots;
         unsigned room;    /* so many more it would begin at once, as far as we know */

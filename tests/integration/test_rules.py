@@ -56,6 +56,7 @@ def test_retries(make_node, evidence):
     job = node.finish(job_id)
     assert (job["status"], job["exit_code"], job["attempt"], job["retries_used"]) == ("JOB_FAILED", 3, 2, 1)
     assert [line[1] for line in evidence.lines()] == ["1", "2"]
+    assert [(one["attempt"], one["exit_code"]) for one in job["attempts"]] == [(1, 3)]
     # As often as it takes, and not more often.
     job = node.finish(node.submit(evidence.command('test "$ATTEMPT" = 2'), retries=5))
     assert (job["status"], job["attempt"], job["retries_used"]) == ("JOB_COMPLETED", 2, 1)

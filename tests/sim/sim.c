@@ -92,6 +92,8 @@ static void on_run_begins(struct world_node *node, const struct run_id *run) {
                 ASSERT_TRUE(sim->split);
         }
         ASSERT_TRUE(!job->cancelled || sim->split);
+        ASSERT_TRUE(job_labels_match(
+                node->config.labels, node->config.n_labels, executor_find(node, &run->job)->spec->requires));
         if (job->owner && job->rules.loss_is_failure)
                 ASSERT_LE(job->n_starts, 1 + job->rules.retries);
         ASSERT_LE(node->executor.n_running, node->executor.slots);
@@ -108,7 +110,7 @@ static struct world_node *any_node(struct sim *sim) {
 }
 
 /* Three of four have some rule of their own. */
-static struct world_wishes draw_wishes(struct sim *sim, const struct world_node *node) {
+static struct world_wishes draw_wishes(struct sim *sim) {
         static char *const even[] = { (char *) "parity=even", NULL };
         struct world_wishes wishes = {};
 
@@ -118,7 +120,7 @@ static struct world_wishes draw_wishes(struct sim *sim, const struct world_node 
                 wishes.rules.loss_is_failure = true;
         if (below(sim, 3) == 0)
                 wishes.rules.retries = below(sim, 4);
-        if (below(sim, 8) == 0 && node->config.n_labels > 0 && node->executor.slots > 0)
+        if (below(sim, 8) == 0)
                 wishes.requires = even;
         return wishes;
 }
@@ -133,7 +135,7 @@ static void submit(struct sim *sim) {
         if (!node->mesh || sim->n_jobs + n > JOBS_MAX)
                 return;
         snprintf(command, sizeof(command), "%u %u", 1 + below(sim, 4000), below(sim, 4) == 0);
-        wishes = draw_wishes(sim, node);
+        wishes = draw_wishes(sim);
         if (world_submit_wishes(node, command, n, &wishes, ids, &sim->jobs[first]) != MESH_ACCEPTED)
                 return;
         say(sim, "%s is given %zu jobs from %zu on: %s", node->config.node_id, n, first, command);

@@ -52,6 +52,14 @@ static void test_as_often_as_it_may(void) {
         ASSERT_EQ(disk_find(node, &id)->run.attempt, 3u);
         ASSERT_EQ(disk_find(node, &id)->retries_used, 2u);
         ASSERT_EQ(disk_find(node, &id)->result->exit_code, 3);
+        /* And those before are kept with it. */
+        for (uint32_t attempt = 1; attempt < 3; attempt++) {
+                const struct disk_attempt *kept = disk_find_attempt(
+                        node, &(const struct run_id){ .job = id, .epoch = 1, .attempt = attempt });
+
+                ASSERT_TRUE(kept && kept->fate == ATTEMPT_FAILED);
+                ASSERT_TRUE(kept->result && kept->result->exit_code == 3);
+        }
         /* Three runs, a second between them, and two. */
         ASSERT_GE(world.now - begun, 300 * USEC_PER_MSEC + 3 * USEC_PER_SEC * 9 / 10);
         ASSERT_LE(world.now - begun, 400 * USEC_PER_MSEC + 3 * USEC_PER_SEC * 11 / 10);
