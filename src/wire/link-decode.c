@@ -274,6 +274,81 @@ static bool piece_decode(const Link__Piece *in, struct link_piece *ret) {
         return true;
 }
 
+static bool position_decode(const Link__Position *in, struct link_position *ret) {
+        if (!in)
+                return true;
+        *ret = (struct link_position){ .offset = in->offset, .end = in->end, .kept = in->kept };
+        return in->offset <= OFFSET_MAX && in->end <= OFFSET_MAX;
+}
+
+static bool call_decode(const Link__Call *in, struct link_call *ret) {
+        bool reads =
+                in->kind == LINK__CALL_KIND__CALL_OUTPUT || in->kind == LINK__CALL_KIND__CALL_RUN_OUTPUT;
+
+        *ret = (struct link_call){
+                .id = in->id,
+                .kind = (uint32_t) in->kind < _LINK_CALL_KIND_MAX ? (enum link_call_kind) in->kind
+                                                                  : LINK_CALL_UNKNOWN,
+                .wait_usec = usec_decode(in->wait_usec),
+                .with_output = in->with_output,
+                .stream = reads ? (int) in->stream : 0,
+                .follow = in->follow,
+                .uid = (uid_t) (in->uid_plus_one - 1),
+        };
+        return (!reads || in->stream == 1 || in->stream == 2) && run_decode(in->run, &ret->run) &&
+               position_decode(in->position, &ret->position);
+}
+
+static bool record_words_decode(const Link__Record *in, struct link_record *ret) {
+        ret->executor_node_id = text_or_null(in->executor_node_id);
+        ret->error_message = text_or_null(in->error_message);
+        return (!ret->executor_node_id || node_id_is_valid(ret->executor_node_id)) &&
+               text_is_valid(in->error_message, LINK_ERROR_MAX);
+}
+
+static bool record_decode(const Link__Record *in, struct link_record *ret) {
+        *ret = (struct link_record){
+                .status = in->status < _JOB_STATUS_MAX ? (enum job_status) in->status : JOB_UNKNOWN,
+                .epoch = in->epoch,
+                .attempt = in->attempt,
+                .started_at = usec_decode(in->started_at_usec),
+                .finished_at = usec_decode(in->finished_at_usec),
+                .updated_at = usec_decode(in->updated_at_usec),
+                .duration_usec = usec_decode(in->duration_usec),
+                .has_exit_code = in->exit_code_plus_one > 0,
+                .exit_code = in->exit_code_plus_one > 0 ? (int) (in->exit_code_plus_one - 1) : 0,
+                .signal = in->signal,
+                .cancel_requested = in->cancel_requested,
+                .oom_killed = in->oom_killed,
+                .stdin_size = in->stdin_size,
+        };
+        if (in->exit_code_plus_one > EXIT_CODE_MAX + 1 || in->signal < 0 || in->signal > SIGNAL_MAX ||
+            in->stdin_size > LINK_STDIN_MAX)
+                return false;
+        return in->job && job_decode(in->job, &ret->job) && record_words_decode(in, ret) &&
+               output_decode(in->stdout, &ret->stdout_output) &&
+               output_decode(in->stderr, &ret->stderr_output);
+}
+
+static bool answer_decode(const Link__Answer *in, struct link_answer *ret) {
+        *ret = (struct link_answer){
+                .id = in->id,
+                .problem = text_or_null(in->problem),
+                .detail = in->detail,
+                .has_record = in->record != NULL,
+                .data = in->data.len > 0 ? in->data.data : NULL,
+                .size = in->data.len,
+                .offset = in->offset,
+                .total = in->total,
+                .ended = in->ended,
+        };
+        if (in->data.len > LINK_ANSWER_DATA_MAX || in->offset > OFFSET_MAX || in->total > OFFSET_MAX)
+                return false;
+        return words_cut(in->problem, LINK_PROBLEM_MAX) && words_cut(in->detail, LINK_DETAIL_MAX) &&
+               position_decode(in->next, &ret->next) &&
+               (!in->record || record_decode(in->record, &ret->record));
+}
+
 static bool index_entry_decode(const Link__IndexEntry *in, struct link_index_entry *ret) {
         *ret = (struct link_index_entry){
                 .number = in->number,
@@ -334,6 +409,8 @@ DEFINE_LIST_DECODE(started, Link__Started, struct link_started)
 DEFINE_LIST_DECODE(ended, Link__Ended, struct link_ended)
 DEFINE_LIST_DECODE(read, Link__Read, struct link_read)
 DEFINE_LIST_DECODE(piece, Link__Piece, struct link_piece)
+DEFINE_LIST_DECODE(call, Link__Call, struct link_call)
+DEFINE_LIST_DECODE(answer, Link__Answer, struct link_answer)
 DEFINE_LIST_DECODE(index_entry, Link__IndexEntry, struct link_index_entry)
 
 static bool
@@ -381,6 +458,17 @@ static bool cancelled_reads_decode(const Link__LinkMessage *in, struct link_mess
 }
 
 static bool
+calls_decode(const Link__LinkMessage *in, struct unpack_memory *memory, struct link_message *message) {
+
+        if (in->n_cancel_call > LINK_PARTS_MAX)
+                return false;
+        message->n_cancelled_calls = in->n_cancel_call;
+        message->cancelled_calls = in->n_cancel_call > 0 ? in->cancel_call : NULL;
+        return call_list_decode(memory, in->call, in->n_call, &message->calls, &message->n_calls) &&
+               answer_list_decode(memory, in->answer, in->n_answer, &message->answers, &message->n_answers);
+}
+
+static bool
 message_convert(const Link__LinkMessage *in, struct unpack_memory *memory, struct link_message *message) {
 
         if (in->hello) {
@@ -408,7 +496,8 @@ message_convert(const Link__LinkMessage *in, struct unpack_memory *memory, struc
                run_list_decode(memory, in->retire, in->n_retire, &message->retired, &message->n_retired) &&
                read_list_decode(memory, in->read, in->n_read, &message->reads, &message->n_reads) &&
                piece_list_decode(memory, in->piece, in->n_piece, &message->pieces, &message->n_pieces) &&
-               cancelled_reads_decode(in, message) && index_decode(in, memory, message);
+               cancelled_reads_decode(in, message) && calls_decode(in, memory, message) &&
+               index_decode(in, memory, message);
 }
 
 int link_message_decode(const void *data, size_t size, struct link_message *ret) {

@@ -209,6 +209,91 @@ static void add_piece(struct encoder *encoder, const struct link_piece *piece) {
         encoder_add(encoder, &out);
 }
 
+static Link__Position position_encoding(const struct link_position *position) {
+        Link__Position out = LINK__POSITION__INIT;
+
+        out.offset = position->offset;
+        out.end = position->end;
+        out.kept = position->kept;
+        return out;
+}
+
+static bool position_is_set(const struct link_position *position) {
+        return position->offset > 0 || position->end > 0 || position->kept;
+}
+
+static void add_call(struct encoder *encoder, const struct link_call *call) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Call part = LINK__CALL__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&call->run);
+        Link__Position position = position_encoding(&call->position);
+
+        part.id = call->id;
+        part.kind = (Link__CallKind) call->kind;
+        part.run = &run;
+        part.wait_usec = call->wait_usec;
+        part.with_output = call->with_output;
+        part.stream = (uint32_t) call->stream;
+        if (position_is_set(&call->position))
+                part.position = &position;
+        part.follow = call->follow;
+        part.uid_plus_one = (uint32_t) call->uid + 1;
+        out.n_call = 1;
+        out.call = &parts;
+        encoder_add(encoder, &out);
+}
+
+static Link__Record record_encoding(const struct link_record *record) {
+        Link__Record out = LINK__RECORD__INIT;
+
+        out.status = (uint32_t) record->status;
+        out.epoch = record->epoch;
+        out.attempt = record->attempt;
+        out.executor_node_id = unconst(record->executor_node_id);
+        out.started_at_usec = record->started_at;
+        out.finished_at_usec = record->finished_at;
+        out.updated_at_usec = record->updated_at;
+        out.duration_usec = record->duration_usec;
+        out.exit_code_plus_one = record->has_exit_code ? (uint32_t) record->exit_code + 1 : 0;
+        out.signal = record->signal;
+        out.cancel_requested = record->cancel_requested;
+        out.oom_killed = record->oom_killed;
+        out.error_message = unconst(record->error_message);
+        out.stdin_size = record->stdin_size;
+        return out;
+}
+
+static void add_answer(struct encoder *encoder, const struct link_answer *answer) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Answer part = LINK__ANSWER__INIT, *parts = &part;
+        Link__Record record = record_encoding(&answer->record);
+        Link__Limits limits = limits_encoding(&answer->record.job.limits);
+        Link__Job job = job_encoding(&answer->record.job, &limits);
+        Link__Output out_output = output_encoding(&answer->record.stdout_output);
+        Link__Output error_output = output_encoding(&answer->record.stderr_output);
+        Link__Position next = position_encoding(&answer->next);
+
+        part.id = answer->id;
+        part.problem = unconst(answer->problem);
+        part.detail = unconst(answer->detail);
+        record.job = &job;
+        if (answer->record.stdout_output.total > 0)
+                record.stdout = &out_output;
+        if (answer->record.stderr_output.total > 0)
+                record.stderr = &error_output;
+        if (answer->has_record)
+                part.record = &record;
+        part.data = bytes(answer->data, answer->size);
+        part.offset = answer->offset;
+        part.total = answer->total;
+        if (position_is_set(&answer->next))
+                part.next = &next;
+        part.ended = answer->ended;
+        out.n_answer = 1;
+        out.answer = &parts;
+        encoder_add(encoder, &out);
+}
+
 /* n runs in a field of *out that lists them. */
 static void add_runs(
         struct encoder *encoder, Link__LinkMessage *out, size_t *n_field, Link__RunId ***field,
@@ -287,6 +372,8 @@ static void add_numbers(struct encoder *encoder, const struct link_message *mess
         out.room = message->room;
         out.n_cancel_read = message->n_cancelled_reads;
         out.cancel_read = message->cancelled_reads;
+        out.n_cancel_call = message->n_cancelled_calls;
+        out.cancel_call = message->cancelled_calls;
         encoder_add(encoder, &out);
 }
 
@@ -307,6 +394,10 @@ static void add_message(struct encoder *encoder, const struct link_message *mess
                 add_read(encoder, &message->reads[i]);
         for (size_t i = 0; i < message->n_pieces; i++)
                 add_piece(encoder, &message->pieces[i]);
+        for (size_t i = 0; i < message->n_calls; i++)
+                add_call(encoder, &message->calls[i]);
+        for (size_t i = 0; i < message->n_answers; i++)
+                add_answer(encoder, &message->answers[i]);
         add_all_runs(encoder, message);
         add_index(encoder, message);
         add_numbers(encoder, message);
@@ -319,6 +410,8 @@ static bool has_too_many_parts(const struct link_message *message) {
                message->n_kills > LINK_PARTS_MAX || message->n_withdrawn > LINK_PARTS_MAX ||
                message->n_retired > LINK_PARTS_MAX || message->n_reads > LINK_PARTS_MAX ||
                message->n_pieces > LINK_PARTS_MAX || message->n_cancelled_reads > LINK_PARTS_MAX ||
+               message->n_calls > LINK_PARTS_MAX || message->n_answers > LINK_PARTS_MAX ||
+               message->n_cancelled_calls > LINK_PARTS_MAX ||
                message->n_index_nodes > LINK_INDEX_ENTRIES_MAX ||
                message->n_index_entries > LINK_INDEX_ENTRIES_MAX;
 }

@@ -22,6 +22,11 @@
 #define LINK_PARTS_MAX 4096u /* of each kind in one message */
 #define LINK_VERSION_MAX 31u
 #define LINK_ERROR_MAX 511u
+#define LINK_PROBLEM_MAX 31u
+#define LINK_DETAIL_MAX 255u
+#define LINK_ANSWER_DATA_MAX                                                          \
+        (LINK_PIECE_MAX + 64u) /* a piece, and a line about what is missing before it \
+                                */
 /* What a job may hold; those of mesh/job.h, which a node of another version may have larger. */
 #define LINK_TEXT_MAX (256u * 1024)
 #define LINK_ENV_MAX 1024u
@@ -148,6 +153,64 @@ struct link_piece {
         uint64_t total;
 };
 
+enum link_call_kind {
+        LINK_CALL_UNKNOWN = 0, /* also what this version does not know */
+        LINK_CALL_GET = 1,
+        LINK_CALL_OUTPUT = 2,
+        LINK_CALL_CANCEL = 3,
+        LINK_CALL_RUN_OUTPUT = 4,
+        _LINK_CALL_KIND_MAX,
+};
+
+/* Where to go on in an output. */
+struct link_position {
+        uint64_t offset;
+        uint64_t end; /* 0: not known yet */
+        bool kept;    /* offset is one of what is kept of a job that has ended */
+};
+
+struct link_call {
+        uint64_t id;
+        enum link_call_kind kind;
+        struct run_id run; /* epoch and attempt: LINK_CALL_RUN_OUTPUT only */
+        usec_t wait_usec;
+        bool with_output;
+        int stream; /* 1 or 2, of outputs; else 0 */
+        struct link_position position;
+        bool follow;
+        uid_t uid; /* (uid_t) -1: not known */
+};
+
+/* A job as its owner tells it. */
+struct link_record {
+        struct link_job job;    /* env: "NAME=" */
+        enum job_status status; /* JOB_UNKNOWN: also what this version does not know */
+        uint64_t epoch;
+        uint32_t attempt;
+        const char *executor_node_id;               /* NULL: none yet */
+        usec_t started_at, finished_at, updated_at; /* CLOCK_REALTIME; 0: not yet */
+        usec_t duration_usec;
+        bool has_exit_code;
+        int exit_code, signal;
+        bool cancel_requested, oom_killed;
+        const char *error_message; /* NULL: none */
+        uint64_t stdin_size;
+        struct link_output stdout_output, stderr_output;
+};
+
+struct link_answer {
+        uint64_t id;
+        const char *problem; /* NULL: none */
+        const char *detail;
+        bool has_record;
+        struct link_record record;
+        const void *data; /* NULL where size is 0 */
+        size_t size;
+        uint64_t offset, total;
+        struct link_position next;
+        bool ended;
+};
+
 #define LINK_INDEX_ENTRIES_MAX 1000u /* of one message; and as many names of nodes */
 
 struct link_index_ask {
@@ -177,7 +240,7 @@ struct link_message {
         bool has_hello;
         struct link_hello hello;
         size_t n_held, n_assignments, n_taken, n_refused, n_started, n_ended, n_kills, n_withdrawn,
-                n_retired, n_reads, n_pieces, n_cancelled_reads;
+                n_retired, n_reads, n_pieces, n_cancelled_reads, n_calls, n_answers, n_cancelled_calls;
         struct link_held *held;
         bool held_complete;
         bool compared;
@@ -192,6 +255,9 @@ struct link_message {
         struct link_read *reads;
         struct link_piece *pieces;
         uint64_t *cancelled_reads;
+        struct link_call *calls;
+        struct link_answer *answers;
+        uint64_t *cancelled_calls;
         bool has_index_ask, has_index_part;
         struct link_index_ask index_ask;
         struct link_index_part index_part;
@@ -208,6 +274,7 @@ static inline bool link_message_is_empty(const struct link_message *message) {
                message->n_refused == 0 && message->n_started == 0 && message->n_ended == 0 &&
                message->n_kills == 0 && message->n_withdrawn == 0 && message->n_retired == 0 &&
                message->room == 0 && message->n_reads == 0 && message->n_pieces == 0 &&
-               message->n_cancelled_reads == 0 && !message->has_index_ask && !message->has_index_part &&
-               message->n_index_entries == 0;
+               message->n_cancelled_reads == 0 && message->n_calls == 0 && message->n_answers == 0 &&
+               message->n_cancelled_calls == 0 &&
+               !message->has_index_ask && !message->has_index_part && message->n_index_entries == 0;
 }

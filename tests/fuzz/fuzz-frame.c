@@ -51,6 +51,31 @@ static void check_ended(const struct link_ended *ended) {
         ASSERT_TRUE(!ended->error_message || strlen(ended->error_message) <= LINK_ERROR_MAX);
 }
 
+static void check_questions(const struct link_message *message) {
+        for (size_t i = 0; i < message->n_calls; i++) {
+                const struct link_call *call = &message->calls[i];
+                bool reads = call->kind == LINK_CALL_OUTPUT || call->kind == LINK_CALL_RUN_OUTPUT;
+
+                check_run(&call->run);
+                ASSERT_LT(call->kind, _LINK_CALL_KIND_MAX);
+                ASSERT_TRUE(reads ? call->stream == 1 || call->stream == 2 : call->stream == 0);
+                ASSERT_LE(call->position.offset, (uint64_t) INT64_MAX);
+        }
+        for (size_t i = 0; i < message->n_answers; i++) {
+                const struct link_answer *answer = &message->answers[i];
+
+                ASSERT_LE(answer->size, LINK_ANSWER_DATA_MAX);
+                ASSERT_TRUE(!answer->problem || strlen(answer->problem) <= LINK_PROBLEM_MAX);
+                ASSERT_LE(strlen(answer->detail), LINK_DETAIL_MAX);
+                if (!answer->has_record)
+                        continue;
+                check_job(&answer->record.job);
+                check_output(&answer->record.stdout_output);
+                check_output(&answer->record.stderr_output);
+                ASSERT_LT(answer->record.status, _JOB_STATUS_MAX);
+        }
+}
+
 static void check_index(const struct link_message *message) {
         ASSERT_TRUE(message->has_index_part || message->n_index_entries == 0);
         ASSERT_LE(message->n_index_entries, LINK_INDEX_ENTRIES_MAX);
@@ -85,6 +110,7 @@ static void check_limits(const struct link_message *message) {
                 ASSERT_TRUE(message->reads[i].stream == 1 || message->reads[i].stream == 2);
         for (size_t i = 0; i < message->n_pieces; i++)
                 ASSERT_LE(message->pieces[i].size, LINK_PIECE_MAX);
+        check_questions(message);
         for (size_t i = 0; i < message->n_taken; i++)
                 check_run(&message->taken[i]);
         check_index(message);

@@ -76,6 +76,57 @@ static void fill_ended(struct link_ended *ended) {
         };
 }
 
+static void fill_call(struct link_call *call) {
+        *call = (struct link_call){
+                .id = 24,
+                .kind = LINK_CALL_OUTPUT,
+                .run = run_of(11),
+                .wait_usec = 25,
+                .with_output = true,
+                .stream = 2,
+                .position = { .offset = 26, .end = 27, .kept = true },
+                .follow = true,
+                .uid = 1000,
+        };
+}
+
+static void fill_answer(struct link_answer *answer, const struct link_job *job) {
+        *answer = (struct link_answer){
+                .id = 28,
+                .problem = "not_found",
+                .detail = "größer",
+                .has_record = true,
+                .record = { .job = *job,
+                            .status = JOB_FAILED,
+                            .epoch = 29,
+                            .attempt = 30,
+                            .executor_node_id = "node-3333333333333333",
+                            .started_at = 31,
+                            .finished_at = 32,
+                            .updated_at = 33,
+                            .duration_usec = 34,
+                            .has_exit_code = true,
+                            .exit_code = 0,
+                            .signal = 15,
+                            .cancel_requested = true,
+                            .oom_killed = true,
+                            .error_message = "exited",
+                            .stdin_size = 35,
+                            .stdout_output = { .data = "out",
+                                               .data_size = 3,
+                                               .size = 36,
+                                               .total = 37,
+                                               .truncated = true },
+                            .stderr_output = { .total = 38 } },
+                .data = "answer",
+                .size = 6,
+                .offset = 39,
+                .total = 40,
+                .next = { .offset = 41, .end = 42, .kept = true },
+                .ended = true,
+        };
+}
+
 void full_message_init(struct full_message *full) {
         *full = (struct full_message){
                 .held = { .run = run_of(1), .state = LINK_HELD_RUNNING, .started_at = 10 },
@@ -94,6 +145,7 @@ void full_message_init(struct full_message *full) {
                            .ended = true,
                            .total = 19 },
                 .cancelled_reads = { 20, UINT64_MAX },
+                .cancelled_calls = { 43, UINT64_MAX },
                 .index_nodes = { "node-0123456789abcdef", "b" },
                 .index_entries = { { .job = run_of(11).job,
                                      .number = 24,
@@ -112,6 +164,8 @@ void full_message_init(struct full_message *full) {
         };
         fill_assignment(&full->assignment);
         fill_ended(&full->ended);
+        fill_call(&full->call);
+        fill_answer(&full->answer, &full->assignment.job);
         full->message = (struct link_message){
                 .has_hello = true,
                 .hello = { .protocol = LINK_PROTOCOL,
@@ -146,6 +200,12 @@ void full_message_init(struct full_message *full) {
                 .pieces = &full->piece,
                 .n_cancelled_reads = ELEMENTSOF(full->cancelled_reads),
                 .cancelled_reads = full->cancelled_reads,
+                .n_calls = 1,
+                .calls = &full->call,
+                .n_answers = 1,
+                .answers = &full->answer,
+                .n_cancelled_calls = ELEMENTSOF(full->cancelled_calls),
+                .cancelled_calls = full->cancelled_calls,
                 .has_index_ask = true,
                 .index_ask = { .generation = UINT64_MAX, .after = 30, .room = 31, .since = 32 },
                 .has_index_part = true,
@@ -261,6 +321,73 @@ static void assert_reads_equal(const struct link_message *a, const struct link_m
                 ASSERT_EQ(a->cancelled_reads[i], b->cancelled_reads[i]);
 }
 
+static void assert_positions_equal(const struct link_position *a, const struct link_position *b) {
+        ASSERT_EQ(a->offset, b->offset);
+        ASSERT_EQ(a->end, b->end);
+        ASSERT_EQ(a->kept, b->kept);
+}
+
+static void assert_calls_equal(const struct link_call *a, const struct link_call *b) {
+        ASSERT_EQ(a->id, b->id);
+        ASSERT_EQ(a->kind, b->kind);
+        assert_run_equal(&a->run, &b->run);
+        ASSERT_EQ(a->wait_usec, b->wait_usec);
+        ASSERT_EQ(a->with_output, b->with_output);
+        ASSERT_EQ(a->stream, b->stream);
+        assert_positions_equal(&a->position, &b->position);
+        ASSERT_EQ(a->follow, b->follow);
+        ASSERT_EQ(a->uid, b->uid);
+}
+
+static void assert_records_equal(const struct link_record *a, const struct link_record *b) {
+        assert_jobs_equal(&a->job, &b->job);
+        ASSERT_EQ(a->status, b->status);
+        ASSERT_EQ(a->epoch, b->epoch);
+        ASSERT_EQ(a->attempt, b->attempt);
+        assert_text_equal(a->executor_node_id, b->executor_node_id);
+        ASSERT_EQ(a->started_at, b->started_at);
+        ASSERT_EQ(a->finished_at, b->finished_at);
+        ASSERT_EQ(a->updated_at, b->updated_at);
+        ASSERT_EQ(a->duration_usec, b->duration_usec);
+        ASSERT_EQ(a->has_exit_code, b->has_exit_code);
+        ASSERT_EQ(a->exit_code, b->exit_code);
+        ASSERT_EQ(a->signal, b->signal);
+        ASSERT_EQ(a->cancel_requested, b->cancel_requested);
+        ASSERT_EQ(a->oom_killed, b->oom_killed);
+        assert_text_equal(a->error_message, b->error_message);
+        ASSERT_EQ(a->stdin_size, b->stdin_size);
+        assert_outputs_equal(&a->stdout_output, &b->stdout_output);
+        assert_outputs_equal(&a->stderr_output, &b->stderr_output);
+}
+
+static void assert_answers_equal(const struct link_answer *a, const struct link_answer *b) {
+        ASSERT_EQ(a->id, b->id);
+        assert_text_equal(a->problem, b->problem);
+        ASSERT_STREQ(a->detail ? a->detail : "", b->detail ? b->detail : "");
+        ASSERT_EQ(a->has_record, b->has_record);
+        if (a->has_record)
+                assert_records_equal(&a->record, &b->record);
+        ASSERT_EQ(a->size, b->size);
+        if (a->size > 0)
+                ASSERT_EQ(memcmp(a->data, b->data, a->size), 0);
+        ASSERT_EQ(a->offset, b->offset);
+        ASSERT_EQ(a->total, b->total);
+        assert_positions_equal(&a->next, &b->next);
+        ASSERT_EQ(a->ended, b->ended);
+}
+
+static void assert_questions_equal(const struct link_message *a, const struct link_message *b) {
+        ASSERT_EQ(a->n_calls, b->n_calls);
+        for (size_t i = 0; i < a->n_calls; i++)
+                assert_calls_equal(&a->calls[i], &b->calls[i]);
+        ASSERT_EQ(a->n_answers, b->n_answers);
+        for (size_t i = 0; i < a->n_answers; i++)
+                assert_answers_equal(&a->answers[i], &b->answers[i]);
+        ASSERT_EQ(a->n_cancelled_calls, b->n_cancelled_calls);
+        for (size_t i = 0; i < a->n_cancelled_calls; i++)
+                ASSERT_EQ(a->cancelled_calls[i], b->cancelled_calls[i]);
+}
+
 static void assert_reports_equal(const struct link_message *a, const struct link_message *b) {
         ASSERT_EQ(a->n_held, b->n_held);
         for (size_t i = 0; i < a->n_held; i++) {
@@ -332,6 +459,7 @@ void assert_messages_equal(const struct link_message *a, const struct link_messa
         assert_runs_equal(a->retired, a->n_retired, b->retired, b->n_retired);
         ASSERT_EQ(a->room, b->room);
         assert_reads_equal(a, b);
+        assert_questions_equal(a, b);
 }
 
 void round_trip(const struct link_message *message, struct link_message *ret) {

@@ -16,6 +16,9 @@ struct full_message {
         struct link_read read;
         struct link_piece piece;
         uint64_t cancelled_reads[2];
+        struct link_call call;
+        struct link_answer answer;
+        uint64_t cancelled_calls[2];
         const char *index_nodes[2];
         struct link_index_entry index_entries[2];
 };

@@ -57,6 +57,26 @@ static void test_every_outcome(void) {
         ASSERT_NULL(decoded.ended[0].stdout_output.data);
 }
 
+static void test_questions_without_anything(void) {
+        struct link_call call = { .run = run_of(1), .kind = LINK_CALL_GET, .uid = (uid_t) -1 };
+        struct link_answer answers[] = {
+                { .id = 1 },
+                { .id = 2, .has_record = true, .record.job = job_of(1) },
+        };
+        const struct link_message message = {
+                .n_calls = 1, .calls = &call, .n_answers = ELEMENTSOF(answers), .answers = answers
+        };
+        _cleanup_link_message_ struct link_message decoded = {};
+
+        round_trip(&message, &decoded);
+        assert_messages_equal(&message, &decoded);
+        ASSERT_NULL(decoded.answers[0].problem);
+        ASSERT_NULL(decoded.answers[0].data);
+        ASSERT_NULL(decoded.answers[1].record.executor_node_id);
+        ASSERT_NULL(decoded.answers[1].record.error_message);
+        ASSERT_FALSE(decoded.answers[1].record.has_exit_code);
+}
+
 /* LINK_PARTS_MAX of a kind pass, one more is never sent. */
 static void test_parts_max(void) {
         static struct run_id runs[LINK_PARTS_MAX + 1];
@@ -72,9 +92,13 @@ static void test_parts_max(void) {
                 .retired = runs,
                 .n_cancelled_reads = LINK_PARTS_MAX,
                 .cancelled_reads = ids,
+                .n_cancelled_calls = LINK_PARTS_MAX,
+                .cancelled_calls = ids,
         };
-        size_t *const counts[] = { &message.n_taken, &message.n_kills, &message.n_withdrawn,
-                                   &message.n_retired, &message.n_cancelled_reads };
+        size_t *const counts[] = {
+                &message.n_taken,   &message.n_kills,           &message.n_withdrawn,
+                &message.n_retired, &message.n_cancelled_reads, &message.n_cancelled_calls
+        };
         _cleanup_link_message_ struct link_message decoded = {};
         _cleanup_buffer_ struct buffer buffer = {};
 
@@ -343,6 +367,7 @@ int main(void) {
         RUN(test_nothing);
         RUN(test_smallest_job);
         RUN(test_every_outcome);
+        RUN(test_questions_without_anything);
         RUN(test_parts_max);
         RUN(test_index_max);
         RUN(test_largest_job);
