@@ -98,6 +98,8 @@ struct mesh_ops {
 
         /* Tells the faces. */
         void (*accepted)(void *userdata, void *tag, int error); /* a submission is durable, or was refused */
+        void (*began_elsewhere)(
+                void *userdata, const struct uuid *job); /* a run on another node; NULL: nobody cares */
         void (*job_finished)(
                 void *userdata, const struct job_spec *spec, enum job_status status); /* and durable */
         void (*status_changed)(void *userdata); /* node status, counts or peers */
@@ -156,6 +158,16 @@ bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id);
 usec_t mesh_patience(const struct mesh *mesh);
 /* The current run of an unfinished job that is in the executor. */
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret);
+/* Likewise of one that another node has, until its end is durable here. */
+bool mesh_job_place(
+        struct mesh *mesh, const struct uuid *id, struct run_id *ret_run,
+        char ret_node_id[static NODE_ID_MAX + 1]);
+/* How a run ended that another node owns, as long as that node does not have it. NULL: there is no such run,
+ * or it has not ended. Valid until the mind is told something. */
+const struct job_result *mesh_guest_result(const struct mesh *mesh, const struct run_id *run);
+/* Whose job it is of which this node has a run. */
+bool mesh_guest_owner(
+        const struct mesh *mesh, const struct uuid *id, char ret_node_id[static NODE_ID_MAX + 1]);
 
 /* Why a job of this node does not run yet, in a few words (static); NULL: it is not waiting, or not known.
  */

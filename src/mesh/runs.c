@@ -31,6 +31,8 @@ void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at) {
         if (mesh->started_due == USEC_INFINITY)
                 mesh->started_due = usec_add(mesh_now(mesh), STARTED_DELAY_USEC);
         index_own_changed(mesh, job);
+        if (job->place && mesh->ops.began_elsewhere)
+                mesh->ops.began_elsewhere(mesh->userdata, &job->run.job);
 }
 
 void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {

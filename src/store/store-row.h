@@ -92,7 +92,5 @@ int store_row_read_recent(sqlite3_stmt *statement, struct stored_job *ret, const
 int store_row_read(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what);
 int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *ret, const char **ret_what);
 
-void stored_job_done(struct stored_job *job);
-
 /* What an answer with this job in it takes of the memory. */
 size_t stored_job_size(const struct stored_job *job);

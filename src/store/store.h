@@ -152,6 +152,9 @@ struct stored_job {
         struct stored_attempt *attempts;
 };
 
+/* Of a copy that somebody made. */
+void stored_job_done(struct stored_job *job);
+
 struct store_answer {
         int error; /* 0, or a negative errno: nothing else is valid then */
         size_t n_jobs;
