@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of the operations share: the call that is under way. */
+/* What the files of the operations share: the call that is under way. Jobs of other nodes: ops-remote.h. */
 
 #include "api/ops.h"
+#include "executor/client.h"
 #include "util/list.h"
 #include "util/map.h"
 
@@ -28,6 +29,12 @@ struct ops {
         struct list watchers; /* struct ops_watcher */
         bool has_job_uid;
         uid_t job_uid;
+        bool has_links;
+        struct ops_links links;
+        struct map neighbours; /* struct neighbour, by node id */
+        size_t n_asks, n_served;
+        uint64_t n_ask_ids;
+
         struct list ready; /* calls that have something to do in the next turn of the loop */
         sd_event_source *ready_source;
 };
@@ -62,7 +69,9 @@ struct ops_call {
         sd_event_source *timer;
         struct uuid id;
         struct problem problem;
-        bool dead; /* cancelled while the mind holds it as a tag */
+        struct remote *remote; /* another node has the job, or is asked whether it has; else NULL */
+        bool served;           /* for another node, which has decided who may: answered from here alone */
+        bool dead;             /* cancelled while the mind holds it as a tag */
 
         union {
                 struct {
@@ -77,11 +86,13 @@ struct ops_call {
                         bool keyed;
                         bool taken; /* there are jobs with some of the ids, whether or not with the first */
                         bool held;  /* by the mind */
+                        bool asked; /* other nodes, whether they have seen the key */
                 } submit;
                 struct {
                         ops_job_t handler;
+                        usec_t wait_usec;
                         bool timed_out;
-                        bool cancelled; /* the mind has been asked */
+                        bool bare; /* without outputs */
                 } job;
                 struct {
                         ops_list_t handler;
@@ -90,6 +101,8 @@ struct ops_call {
                 struct {
                         ops_output_t handler;
                         struct executor_read *read;
+                        struct ask *ask;   /* of the node that runs it */
+                        usec_t asks_until; /* while that does not answer; 0: it does */
                         int stream;
                         uint64_t offset; /* of what was passed on: in the stream, or in what the store keeps
                                           */
@@ -105,7 +118,13 @@ struct ops_call {
         };
 };
 
+static inline bool call_may_read(const struct ops_call *call, const struct stored_job *job) {
+        return (call->access & ACCESS_READ_ALL) || ops_may_read(call->ops, &call->caller, job);
+}
+
 /* ops.c */
+/* For another node: whatever the caller may here, and he may be nobody. */
+void call_serve(struct ops_call *call);
 int call_new(
         struct ops *ops, enum call_type type, const struct caller *caller, void *userdata,
         struct ops_call **ret);
@@ -131,11 +150,35 @@ void ops_tell_finished(struct ops *ops, const struct uuid *id, enum job_status s
 void ops_tell_cancel(struct ops *ops, const struct uuid *id, const struct caller *caller);
 void ops_tell_refused(struct ops *ops, const struct caller *caller, const struct problem *why);
 
-/* ops-submit.c, ops-jobs.c, ops-output.c */
+/* ops-submit.c */
 void submit_call_done(struct ops_call *call);
+/* What other nodes said of the key; NULL: they do not know it. */
+void submit_call_found(struct ops_call *call, const struct stored_job *job);
+
+/* ops-jobs.c. These two make the call, and answer even what it may not do through the handler. */
+int get_call_new(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, usec_t wait_usec,
+        ops_job_t handler, void *userdata, struct ops_call **ret);
+int cancel_call_new(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, ops_job_t handler,
+        void *userdata, struct ops_call **ret);
+void job_call_begin(struct ops_call *call);
+void job_call_finished(struct ops_call *call);
+/* Answers; the call is gone then. job: NULL: with the problem. */
+void job_call_answer(struct ops_call *call, const struct stored_job *job);
+bool may_cancel(struct ops_call *call, const struct stored_job *job); /* false: with the problem */
+
+/* ops-output.c */
+int output_call_new(
+        struct ops *ops, const struct caller *caller, const struct uuid *id, int stream, bool follow,
+        ops_output_t handler, void *userdata, struct ops_call **ret);
+void output_call_begin(struct ops_call *call);
 void output_call_done(struct ops_call *call);
 void output_call_retry(struct ops_call *call);
-void job_call_finished(struct ops_call *call);
+/* Passes a piece on. After the last one the call is gone. */
+void output_call_deliver(struct ops_call *call, const char *data, size_t size, bool ended);
+void output_call_answer(void *userdata, const struct executor_output *output);
+bool output_is_allowed(struct ops_call *call, const struct stored_job *job); /* false: with the problem */
 
 /* ops-index.c */
 void index_call_answer(struct ops_call *call); /* a list of OPS_SCOPE_MESH */

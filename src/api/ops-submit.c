@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "api/ops-internal.h"
+#include "api/ops-remote.h"
 #include "mesh/mesh.h"
 #include "util/random.h"
 
@@ -149,21 +149,12 @@ static void submit_now(struct ops_call *call) {
         call_later(call, answer_problem);
 }
 
-static void on_key_found(void *userdata, const struct store_answer *found) {
-        struct ops_call *call = userdata;
-        const struct stored_job *job = found->n_jobs > 0 ? &found->jobs[0] : NULL;
-
-        call->query = NULL;
-        if (found->error < 0) {
-                problem_set_errno(&call->problem, found->error);
-                answer(call, /* repeated= */ false);
-                return;
-        }
+void submit_call_found(struct ops_call *call, const struct stored_job *job) {
+        call->problem = (struct problem){};
         if (!job) {
                 submit_now(call);
                 return;
         }
-
         if (!job->has_digest || memcmp(job->digest, call->submit.specs[0]->digest, SHA256_SIZE) != 0) {
                 problem_set(
                         &call->problem, PROBLEM_KEY_REUSED,
@@ -174,6 +165,26 @@ static void on_key_found(void *userdata, const struct store_answer *found) {
         }
         call->submit.created_at = job->created_at;
         answer(call, /* repeated= */ true);
+}
+
+static void on_key_found(void *userdata, const struct store_answer *found) {
+        struct ops_call *call = userdata;
+        const struct stored_job *job = found->n_jobs > 0 ? &found->jobs[0] : NULL;
+
+        call->query = NULL;
+        if (found->error < 0) {
+                problem_set_errno(&call->problem, found->error);
+                answer(call, /* repeated= */ false);
+                return;
+        }
+        /* Perhaps it came to another node first: all jobs of a request have one owner. */
+        if (!job && !call->submit.asked) {
+                call->submit.asked = true;
+                call->id = call->submit.ids[0];
+                if (remote_begin(call) >= 0)
+                        return;
+        }
+        submit_call_found(call, job);
 }
 
 static void look_up_key(struct ops_call *call) {

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "api/ops-internal.h"
+#include "api/ops-remote.h"
 #include "mesh/mesh.h"
 
 static int on_ready(sd_event_source *source, void *userdata);
@@ -25,6 +25,7 @@ static const char *const problem_texts[_PROBLEM_CODE_MAX] = {
         [PROBLEM_STORAGE] = "storage",
         [PROBLEM_DUPLICATE_NODE] = "duplicate_node",
         [PROBLEM_EXECUTOR_AWAY] = "executor_away",
+        [PROBLEM_NODE_AWAY] = "node_away",
         [PROBLEM_GONE] = "gone",
         [PROBLEM_LIMIT] = "limit_unavailable",
         [PROBLEM_INTERNAL] = "internal",
@@ -135,13 +136,23 @@ void ops_connect(struct ops *ops, struct mesh *mesh, struct store *store, struct
 }
 
 struct ops *ops_free(struct ops *ops) {
+        struct neighbour *neighbour;
         struct ops_call *call;
 
         if (!ops)
                 return NULL;
+        /* What is served asks, too: neither takes a neighbour along. */
+        MAP_FOREACH(&ops->neighbours, neighbour, struct neighbour, by_node)
+                neighbour->busy++;
+        MAP_FOREACH(&ops->neighbours, neighbour, struct neighbour, by_node)
+                serve_end(neighbour);
         if (ops->calls.root.next)
                 LIST_FOREACH(&ops->calls, call, struct ops_call, link)
                         call_free(call);
+        MAP_FOREACH(&ops->neighbours, neighbour, struct neighbour, by_node) {
+                neighbour->busy--;
+                neighbour_check(ops, neighbour);
+        }
         sha256_free(ops->hash);
         free(ops->members);
         sd_event_source_disable_unref(ops->ready_source);
@@ -178,6 +189,13 @@ int call_new(
         return 0;
 }
 
+void call_serve(struct ops_call *call) {
+        call->served = true;
+        call->access = ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL;
+        if (call->problem.code == PROBLEM_FORBIDDEN)
+                call->problem = (struct problem){};
+}
+
 struct ops_call *call_free(struct ops_call *call) {
         if (!call)
                 return NULL;
@@ -185,6 +203,7 @@ struct ops_call *call_free(struct ops_call *call) {
         if (call->query)
                 store_query_cancel(call->query);
         sd_event_source_disable_unref(call->timer);
+        remote_free(call->remote);
         if (call->type == CALL_SUBMIT)
                 submit_call_done(call);
         if (call->type == CALL_OUTPUT)

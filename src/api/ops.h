@@ -8,6 +8,7 @@
  * cancelled first. It never runs before the function has returned. What a handler gets is valid until it
  * returns. */
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@
 #include "util/list.h"
 #include "util/macros.h"
 #include "wire/job-limits.h"
+#include "wire/link-message.h"
 #include "wire/message.h"
 
 struct caller;
@@ -54,6 +56,23 @@ void ops_run_started(struct ops *ops, const struct uuid *id);
 void ops_executor_synchronised(struct ops *ops);
 void ops_status_changed(struct ops *ops);
 void ops_peer_changed(struct ops *ops, const struct mesh_peer *peer, bool gone);
+
+/* Other nodes. A job that is not this one's is asked for where it is: an operation answers on every node.
+ * Links are opened when there is something to ask (see net/links.h). Without this nobody is asked. */
+struct ops_links {
+        int (*open)(void *userdata, const char *node_id, const struct sockaddr_in *address);
+        bool (*is_up)(void *userdata, const char *node_id);
+        int (*send)(void *userdata, const char *node_id, const struct link_message *message);
+        void *userdata;
+};
+void ops_set_links(struct ops *ops, const struct ops_links *links);
+/* What links tell; see struct links_handlers. No function of struct ops_links calls one of these before it
+ * returns. */
+void ops_link_up(struct ops *ops, const char *node_id);
+/* opening: another one to it may be on its way. */
+void ops_link_down(struct ops *ops, const char *node_id, bool opening);
+void ops_link_writable(struct ops *ops, const char *node_id);
+void ops_link_received(struct ops *ops, const char *node_id, const struct link_message *message);
 
 /* Who wants to hear of changes without having asked for each. Called on the loop, from within what caused
  * them: a watcher notes what changed and returns. Any member may be NULL. job_new: accepted and durable, in
@@ -98,6 +117,7 @@ enum problem_code {
         PROBLEM_STORAGE,        /* full or failing: 503 */
         PROBLEM_DUPLICATE_NODE, /* another live node has this one's id: 503 */
         PROBLEM_EXECUTOR_AWAY,  /* what it has cannot be told before it is back: 503 */
+        PROBLEM_NODE_AWAY,      /* the node that has the job, or runs it, does not answer: 503 */
         PROBLEM_GONE,           /* the output is no longer to be had: 410 */
         PROBLEM_LIMIT,          /* a limit of a job that this node cannot enforce: 422 */
         PROBLEM_INTERNAL,       /* 500 */
@@ -121,7 +141,8 @@ struct caller {
         gid_t gid;
         const gid_t *groups; /* supplementary; may be NULL: looked up by uid when needed */
         size_t n_groups;
-        unsigned granted; /* bits of enum access that an authority (polkit) gave beyond the rule */
+        unsigned granted;    /* bits of enum access that an authority (polkit) gave beyond the rule */
+        const char *node_id; /* where he asked, when that was another node; NULL: here */
 };
 
 enum access {
@@ -208,7 +229,8 @@ struct ops_output {
         struct problem problem; /* only in the first piece */
         const char *data;
         size_t size;
-        bool ended; /* nothing follows */
+        bool ended;                /* nothing follows */
+        struct link_position next; /* where another call goes on */
 };
 typedef void (*ops_output_t)(void *userdata, const struct ops_output *piece);
 

@@ -90,6 +90,7 @@ void world_link_open(void *userdata, const char *node_id, const struct sockaddr_
 int world_link_send(void *userdata, const char *node_id, const struct link_message *message);
 void world_link_close(void *userdata, const char *node_id);
 int world_links_new(struct node *node, int stream_fd); /* takes stream_fd; negative: none */
+void world_links_connect(struct node *node);           /* the operations with them */
 void world_links_done(struct node *node);
 
 /* status.c */

@@ -216,7 +216,11 @@ void journal_tell_cancel(struct journal *journal, const struct uuid *id, const s
         if (log_max_level() < LOG_INFO)
                 return;
         begin(&entry, LOG_INFO, MESSAGE_JOB_CANCEL, uuid_to_text(id, text));
-        if (caller->uid_known)
+        if (caller->uid_known && caller->node_id)
+                journal_entry_add(
+                        &entry, "MESSAGE=User %u of node %s asked to cancel job %s.", (unsigned) caller->uid,
+                        caller->node_id, text);
+        else if (caller->uid_known)
                 journal_entry_add(
                         &entry, "MESSAGE=User %u asked to cancel job %s.", (unsigned) caller->uid, text);
         else
@@ -224,6 +228,8 @@ void journal_tell_cancel(struct journal *journal, const struct uuid *id, const s
         journal_entry_add(&entry, "NODE_ID=%s", journal->node_id);
         if (caller->uid_known)
                 journal_entry_add(&entry, "CANCELLED_BY_UID=%u", (unsigned) caller->uid);
+        if (caller->node_id)
+                journal_entry_add(&entry, "CANCELLED_BY_NODE=%s", caller->node_id);
         journal_entry_send(&entry, /* bulk= */ false);
 }
 

@@ -405,6 +405,7 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
         if (r < 0)
                 return r;
         ops_connect(node->ops, node->mesh, node->store, node->executor);
+        world_links_connect(node);
         journal_connect(node->journal, node->mesh, node->store, node->executor, node->ops);
 
         *ret = TAKE_PTR(node);

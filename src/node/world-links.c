@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The mind's links to other nodes. */
+/* The links to other nodes, of the mind and of the operations. */
 
 #include "net/links.h"
 #include "node/internal.h"
@@ -48,22 +48,29 @@ static int on_closed(sd_event_source *source, void *userdata) {
         struct node *node = userdata;
         _cleanup_strv_free_ char **closed = TAKE_PTR(node->closed_links);
 
-        STRV_FOREACH(node_id, closed)
+        STRV_FOREACH(node_id, closed) {
                 mesh_link_down(node->mesh, *node_id);
+                ops_link_down(node->ops, *node_id, /* opening= */ true);
+        }
         return 0;
 }
 
 static int on_up(void *userdata, const char *node_id, const struct link_hello *hello) {
         struct node *node = userdata;
+        int r;
 
         log_debug("Link to %s is up.", node_id);
-        return mesh_link_up(node->mesh, node_id, hello);
+        r = mesh_link_up(node->mesh, node_id, hello);
+        if (r >= 0)
+                ops_link_up(node->ops, node_id);
+        return r;
 }
 
 static void on_received(void *userdata, const char *node_id, const struct link_message *message) {
         struct node *node = userdata;
 
         mesh_link_received(node->mesh, node_id, message);
+        ops_link_received(node->ops, node_id, message);
 }
 
 static void on_down(void *userdata, const char *node_id, int error) {
@@ -71,12 +78,37 @@ static void on_down(void *userdata, const char *node_id, int error) {
 
         log_debug_errno(error, "Link to %s is down: %m", node_id);
         mesh_link_down(node->mesh, node_id);
+        ops_link_down(node->ops, node_id, /* opening= */ false);
 }
 
 static void on_writable(void *userdata, const char *node_id) {
         struct node *node = userdata;
 
         mesh_link_writable(node->mesh, node_id);
+        ops_link_writable(node->ops, node_id);
+}
+
+static int ops_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
+        struct node *node = userdata;
+
+        return links_open(node->links, node_id, address);
+}
+
+static bool ops_is_up(void *userdata, const char *node_id) {
+        struct node *node = userdata;
+
+        return links_is_up(node->links, node_id);
+}
+
+void world_links_connect(struct node *node) {
+        const struct ops_links links = {
+                .open = ops_open,
+                .is_up = ops_is_up,
+                .send = world_link_send,
+                .userdata = node,
+        };
+
+        ops_set_links(node->ops, &links);
 }
 
 int world_links_new(struct node *node, int stream_fd) {

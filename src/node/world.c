@@ -99,6 +99,12 @@ static void world_job_finished(void *userdata, const struct job_spec *spec, enum
         ops_job_finished(node->ops, &spec->id, status);
 }
 
+static void world_began_elsewhere(void *userdata, const struct uuid *job) {
+        struct node *node = userdata;
+
+        ops_run_started(node->ops, job);
+}
+
 static void world_status_changed(void *userdata) {
         struct node *node = userdata;
 
@@ -171,6 +177,7 @@ const struct mesh_ops world_mesh_ops = {
         .link_close = world_link_close,
         .hurry = world_hurry,
         .accepted = world_accepted,
+        .began_elsewhere = world_began_elsewhere,
         .job_finished = world_job_finished,
         .status_changed = world_status_changed,
         .peer_changed = world_peer_changed,

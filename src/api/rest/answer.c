@@ -57,6 +57,7 @@ static const struct fault_kind problem_kinds[_PROBLEM_CODE_MAX] = {
         [PROBLEM_STORAGE] = { NULL, 503, "The node cannot store jobs", RETRY_LATER_SEC },
         [PROBLEM_DUPLICATE_NODE] = { NULL, 503, "Another node has the same identity", RETRY_LATER_SEC },
         [PROBLEM_EXECUTOR_AWAY] = { NULL, 503, "The executor is away", RETRY_SOON_SEC },
+        [PROBLEM_NODE_AWAY] = { NULL, 503, "The node that has the job does not answer", RETRY_SOON_SEC },
         [PROBLEM_GONE] = { NULL, 410, "No longer kept", 0 },
         [PROBLEM_LIMIT] = { NULL, 422, "The node cannot enforce a limit", 0 },
         [PROBLEM_INTERNAL] = { NULL, 500, "Internal error", 0 },

@@ -239,6 +239,7 @@ const char *problem_code_to_text(enum problem_code code) {
                 [PROBLEM_STORAGE] = "storage",
                 [PROBLEM_DUPLICATE_NODE] = "duplicate_node",
                 [PROBLEM_EXECUTOR_AWAY] = "executor_away",
+                [PROBLEM_NODE_AWAY] = "node_away",
                 [PROBLEM_GONE] = "gone",
                 [PROBLEM_LIMIT] = "limit_unavailable",
                 [PROBLEM_INTERNAL] = "internal",

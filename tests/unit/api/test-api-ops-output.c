@@ -108,7 +108,8 @@ int executor_client_read(
 }
 
 void executor_read_cancel(struct executor_read *read) {
-        read->used = false;
+        if (read)
+                read->used = false;
 }
 
 /* Not asked for here. */
@@ -129,6 +130,21 @@ void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
 
 void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
         ASSERT_TRUE(false);
+}
+
+bool mesh_job_place(
+        struct mesh *mesh, const struct uuid *id, struct run_id *ret_run,
+        char ret_node_id[static NODE_ID_MAX + 1]) {
+        return false;
+}
+
+const struct job_result *mesh_guest_result(const struct mesh *mesh, const struct run_id *run) {
+        return NULL;
+}
+
+bool mesh_guest_owner(
+        const struct mesh *mesh, const struct uuid *id, char ret_node_id[static NODE_ID_MAX + 1]) {
+        return false;
 }
 
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {

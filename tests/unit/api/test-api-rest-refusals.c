@@ -269,7 +269,8 @@ static void test_problems_of_operations(void) {
                 { PROBLEM_TOO_MANY_CALLS, 429, "1" }, { PROBLEM_DRAINING, 503, "10" },
                 { PROBLEM_STORAGE, 503, "10" },       { PROBLEM_DUPLICATE_NODE, 503, "10" },
                 { PROBLEM_EXECUTOR_AWAY, 503, "1" },  { PROBLEM_GONE, 410, NULL },
-                { PROBLEM_LIMIT, 422, NULL },         { PROBLEM_INTERNAL, 500, NULL },
+                { PROBLEM_NODE_AWAY, 503, "1" },      { PROBLEM_LIMIT, 422, NULL },
+                { PROBLEM_INTERNAL, 500, NULL },
         };
         struct response response;
 

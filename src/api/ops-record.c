@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A job as the store has it, on its way to another node and back. What does not come out of our store as it
+ * went in is not sent: the other side would close the link for it. */
+
+#include <stdio.h>
+
+#include "api/ops-remote.h"
+#include "util/utf8.h"
+
+static bool is_text(const char *text, size_t max) {
+        size_t size = strnlen(text, max + 1);
+
+        return size <= max && utf8_is_valid(text, size);
+}
+
+static bool is_node_or_none(const char *node_id) {
+        return !node_id || node_id_is_valid(node_id);
+}
+
+static bool limits_are_sendable(const struct job_limits *limits) {
+        for (enum limit_field field = 0; field < _LIMIT_FIELD_MAX; field++) {
+                uint64_t value = job_limits_get(limits, field);
+
+                if (value != 0 && (value < limit_field_low(field) || value > limit_field_high(field)))
+                        return false;
+        }
+        return true;
+}
+
+static bool is_sendable(const struct stored_job *job) {
+        if (!job->command || job->command[0] == '\0' || !is_text(job->command, LINK_TEXT_MAX))
+                return false;
+        if (job->cwd && (job->cwd[0] != '/' || !is_text(job->cwd, LINK_CWD_MAX)))
+                return false;
+        return job->created_by_node && node_id_is_valid(job->created_by_node) &&
+               is_node_or_none(job->target_node_id) && is_node_or_none(job->executor_node_id) &&
+               limits_are_sendable(&job->limits);
+}
+
+/* The values stay here: nobody is shown them. */
+static int copy_names(struct record_draft *draft, char *const *env, size_t *ret_n) {
+        size_t size = 0, n = 0;
+
+        for (char *const *entry = env; entry && *entry; entry++)
+                size += strcspn(*entry, "=") + 2;
+        draft->names = malloc(size + 1);
+        if (!draft->names)
+                return -ENOMEM;
+        char *name = draft->names;
+        for (; env && *env && n < ENV_ENTRIES_MAX; env++) {
+                size_t length = strcspn(*env, "=");
+
+                if (length == 0 || !utf8_is_valid(*env, length))
+                        continue;
+                draft->env[n++] = name;
+                memcpy(name, *env, length);
+                memcpy(name + length, "=", 2);
+                name += length + 2;
+        }
+        *ret_n = n;
+        return 0;
+}
+
+/* What is longer is cut, at a whole character. */
+static void copy_error(struct record_draft *draft, const char *text) {
+        size_t used = 0, length;
+
+        while (text[used] != '\0') {
+                length = utf8_sequence(text + used, strnlen(text + used, 4));
+                if (length == 0 || used + length > LINK_ERROR_MAX)
+                        break;
+                used += length;
+        }
+        memcpy(draft->error_message, text, used);
+        draft->error_message[used] = '\0';
+}
+
+static bool is_submitter(const char *text) {
+        for (const char *c = text; *c != '\0'; c++)
+                if ((unsigned char) *c < 0x20 || *c == 0x7f)
+                        return false;
+        return is_text(text, LINK_SUBMITTER_MAX);
+}
+
+static struct link_output
+output_of(const char *data, size_t size, uint64_t kept, uint64_t total, bool truncated) {
+        return (struct link_output){
+                .data = data,
+                .data_size = data ? MIN(size, (size_t) LINK_OUTPUT_INLINE_MAX) : 0,
+                .size = MIN(kept, (uint64_t) LINK_OUTPUT_MAX),
+                .total = total,
+                .truncated = truncated,
+        };
+}
+
+int record_draft_init(struct record_draft *draft, const struct stored_job *job) {
+        struct link_record *record = &draft->record;
+        struct link_job *request = &record->job;
+
+        *draft = (struct record_draft){};
+        if (!is_sendable(job))
+                return -EBADMSG;
+        *record = (struct link_record){
+                .status = job->status,
+                .epoch = job->epoch,
+                .attempt = job->attempt,
+                .executor_node_id = job->executor_node_id,
+                .started_at = job->started_at,
+                .finished_at = job->finished_at,
+                .updated_at = job->updated_at,
+                .duration_usec = job->duration_usec,
+                .has_exit_code = job->has_exit_code && job->exit_code >= 0 && job->exit_code <= 255,
+                .exit_code = job->exit_code,
+                .signal = job->signal >= 0 && job->signal <= 127 ? job->signal : 0,
+                .cancel_requested = job->cancel_requested,
+                .oom_killed = job->oom_killed,
+                .stdin_size = MIN(job->stdin_size, (size_t) LINK_STDIN_MAX),
+                .stdout_output = output_of(
+                        job->stdout_data, job->stdout_size, job->stdout_kept, job->stdout_total,
+                        job->stdout_truncated),
+                .stderr_output = output_of(
+                        job->stderr_data, job->stderr_size, job->stderr_kept, job->stderr_total,
+                        job->stderr_truncated),
+        };
+        *request = (struct link_job){
+                .id = job->id,
+                .created_at = job->created_at,
+                .timeout_usec = job->timeout_usec,
+                .command = job->command,
+                .cwd = job->cwd,
+                .target_node_id = job->target_node_id,
+                .created_by_node = job->created_by_node,
+                .env = draft->env,
+                .limits = job->limits,
+                .submitter_uid = job->submitter_uid,
+                .submitter = job->submitter && is_submitter(job->submitter) ? job->submitter : "",
+                .has_digest = job->has_digest,
+        };
+        memcpy(request->digest, job->digest, sizeof(request->digest));
+        if (job->error_message) {
+                copy_error(draft, job->error_message);
+                record->error_message = draft->error_message;
+        }
+        return copy_names(draft, job->env, &request->n_env);
+}
+
+void record_draft_done(struct record_draft *draft) {
+        free(draft->names);
+        draft->names = NULL;
+}
+
+static int copy_text(const char *text, char **ret) {
+        *ret = text ? strdup(text) : NULL;
+        return text && !*ret ? -ENOMEM : 0;
+}
+
+static int copy_env(const struct link_job *job, char ***ret) {
+        *ret = calloc(job->n_env + 1, sizeof(**ret));
+        if (!*ret)
+                return -ENOMEM;
+        for (size_t i = 0; i < job->n_env; i++)
+                if (copy_text(job->env[i], &(*ret)[i]) < 0)
+                        return -ENOMEM;
+        return 0;
+}
+
+static int copy_output(const struct link_output *output, char **ret_data, size_t *ret_size) {
+        if (output->data_size == 0)
+                return 0;
+        *ret_data = malloc(output->data_size);
+        if (!*ret_data)
+                return -ENOMEM;
+        memcpy(*ret_data, output->data, output->data_size);
+        *ret_size = output->data_size;
+        return 0;
+}
+
+static bool copy_all(const struct link_record *record, struct stored_job *job) {
+        const struct link_job *request = &record->job;
+
+        return copy_text(request->command, &job->command) >= 0 && copy_text(request->cwd, &job->cwd) >= 0 &&
+               copy_text(request->target_node_id, &job->target_node_id) >= 0 &&
+               copy_text(request->created_by_node, &job->created_by_node) >= 0 &&
+               copy_text(record->executor_node_id, &job->executor_node_id) >= 0 &&
+               copy_text(request->submitter, &job->submitter) >= 0 &&
+               copy_text(record->error_message, &job->error_message) >= 0 &&
+               copy_env(request, &job->env) >= 0 &&
+               copy_output(&record->stdout_output, &job->stdout_data, &job->stdout_size) >= 0 &&
+               copy_output(&record->stderr_output, &job->stderr_data, &job->stderr_size) >= 0;
+}
+
+int record_to_job(const struct link_record *record, struct stored_job *ret) {
+        const struct link_job *request = &record->job;
+
+        *ret = (struct stored_job){
+                .id = request->id,
+                .status = record->status,
+                .epoch = record->epoch,
+                .attempt = record->attempt,
+                .timeout_usec = request->timeout_usec,
+                .created_at = request->created_at,
+                .started_at = record->started_at,
+                .finished_at = record->finished_at,
+                .updated_at = record->updated_at,
+                .duration_usec = record->duration_usec,
+                .has_exit_code = record->has_exit_code,
+                .exit_code = record->exit_code,
+                .signal = record->signal,
+                .cancel_requested = record->cancel_requested,
+                .limits = request->limits,
+                .oom_killed = record->oom_killed,
+                .has_digest = request->has_digest,
+                .submitter_uid = request->submitter_uid,
+                .stdin_size = (size_t) record->stdin_size,
+                .stdout_kept = record->stdout_output.size,
+                .stderr_kept = record->stderr_output.size,
+                .stdout_total = record->stdout_output.total,
+                .stderr_total = record->stderr_output.total,
+                .stdout_truncated = record->stdout_output.truncated,
+                .stderr_truncated = record->stderr_output.truncated,
+        };
+        memcpy(ret->digest, request->digest, sizeof(ret->digest));
+        if (!copy_all(record, ret)) {
+                stored_job_done(ret);
+                return -ENOMEM;
+        }
+        return 0;
+}
