@@ -87,6 +87,18 @@ def test_who_cancelled(node, journal):
     assert len([entry for entry in journal.of(job_id) if "CANCELLED_BY_UID" in entry]) == 1
 
 
+def test_who_cancelled_on_another_node(make_node, journal):
+    owner = make_node(environment=journal.environment, slots=1).start()
+    other = make_node(discovery_port=owner.discovery_port).start()
+    wait_for(lambda: other.sees(owner) and other.peers()[owner.node_id]["verified"], 15)
+    job_id = owner.submit("sleep 60", target_node_id=owner.node_id)
+    assert other.post(f"/jobs/{job_id}/cancel").status in (200, 202)
+    cancel, *_, end = journal.wait_for_end(job_id)
+    assert (cancel.text("CANCELLED_BY_UID"), cancel.text("CANCELLED_BY_NODE")) == (str(os.getuid()), other.node_id)
+    assert cancel.message == f"User {os.getuid()} of node {other.node_id} asked to cancel job {job_id}."
+    assert end.text("JOB_STATUS") == "JOB_CANCELLED"
+
+
 def test_one_that_never_ran(make_node, journal):
     node = make_node(environment=journal.environment, slots=0).start()
     job_id = node.submit("true")
