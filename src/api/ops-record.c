@@ -6,7 +6,9 @@
 #include <stdio.h>
 
 #include "api/ops-remote.h"
+#include "util/strv.h"
 #include "util/utf8.h"
+#include "wire/label.h"
 
 static bool is_text(const char *text, size_t max) {
         size_t size = strnlen(text, max + 1);
@@ -28,6 +30,17 @@ static bool limits_are_sendable(const struct job_limits *limits) {
         return true;
 }
 
+static bool rules_are_sendable(const struct stored_job *job) {
+        size_t n = 0;
+
+        STRV_FOREACH(label, job->requires) {
+                if (!label_is_valid(*label, strlen(*label)) || ++n > LINK_REQUIRES_MAX)
+                        return false;
+        }
+        return job->rules.priority >= JOB_PRIORITY_MIN && job->rules.priority <= JOB_PRIORITY_MAX &&
+               job->rules.retries <= JOB_RETRIES_MAX && job->retries_used <= JOB_RETRIES_MAX;
+}
+
 static bool is_sendable(const struct stored_job *job) {
         if (!job->command || job->command[0] == '\0' || !is_text(job->command, LINK_TEXT_MAX))
                 return false;
@@ -35,7 +48,7 @@ static bool is_sendable(const struct stored_job *job) {
                 return false;
         return job->created_by_node && node_id_is_valid(job->created_by_node) &&
                is_node_or_none(job->target_node_id) && is_node_or_none(job->executor_node_id) &&
-               limits_are_sendable(&job->limits);
+               limits_are_sendable(&job->limits) && rules_are_sendable(job);
 }
 
 /* The values stay here: nobody is shown them. */
@@ -123,6 +136,8 @@ int record_draft_init(struct record_draft *draft, const struct stored_job *job) 
                         job->stderr_data, job->stderr_size, job->stderr_kept, job->stderr_total,
                         job->stderr_truncated),
         };
+        record->retries_used = job->retries_used;
+        record->pending_reason = job->pending_reason;
         *request = (struct link_job){
                 .id = job->id,
                 .created_at = job->created_at,
@@ -133,6 +148,9 @@ int record_draft_init(struct record_draft *draft, const struct stored_job *job) 
                 .created_by_node = job->created_by_node,
                 .env = draft->env,
                 .limits = job->limits,
+                .rules = job->rules,
+                .requires = job->requires,
+                .n_requires = strv_length(job->requires),
                 .submitter_uid = job->submitter_uid,
                 .submitter = job->submitter && is_submitter(job->submitter) ? job->submitter : "",
                 .has_digest = job->has_digest,
@@ -155,12 +173,12 @@ static int copy_text(const char *text, char **ret) {
         return text && !*ret ? -ENOMEM : 0;
 }
 
-static int copy_env(const struct link_job *job, char ***ret) {
-        *ret = calloc(job->n_env + 1, sizeof(**ret));
+static int copy_texts(char *const *texts, size_t n, char ***ret) {
+        *ret = calloc(n + 1, sizeof(**ret));
         if (!*ret)
                 return -ENOMEM;
-        for (size_t i = 0; i < job->n_env; i++)
-                if (copy_text(job->env[i], &(*ret)[i]) < 0)
+        for (size_t i = 0; i < n; i++)
+                if (copy_text(texts[i], &(*ret)[i]) < 0)
                         return -ENOMEM;
         return 0;
 }
@@ -185,7 +203,9 @@ static bool copy_all(const struct link_record *record, struct stored_job *job) {
                copy_text(record->executor_node_id, &job->executor_node_id) >= 0 &&
                copy_text(request->submitter, &job->submitter) >= 0 &&
                copy_text(record->error_message, &job->error_message) >= 0 &&
-               copy_env(request, &job->env) >= 0 &&
+               copy_texts(request->env, request->n_env, &job->env) >= 0 &&
+               (request->n_requires == 0 ||
+                copy_texts(request->requires, request->n_requires, &job->requires) >= 0) &&
                copy_output(&record->stdout_output, &job->stdout_data, &job->stdout_size) >= 0 &&
                copy_output(&record->stderr_output, &job->stderr_data, &job->stderr_size) >= 0;
 }
@@ -209,6 +229,8 @@ int record_to_job(const struct link_record *record, struct stored_job *ret) {
                 .signal = record->signal,
                 .cancel_requested = record->cancel_requested,
                 .limits = request->limits,
+                .rules = request->rules,
+                .retries_used = record->retries_used,
                 .oom_killed = record->oom_killed,
                 .has_digest = request->has_digest,
                 .submitter_uid = request->submitter_uid,

@@ -14,10 +14,11 @@ struct remote {
         struct ask *ask;
         char node_id[NODE_ID_MAX + 1]; /* who has it; empty: not known */
         struct stored_job job;
-        bool known;        /* job is */
-        usec_t wait_until; /* 0: not at all */
-        usec_t give_up_at; /* while nobody answers; 0: somebody does */
-        int fetches;       /* which output is on its way */
+        char pending_reason[LINK_REASON_MAX + 1]; /* the job's */
+        bool known;                               /* job is */
+        usec_t wait_until;                        /* 0: not at all */
+        usec_t give_up_at;                        /* while nobody answers; 0: somebody does */
+        int fetches;                              /* which output is on its way */
         struct link_position position;
 };
 
@@ -59,6 +60,12 @@ static int take_record(struct remote *remote, const struct link_answer *answer) 
         stored_job_done(&remote->job);
         remote->job = job;
         remote->known = true;
+        if (answer->record.pending_reason) {
+                (void) snprintf(
+                        remote->pending_reason, sizeof(remote->pending_reason), "%s",
+                        answer->record.pending_reason);
+                remote->job.pending_reason = remote->pending_reason;
+        }
         return 0;
 }
 
@@ -324,11 +331,14 @@ on_found(void *userdata, const char *node_id, const struct link_answer *answer, 
                 go_on(call);
 }
 
-/* Who is likely to have it: whoever had it, or for whom we run it. */
+/* Who is likely to have it: whoever had it, for whom we run it, or who has told of it. */
 static const char *likely_owner(const struct ops_call *call, char buffer[static NODE_ID_MAX + 1]) {
         if (call->remote->node_id[0] != '\0')
                 return call->remote->node_id;
-        return mesh_guest_owner(call->ops->mesh, &call->id, buffer) ? buffer : NULL;
+        if (mesh_guest_owner(call->ops->mesh, &call->id, buffer) ||
+            mesh_index_find_owner(call->ops->mesh, &call->id, buffer))
+                return buffer;
+        return NULL;
 }
 
 static int search(struct ops_call *call) {

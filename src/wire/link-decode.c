@@ -302,7 +302,9 @@ static bool call_decode(const Link__Call *in, struct link_call *ret) {
 static bool record_words_decode(const Link__Record *in, struct link_record *ret) {
         ret->executor_node_id = text_or_null(in->executor_node_id);
         ret->error_message = text_or_null(in->error_message);
-        return (!ret->executor_node_id || node_id_is_valid(ret->executor_node_id)) &&
+        ret->pending_reason = text_or_null(in->pending_reason);
+        return words_cut(in->pending_reason, LINK_REASON_MAX) &&
+               (!ret->executor_node_id || node_id_is_valid(ret->executor_node_id)) &&
                text_is_valid(in->error_message, LINK_ERROR_MAX);
 }
 
@@ -321,9 +323,10 @@ static bool record_decode(const Link__Record *in, struct link_record *ret) {
                 .cancel_requested = in->cancel_requested,
                 .oom_killed = in->oom_killed,
                 .stdin_size = in->stdin_size,
+                .retries_used = in->retries_used,
         };
         if (in->exit_code_plus_one > EXIT_CODE_MAX + 1 || in->signal < 0 || in->signal > SIGNAL_MAX ||
-            in->stdin_size > LINK_STDIN_MAX)
+            in->stdin_size > LINK_STDIN_MAX || in->retries_used > JOB_RETRIES_MAX)
                 return false;
         return in->job && job_decode(in->job, &ret->job) && record_words_decode(in, ret) &&
                output_decode(in->stdout, &ret->stdout_output) &&

@@ -260,6 +260,8 @@ static Link__Record record_encoding(const struct link_record *record) {
         out.oom_killed = record->oom_killed;
         out.error_message = unconst(record->error_message);
         out.stdin_size = record->stdin_size;
+        out.retries_used = record->retries_used;
+        out.pending_reason = unconst(record->pending_reason);
         return out;
 }
 

@@ -23,6 +23,7 @@
 #define LINK_VERSION_MAX 31u
 #define LINK_ERROR_MAX 511u
 #define LINK_PROBLEM_MAX 31u
+#define LINK_REASON_MAX 127u
 #define LINK_DETAIL_MAX 255u
 #define LINK_ANSWER_DATA_MAX                                                          \
         (LINK_PIECE_MAX + 64u) /* a piece, and a line about what is missing before it \
@@ -196,6 +197,8 @@ struct link_record {
         const char *error_message; /* NULL: none */
         uint64_t stdin_size;
         struct link_output stdout_output, stderr_output;
+        uint32_t retries_used;
+        const char *pending_reason; /* NULL: none */
 };
 
 struct link_answer {
@@ -275,6 +278,6 @@ static inline bool link_message_is_empty(const struct link_message *message) {
                message->n_kills == 0 && message->n_withdrawn == 0 && message->n_retired == 0 &&
                message->room == 0 && message->n_reads == 0 && message->n_pieces == 0 &&
                message->n_cancelled_reads == 0 && message->n_calls == 0 && message->n_answers == 0 &&
-               message->n_cancelled_calls == 0 &&
-               !message->has_index_ask && !message->has_index_part && message->n_index_entries == 0;
+               message->n_cancelled_calls == 0 && !message->has_index_ask && !message->has_index_part &&
+               message->n_index_entries == 0;
 }

@@ -249,6 +249,23 @@ bool mesh_guest_owner(
         return false;
 }
 
+bool mesh_index_find_owner(
+        struct mesh *mesh, const struct uuid *job, char ret_node_id[static NODE_ID_MAX + 1]) {
+        if (world.owner)
+                strcpy(ret_node_id, world.owner);
+        return world.owner != NULL;
+}
+
+int mesh_index_list(
+        struct mesh *mesh, const struct index_query *query, struct mesh_index_item *items,
+        uint64_t *ret_next) {
+        return -EOPNOTSUPP;
+}
+
+const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
+        return "no free slot";
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         world.job.cancel_requested = true;
         return MESH_CANCEL_STARTED;

@@ -25,6 +25,7 @@ extern struct world {
         bool up[WORLD_PEERS_MAX]; /* the link to it */
         bool stuffed;             /* no link takes anything */
         size_t n_peers, n_opened, n_sent;
+        const char *owner; /* of all jobs, as the index has it; NULL: not known */
         struct sent sent[WORLD_SENT_MAX];
 
         struct stored_job job; /* in the store; a null id: nothing is */

@@ -147,6 +147,11 @@ bool mesh_guest_owner(
         return false;
 }
 
+bool mesh_index_find_owner(
+        struct mesh *mesh, const struct uuid *job, char ret_node_id[static NODE_ID_MAX + 1]) {
+        return false;
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         return MESH_CANCEL_UNKNOWN;
 }

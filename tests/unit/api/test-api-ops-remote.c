@@ -107,6 +107,29 @@ static void test_all_are_asked_and_one_has_it(void) {
         world_end();
 }
 
+/* Whom the index names is asked alone, and the others when it does not know. */
+static void test_the_owner_is_asked_first(void) {
+        world_begin(3);
+        world.owner = "node-001";
+        get(&root, 0);
+        ASSERT_EQ(world.n_sent, 1);
+        ASSERT_EQ(world_calls_to(1, NULL), 1);
+        answer_no(1);
+        ASSERT_EQ(world_calls_to(0, NULL) + world_calls_to(2, NULL), 2);
+        answer_no(0);
+        answer_job(2, JOB_RUNNING);
+        ASSERT_EQ(told.status, JOB_RUNNING);
+        forget();
+
+        /* One that is no peer any more is not waited for. */
+        world.owner = "node-gone";
+        get(&root, 0);
+        ASSERT_EQ(world.n_sent, 6);
+        answer_job(0, JOB_RUNNING);
+        forget();
+        world_end();
+}
+
 static void test_nobody_has_it(void) {
         world_begin(2);
         get(&root, 0);
@@ -335,6 +358,7 @@ static void test_a_link_that_breaks_in_a_stream(void) {
 
 int main(void) {
         RUN(test_all_are_asked_and_one_has_it);
+        RUN(test_the_owner_is_asked_first);
         RUN(test_nobody_has_it);
         RUN(test_a_node_that_says_nothing);
         RUN(test_so_many_at_once);

@@ -117,7 +117,9 @@ static void fill_answer(struct link_answer *answer, const struct link_job *job) 
                                                .size = 36,
                                                .total = 37,
                                                .truncated = true },
-                            .stderr_output = { .total = 38 } },
+                            .stderr_output = { .total = 38 },
+                            .retries_used = 44,
+                            .pending_reason = "no free slot" },
                 .data = "answer",
                 .size = 6,
                 .offset = 39,
@@ -358,6 +360,8 @@ static void assert_records_equal(const struct link_record *a, const struct link_
         ASSERT_EQ(a->stdin_size, b->stdin_size);
         assert_outputs_equal(&a->stdout_output, &b->stdout_output);
         assert_outputs_equal(&a->stderr_output, &b->stderr_output);
+        ASSERT_EQ(a->retries_used, b->retries_used);
+        assert_text_equal(a->pending_reason, b->pending_reason);
 }
 
 static void assert_answers_equal(const struct link_answer *a, const struct link_answer *b) {

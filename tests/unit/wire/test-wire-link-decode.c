@@ -556,6 +556,10 @@ static void test_records(void) {
         ASSERT_RECORD(assert_wrong, write_text_field(&with, 14, "\xff"));
         ASSERT_RECORD(assert_right, write_varint_field(&with, 15, LINK_STDIN_MAX));
         ASSERT_RECORD(assert_wrong, write_varint_field(&with, 15, LINK_STDIN_MAX + 1));
+        ASSERT_RECORD(assert_right, write_varint_field(&with, 18, JOB_RETRIES_MAX));
+        ASSERT_RECORD(assert_wrong, write_varint_field(&with, 18, JOB_RETRIES_MAX + 1));
+        ASSERT_RECORD(assert_right, write_text_field(&with, 19, "no free slot"));
+        ASSERT_RECORD(assert_wrong, write_text_field(&with, 19, "two\nlines"));
 }
 
 static void test_answers(void) {
