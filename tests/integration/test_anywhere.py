@@ -98,8 +98,12 @@ def test_every_state_is_told_the_same(make_node, tmp_path):
     assert (running["executor_node_id"], running["created_by_node"]) == (runner.node_id, owner.node_id)
     assert running["env_names"] == ["COLOUR", "SECRET"] and running["stdin_bytes"] == 6
 
-    waiting = owner.submit("true", target_node_id=runner.node_id)
-    assert tell_the_same(nodes, waiting)["status"] == "JOB_PENDING"
+    rules = {"requires": ["no=such-label"], "priority": 7, "retries": 2, "on_node_loss": "fail"}
+    waiting = owner.submit("true", target_node_id=runner.node_id, **rules)
+    told = tell_the_same(nodes, waiting)
+    assert told["status"] == "JOB_PENDING" and told["pending_reason"]
+    assert {name: told[name] for name in rules} == rules
+    assert other.post(f"/jobs/{waiting}/cancel").status in (200, 202)
 
     go_on()
     ended = other.finish(job_id)
@@ -107,7 +111,7 @@ def test_every_state_is_told_the_same(make_node, tmp_path):
         "JOB_FAILED", 3, "größer\n", "err\n",
     )  # fmt: skip
     assert tell_the_same(nodes, job_id) == ended
-    assert other.finish(waiting)["status"] == "JOB_COMPLETED"
+    assert other.finish(waiting)["status"] == "JOB_CANCELLED"
     tell_the_same(nodes, waiting)
 
     here = owner.submit("sleep 60", target_node_id=owner.node_id)

@@ -6,9 +6,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "lib/protobuf-writer.h"
 #include "lib/tests.h"
-#include "link-messages.h"
+#include "link-parts.h"
 #include "wire/label.h"
 
 /* Numbers of fields, as in proto/link.proto. */
@@ -26,54 +25,11 @@ enum {
         READ = 13,
         PIECE = 14,
         CANCEL_READ = 15,
-        CALL = 20,
-        ANSWER = 21,
-        CANCEL_CALL = 22,
         INDEX_PART = 26,
         INDEX_NODES = 27,
         INDEX_ENTRIES = 28,
         UNKNOWN = 500,
 };
-
-static const uint8_t job_id[16] = { 1, 2, 3 };
-
-/* A message with this one part. */
-static int decode_part(unsigned number, const struct protobuf_writer *part, struct link_message *ret) {
-        struct protobuf_writer message = {};
-
-        write_message_field(&message, number, part);
-        return link_message_decode(message.bytes, message.size, ret);
-}
-
-static void assert_right(unsigned number, const struct protobuf_writer *part) {
-        _cleanup_link_message_ struct link_message decoded = {};
-
-        ASSERT_OK(decode_part(number, part, &decoded));
-        ASSERT_NOT_NULL(decoded.storage);
-}
-
-static void assert_wrong(unsigned number, const struct protobuf_writer *part) {
-        struct link_message decoded = {};
-
-        ASSERT_ERROR(decode_part(number, part, &decoded), EBADMSG);
-        ASSERT_NULL(decoded.storage);
-        ASSERT_EQ(decoded.n_held + decoded.n_assignments + decoded.n_ended + decoded.n_pieces, 0);
-}
-
-static struct protobuf_writer run_part(const void *id, size_t size) {
-        struct protobuf_writer run = {};
-
-        write_bytes_field(&run, 1, id, size);
-        write_varint_field(&run, 2, 5);
-        write_varint_field(&run, 3, 6);
-        return run;
-}
-
-static void write_run(struct protobuf_writer *part, unsigned number) {
-        const struct protobuf_writer run = run_part(job_id, sizeof(job_id));
-
-        write_message_field(part, number, &run);
-}
 
 /* The last of a field that is written twice counts, so each of these is right until something is added. */
 static struct protobuf_writer hello_part(void) {
@@ -83,15 +39,6 @@ static struct protobuf_writer hello_part(void) {
         write_text_field(&hello, 2, "node-a");
         write_text_field(&hello, 3, "0.1.0");
         return hello;
-}
-
-static struct protobuf_writer job_part(void) {
-        struct protobuf_writer job = {};
-
-        write_bytes_field(&job, 1, job_id, sizeof(job_id));
-        write_text_field(&job, 4, "true");
-        write_text_field(&job, 11, "node-a");
-        return job;
 }
 
 static struct protobuf_writer assignment_part(const struct protobuf_writer *job) {
@@ -116,13 +63,6 @@ static struct protobuf_writer read_part(void) {
         write_varint_field(&read, 3, 1);
         return read;
 }
-
-#define ASSERT_WITH(check, number, part, statement) \
-        ({                                          \
-                struct protobuf_writer with = part; \
-                statement;                          \
-                check(number, &with);               \
-        })
 
 /* A job with one more field. */
 static void assert_job(
@@ -467,124 +407,6 @@ static void test_reads(void) {
         ASSERT_WITH(assert_wrong, PIECE, nothing, write_varint_field(&with, 6, too_far));
 }
 
-static struct protobuf_writer call_part(unsigned kind) {
-        struct protobuf_writer call = {};
-
-        write_varint_field(&call, 2, kind);
-        write_run(&call, 3);
-        write_varint_field(&call, 6, 1);
-        return call;
-}
-
-static struct protobuf_writer position_part(uint64_t offset, uint64_t end) {
-        struct protobuf_writer position = {};
-
-        write_varint_field(&position, 1, offset);
-        write_varint_field(&position, 2, end);
-        return position;
-}
-
-static void test_calls(void) {
-        const uint64_t too_far = (uint64_t) INT64_MAX + 1;
-        const struct protobuf_writer far = position_part(too_far, 0), beyond = position_part(0, too_far);
-        const struct protobuf_writer last = position_part(INT64_MAX, INT64_MAX), nothing = {};
-
-        for (unsigned kind = 0; kind < _LINK_CALL_KIND_MAX; kind++)
-                ASSERT_WITH(assert_right, CALL, call_part(kind), );
-        ASSERT_WITH(assert_wrong, CALL, nothing, write_varint_field(&with, 2, LINK_CALL_GET));
-        /* Which output only where one is meant. */
-        ASSERT_WITH(assert_right, CALL, call_part(LINK_CALL_GET), write_varint_field(&with, 6, 3));
-        ASSERT_WITH(assert_wrong, CALL, call_part(LINK_CALL_OUTPUT), write_varint_field(&with, 6, 3));
-        ASSERT_WITH(assert_wrong, CALL, call_part(LINK_CALL_RUN_OUTPUT), write_varint_field(&with, 6, 0));
-        ASSERT_WITH(assert_right, CALL, call_part(LINK_CALL_OUTPUT), write_message_field(&with, 7, &last));
-        ASSERT_WITH(assert_wrong, CALL, call_part(LINK_CALL_OUTPUT), write_message_field(&with, 7, &far));
-        ASSERT_WITH(assert_wrong, CALL, call_part(LINK_CALL_OUTPUT), write_message_field(&with, 7, &beyond));
-}
-
-/* A question of a version to come is answered, so it has to arrive. */
-static void test_a_call_of_another_version(void) {
-        const struct protobuf_writer call = call_part(_LINK_CALL_KIND_MAX);
-        _cleanup_link_message_ struct link_message decoded = {};
-
-        ASSERT_OK(decode_part(CALL, &call, &decoded));
-        ASSERT_EQ(decoded.n_calls, 1);
-        ASSERT_EQ(decoded.calls[0].kind, LINK_CALL_UNKNOWN);
-}
-
-static struct protobuf_writer record_part(void) {
-        struct protobuf_writer record = {};
-        const struct protobuf_writer job = job_part();
-
-        write_message_field(&record, 1, &job);
-        return record;
-}
-
-static void assert_record(
-        void (*check)(unsigned number, const struct protobuf_writer *part),
-        const struct protobuf_writer *record) {
-        struct protobuf_writer answer = {};
-
-        write_message_field(&answer, 4, record);
-        check(ANSWER, &answer);
-}
-
-#define ASSERT_RECORD(check, statement)                      \
-        ({                                                   \
-                struct protobuf_writer with = record_part(); \
-                statement;                                   \
-                assert_record(check, &with);                 \
-        })
-
-static void test_records(void) {
-        const struct protobuf_writer nothing = {};
-        char error[LINK_ERROR_MAX + 2] = "";
-
-        memset(error, 'e', LINK_ERROR_MAX);
-        assert_record(assert_wrong, &nothing);
-        ASSERT_RECORD(assert_right, );
-        ASSERT_RECORD(assert_right, write_varint_field(&with, 2, _JOB_STATUS_MAX));
-        ASSERT_RECORD(assert_right, write_text_field(&with, 5, "node-a"));
-        ASSERT_RECORD(assert_wrong, write_text_field(&with, 5, "node a"));
-        ASSERT_RECORD(assert_right, write_varint_field(&with, 10, 256));
-        ASSERT_RECORD(assert_wrong, write_varint_field(&with, 10, 257));
-        ASSERT_RECORD(assert_right, write_varint_field(&with, 11, 127));
-        ASSERT_RECORD(assert_wrong, write_varint_field(&with, 11, 128));
-        ASSERT_RECORD(assert_wrong, write_varint_field(&with, 11, UINT64_MAX));
-        ASSERT_RECORD(assert_right, write_text_field(&with, 14, error));
-        error[LINK_ERROR_MAX] = 'e';
-        ASSERT_RECORD(assert_wrong, write_text_field(&with, 14, error));
-        ASSERT_RECORD(assert_wrong, write_text_field(&with, 14, "\xff"));
-        ASSERT_RECORD(assert_right, write_varint_field(&with, 15, LINK_STDIN_MAX));
-        ASSERT_RECORD(assert_wrong, write_varint_field(&with, 15, LINK_STDIN_MAX + 1));
-        ASSERT_RECORD(assert_right, write_varint_field(&with, 18, JOB_RETRIES_MAX));
-        ASSERT_RECORD(assert_wrong, write_varint_field(&with, 18, JOB_RETRIES_MAX + 1));
-        ASSERT_RECORD(assert_right, write_text_field(&with, 19, "no free slot"));
-        ASSERT_RECORD(assert_wrong, write_text_field(&with, 19, "two\nlines"));
-}
-
-static void test_answers(void) {
-        const uint64_t too_far = (uint64_t) INT64_MAX + 1;
-        const struct protobuf_writer nothing = {}, far = position_part(too_far, 0);
-        _cleanup_link_message_ struct link_message decoded = {};
-        struct protobuf_writer long_detail = {};
-        char detail[LINK_DETAIL_MAX + 11] = "";
-
-        ASSERT_WITH(assert_right, ANSWER, nothing, );
-        ASSERT_WITH(assert_right, ANSWER, nothing, write_text_field(&with, 2, "not_found"));
-        ASSERT_WITH(assert_wrong, ANSWER, nothing, write_text_field(&with, 2, "not\nfound"));
-        ASSERT_WITH(assert_wrong, ANSWER, nothing, write_text_field(&with, 3, "two\nlines"));
-        ASSERT_WITH(assert_right, ANSWER, nothing, write_varint_field(&with, 7, INT64_MAX));
-        ASSERT_WITH(assert_wrong, ANSWER, nothing, write_varint_field(&with, 7, too_far));
-        ASSERT_WITH(assert_wrong, ANSWER, nothing, write_varint_field(&with, 8, too_far));
-        ASSERT_WITH(assert_wrong, ANSWER, nothing, write_message_field(&with, 9, &far));
-
-        /* Words for people are cut. */
-        memset(detail, 'd', sizeof(detail) - 1);
-        write_text_field(&long_detail, 3, detail);
-        ASSERT_OK(decode_part(ANSWER, &long_detail, &decoded));
-        ASSERT_EQ(strlen(decoded.answers[0].detail), LINK_DETAIL_MAX);
-}
-
 /* A message of a version to come: what is not known is ignored, in every part. */
 static void test_unknown_fields(void) {
         _cleanup_link_message_ struct link_message decoded = {};
@@ -748,10 +570,6 @@ int main(void) {
         RUN(test_ended);
         RUN(test_held);
         RUN(test_reads);
-        RUN(test_calls);
-        RUN(test_a_call_of_another_version);
-        RUN(test_records);
-        RUN(test_answers);
         RUN(test_unknown_fields);
         RUN(test_unpacked_numbers);
         RUN(test_too_many_parts);
