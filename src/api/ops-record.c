@@ -51,6 +51,14 @@ static bool is_sendable(const struct stored_job *job) {
                limits_are_sendable(&job->limits) && rules_are_sendable(job);
 }
 
+static bool is_exit_code(int code) {
+        return code >= 0 && code <= 255;
+}
+
+static bool is_signal(int number) {
+        return number >= 0 && number <= 127;
+}
+
 /* The values stay here: nobody is shown them. */
 static int copy_names(struct record_draft *draft, char *const *env, size_t *ret_n) {
         size_t size = 0, n = 0;
@@ -76,7 +84,7 @@ static int copy_names(struct record_draft *draft, char *const *env, size_t *ret_
 }
 
 /* What is longer is cut, at a whole character. */
-static void copy_error(struct record_draft *draft, const char *text) {
+static const char *copy_error(struct record_words *words, const char *text) {
         size_t used = 0, length;
 
         while (text[used] != '\0') {
@@ -85,8 +93,45 @@ static void copy_error(struct record_draft *draft, const char *text) {
                         break;
                 used += length;
         }
-        memcpy(draft->error_message, text, used);
-        draft->error_message[used] = '\0';
+        memcpy(words->text, text, used);
+        words->text[used] = '\0';
+        return words->text;
+}
+
+/* The newest, where there are more than a message may have. */
+static int copy_attempts(struct record_draft *draft, const struct stored_job *job) {
+        struct link_record *record = &draft->record;
+        size_t skipped = job->n_attempts > LINK_ATTEMPTS_MAX ? job->n_attempts - LINK_ATTEMPTS_MAX : 0;
+
+        if (job->n_attempts == 0)
+                return 0;
+        draft->attempt_errors = calloc(job->n_attempts - skipped, sizeof(*draft->attempt_errors));
+        if (!draft->attempt_errors)
+                return -ENOMEM;
+        record->attempts = draft->attempts;
+        for (size_t i = skipped; i < job->n_attempts; i++) {
+                const struct stored_attempt *attempt = &job->attempts[i];
+                struct link_attempt *copy = &draft->attempts[record->n_attempts];
+
+                if (!node_id_is_valid(attempt->node_id))
+                        continue;
+                *copy = (struct link_attempt){
+                        .epoch = attempt->epoch,
+                        .attempt = attempt->attempt,
+                        .node_id = attempt->node_id,
+                        .fate = attempt_fate_to_text(attempt->fate),
+                        .started_at = attempt->started_at,
+                        .finished_at = attempt->finished_at,
+                        .has_exit_code = attempt->has_exit_code && is_exit_code(attempt->exit_code),
+                        .exit_code = attempt->exit_code,
+                        .signal = is_signal(attempt->signal) ? attempt->signal : 0,
+                };
+                if (attempt->error_message)
+                        copy->error_message = copy_error(
+                                &draft->attempt_errors[record->n_attempts], attempt->error_message);
+                record->n_attempts++;
+        }
+        return 0;
 }
 
 static bool is_submitter(const char *text) {
@@ -123,9 +168,9 @@ int record_draft_init(struct record_draft *draft, const struct stored_job *job) 
                 .finished_at = job->finished_at,
                 .updated_at = job->updated_at,
                 .duration_usec = job->duration_usec,
-                .has_exit_code = job->has_exit_code && job->exit_code >= 0 && job->exit_code <= 255,
+                .has_exit_code = job->has_exit_code && is_exit_code(job->exit_code),
                 .exit_code = job->exit_code,
-                .signal = job->signal >= 0 && job->signal <= 127 ? job->signal : 0,
+                .signal = is_signal(job->signal) ? job->signal : 0,
                 .cancel_requested = job->cancel_requested,
                 .oom_killed = job->oom_killed,
                 .stdin_size = MIN(job->stdin_size, (size_t) LINK_STDIN_MAX),
@@ -156,16 +201,17 @@ int record_draft_init(struct record_draft *draft, const struct stored_job *job) 
                 .has_digest = job->has_digest,
         };
         memcpy(request->digest, job->digest, sizeof(request->digest));
-        if (job->error_message) {
-                copy_error(draft, job->error_message);
-                record->error_message = draft->error_message;
-        }
-        return copy_names(draft, job->env, &request->n_env);
+        if (job->error_message)
+                record->error_message = copy_error(&draft->error_message, job->error_message);
+        int r = copy_attempts(draft, job);
+        return r < 0 ? r : copy_names(draft, job->env, &request->n_env);
 }
 
 void record_draft_done(struct record_draft *draft) {
         free(draft->names);
+        free(draft->attempt_errors);
         draft->names = NULL;
+        draft->attempt_errors = NULL;
 }
 
 static int copy_text(const char *text, char **ret) {
@@ -194,6 +240,34 @@ static int copy_output(const struct link_output *output, char **ret_data, size_t
         return 0;
 }
 
+/* A fate of a version to come is that it was given up. */
+static bool copy_fates(const struct link_record *record, struct stored_job *job) {
+        job->attempts = record->n_attempts > 0 ? calloc(record->n_attempts, sizeof(*job->attempts)) : NULL;
+        if (record->n_attempts > 0 && !job->attempts)
+                return false;
+        for (size_t i = 0; i < record->n_attempts; i++) {
+                const struct link_attempt *attempt = &record->attempts[i];
+                struct stored_attempt *copy = &job->attempts[i];
+                int fate = attempt_fate_from_text(attempt->fate);
+
+                *copy = (struct stored_attempt){
+                        .epoch = attempt->epoch,
+                        .attempt = attempt->attempt,
+                        .fate = fate < 0 ? ATTEMPT_LATE : (enum attempt_fate) fate,
+                        .started_at = attempt->started_at,
+                        .finished_at = attempt->finished_at,
+                        .has_exit_code = attempt->has_exit_code,
+                        .exit_code = attempt->exit_code,
+                        .signal = attempt->signal,
+                };
+                (void) snprintf(copy->node_id, sizeof(copy->node_id), "%s", attempt->node_id);
+                job->n_attempts = i + 1;
+                if (copy_text(attempt->error_message, &copy->error_message) < 0)
+                        return false;
+        }
+        return true;
+}
+
 static bool copy_all(const struct link_record *record, struct stored_job *job) {
         const struct link_job *request = &record->job;
 
@@ -206,6 +280,7 @@ static bool copy_all(const struct link_record *record, struct stored_job *job) {
                copy_texts(request->env, request->n_env, &job->env) >= 0 &&
                (request->n_requires == 0 ||
                 copy_texts(request->requires, request->n_requires, &job->requires) >= 0) &&
+               copy_fates(record, job) &&
                copy_output(&record->stdout_output, &job->stdout_data, &job->stdout_size) >= 0 &&
                copy_output(&record->stderr_output, &job->stderr_data, &job->stderr_size) >= 0;
 }

@@ -345,7 +345,7 @@ static int search(struct ops_call *call) {
         const struct link_call question = {
                 .kind = LINK_CALL_GET,
                 .run.job = call->id,
-                .with_output = call->type == CALL_GET,
+                .with_output = call->type == CALL_GET || call->type == CALL_CANCEL,
                 .uid = (uid_t) -1,
         };
         char node_id[NODE_ID_MAX + 1];

@@ -69,7 +69,10 @@ struct record_draft {
         struct link_record record; /* borrows from the job, and from the rest */
         char *env[ENV_ENTRIES_MAX];
         char *names;
-        char error_message[LINK_ERROR_MAX + 1];
+        struct link_attempt attempts[LINK_ATTEMPTS_MAX];
+        struct record_words {
+                char text[LINK_ERROR_MAX + 1];
+        } error_message, *attempt_errors;
 };
 /* -EBADMSG: no other node would take it. */
 int record_draft_init(struct record_draft *draft, const struct stored_job *job);

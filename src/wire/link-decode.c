@@ -299,6 +299,24 @@ static bool call_decode(const Link__Call *in, struct link_call *ret) {
                position_decode(in->position, &ret->position);
 }
 
+static bool attempt_decode(const Link__Attempt *in, struct link_attempt *ret) {
+        *ret = (struct link_attempt){
+                .epoch = in->epoch,
+                .attempt = in->attempt,
+                .node_id = in->node_id,
+                .fate = in->fate,
+                .started_at = usec_decode(in->started_at_usec),
+                .finished_at = usec_decode(in->finished_at_usec),
+                .has_exit_code = in->exit_code_plus_one > 0,
+                .exit_code = in->exit_code_plus_one > 0 ? (int) (in->exit_code_plus_one - 1) : 0,
+                .signal = in->signal,
+                .error_message = text_or_null(in->error_message),
+        };
+        return in->exit_code_plus_one <= EXIT_CODE_MAX + 1 && in->signal >= 0 && in->signal <= SIGNAL_MAX &&
+               node_id_is_valid(in->node_id) && words_cut(in->fate, LINK_PROBLEM_MAX) &&
+               text_is_valid(in->error_message, LINK_ERROR_MAX);
+}
+
 static bool record_words_decode(const Link__Record *in, struct link_record *ret) {
         ret->executor_node_id = text_or_null(in->executor_node_id);
         ret->error_message = text_or_null(in->error_message);
@@ -414,6 +432,7 @@ DEFINE_LIST_DECODE(read, Link__Read, struct link_read)
 DEFINE_LIST_DECODE(piece, Link__Piece, struct link_piece)
 DEFINE_LIST_DECODE(call, Link__Call, struct link_call)
 DEFINE_LIST_DECODE(answer, Link__Answer, struct link_answer)
+DEFINE_LIST_DECODE(attempt, Link__Attempt, struct link_attempt)
 DEFINE_LIST_DECODE(index_entry, Link__IndexEntry, struct link_index_entry)
 
 static bool
@@ -467,8 +486,20 @@ calls_decode(const Link__LinkMessage *in, struct unpack_memory *memory, struct l
                 return false;
         message->n_cancelled_calls = in->n_cancel_call;
         message->cancelled_calls = in->n_cancel_call > 0 ? in->cancel_call : NULL;
-        return call_list_decode(memory, in->call, in->n_call, &message->calls, &message->n_calls) &&
-               answer_list_decode(memory, in->answer, in->n_answer, &message->answers, &message->n_answers);
+        if (!call_list_decode(memory, in->call, in->n_call, &message->calls, &message->n_calls) ||
+            !answer_list_decode(memory, in->answer, in->n_answer, &message->answers, &message->n_answers))
+                return false;
+        for (size_t i = 0; i < in->n_answer; i++) {
+                const Link__Record *record = in->answer[i]->record;
+                struct link_record *ret = &message->answers[i].record;
+
+                if (record && (record->n_attempts > LINK_ATTEMPTS_MAX ||
+                               !attempt_list_decode(
+                                       memory, record->attempts, record->n_attempts, &ret->attempts,
+                                       &ret->n_attempts)))
+                        return false;
+        }
+        return true;
 }
 
 static bool

@@ -265,6 +265,21 @@ static Link__Record record_encoding(const struct link_record *record) {
         return out;
 }
 
+static Link__Attempt attempt_encoding(const struct link_attempt *attempt) {
+        Link__Attempt out = LINK__ATTEMPT__INIT;
+
+        out.epoch = attempt->epoch;
+        out.attempt = attempt->attempt;
+        out.node_id = unconst(attempt->node_id);
+        out.fate = unconst(attempt->fate);
+        out.started_at_usec = attempt->started_at;
+        out.finished_at_usec = attempt->finished_at;
+        out.exit_code_plus_one = attempt->has_exit_code ? (uint32_t) attempt->exit_code + 1 : 0;
+        out.signal = attempt->signal;
+        out.error_message = unconst(attempt->error_message);
+        return out;
+}
+
 static void add_answer(struct encoder *encoder, const struct link_answer *answer) {
         Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
         Link__Answer part = LINK__ANSWER__INIT, *parts = &part;
@@ -274,7 +289,14 @@ static void add_answer(struct encoder *encoder, const struct link_answer *answer
         Link__Output out_output = output_encoding(&answer->record.stdout_output);
         Link__Output error_output = output_encoding(&answer->record.stderr_output);
         Link__Position next = position_encoding(&answer->next);
+        Link__Attempt attempts[LINK_ATTEMPTS_MAX], *all[LINK_ATTEMPTS_MAX];
 
+        for (size_t i = 0; i < MIN(answer->record.n_attempts, (size_t) LINK_ATTEMPTS_MAX); i++) {
+                attempts[i] = attempt_encoding(&answer->record.attempts[i]);
+                all[i] = &attempts[i];
+                record.n_attempts = i + 1;
+        }
+        record.attempts = all;
         part.id = answer->id;
         part.problem = unconst(answer->problem);
         part.detail = unconst(answer->detail);

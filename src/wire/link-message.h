@@ -24,6 +24,7 @@
 #define LINK_ERROR_MAX 511u
 #define LINK_PROBLEM_MAX 31u
 #define LINK_REASON_MAX 127u
+#define LINK_ATTEMPTS_MAX 100u /* of one job */
 #define LINK_DETAIL_MAX 255u
 #define LINK_ANSWER_DATA_MAX                                                          \
         (LINK_PIECE_MAX + 64u) /* a piece, and a line about what is missing before it \
@@ -182,6 +183,17 @@ struct link_call {
         uid_t uid; /* (uid_t) -1: not known */
 };
 
+/* One that did not decide its job. */
+struct link_attempt {
+        uint64_t epoch;
+        uint32_t attempt;
+        const char *node_id, *fate;
+        usec_t started_at, finished_at; /* 0: not known */
+        bool has_exit_code;
+        int exit_code, signal;
+        const char *error_message; /* NULL: none */
+};
+
 /* A job as its owner tells it. */
 struct link_record {
         struct link_job job;    /* env: "NAME=" */
@@ -199,6 +211,8 @@ struct link_record {
         struct link_output stdout_output, stderr_output;
         uint32_t retries_used;
         const char *pending_reason; /* NULL: none */
+        size_t n_attempts;          /* at most LINK_ATTEMPTS_MAX */
+        struct link_attempt *attempts;
 };
 
 struct link_answer {

@@ -128,6 +128,17 @@ def test_every_state_is_told_the_same(make_node, tmp_path):
     assert tell_the_same(nodes, killed["job_id"])["signal"] == 9
 
 
+def test_earlier_attempts_are_told_the_same(make_node):
+    nodes = make_three(make_node, slots=(0, 1, 0))
+    job_id = nodes[0].submit("sleep 60")
+    wait_for(lambda: nodes[0].job(job_id)["status"] == "JOB_RUNNING")
+    os.kill(nodes[1].executor_pid(), signal.SIGKILL)
+    wait_for(lambda: nodes[2].job(job_id)["attempt"] == 2 and nodes[2].job(job_id)["status"] == "JOB_RUNNING", 30)
+    told = tell_the_same(nodes, job_id)
+    assert [(attempt["attempt"], attempt["node_id"]) for attempt in told["attempts"]] == [(1, nodes[1].node_id)]
+    assert nodes[2].post(f"/jobs/{job_id}/cancel").status in (200, 202)
+
+
 def test_a_job_that_nobody_has(make_node):
     nodes = make_three(make_node, slots=(1, 1, 1))
     before = time.monotonic()

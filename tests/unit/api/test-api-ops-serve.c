@@ -87,6 +87,37 @@ static void test_a_damaged_record(void) {
         world_end();
 }
 
+static void test_earlier_attempts(void) {
+        static struct stored_attempt attempts[LINK_ATTEMPTS_MAX + 2];
+        const struct link_record *record;
+        struct stored_job job;
+
+        begin();
+        world.job.attempts = attempts;
+        world.job.n_attempts = ELEMENTSOF(attempts);
+        for (unsigned i = 0; i < ELEMENTSOF(attempts); i++)
+                attempts[i] = (struct stored_attempt){ .attempt = i,
+                                                       .node_id = "node-there",
+                                                       .fate = ATTEMPT_FAILED,
+                                                       .has_exit_code = true,
+                                                       .exit_code = 3,
+                                                       .error_message = (char *) "exited" };
+        strcpy(attempts[5].node_id, "not a node");
+        ask_as(0, (struct link_call){ .kind = LINK_CALL_GET });
+        record = &last_answer()->record;
+        ASSERT_EQ(record->n_attempts, LINK_ATTEMPTS_MAX - 1);
+        ASSERT_EQ(record->attempts[0].attempt, 2);
+        ASSERT_EQ(record->attempts[3].attempt, 6);
+
+        ASSERT_OK(record_to_job(record, &job));
+        ASSERT_EQ(job.n_attempts, LINK_ATTEMPTS_MAX - 1);
+        ASSERT_EQ(job.attempts[0].fate, ATTEMPT_FAILED);
+        ASSERT_EQ(job.attempts[0].exit_code, 3);
+        ASSERT_STREQ(job.attempts[0].error_message, "exited");
+        stored_job_done(&job);
+        world_end();
+}
+
 static void test_a_long_message(void) {
         static char message[2000];
         const struct link_answer *answer;
@@ -236,6 +267,7 @@ int main(void) {
         RUN(test_a_job_that_is_not_here);
         RUN(test_a_question_of_another_version);
         RUN(test_a_damaged_record);
+        RUN(test_earlier_attempts);
         RUN(test_a_long_message);
         RUN(test_pieces_of_an_output);
         RUN(test_served_per_node_max);

@@ -168,6 +168,19 @@ void full_message_init(struct full_message *full) {
         fill_ended(&full->ended);
         fill_call(&full->call);
         fill_answer(&full->answer, &full->assignment.job);
+        full->attempts[0] = (struct link_attempt){ .epoch = 45,
+                                                   .attempt = 46,
+                                                   .node_id = "node-4444444444444444",
+                                                   .fate = "failed",
+                                                   .started_at = 47,
+                                                   .finished_at = 48,
+                                                   .has_exit_code = true,
+                                                   .exit_code = 49,
+                                                   .signal = 9,
+                                                   .error_message = "exited" };
+        full->attempts[1] = (struct link_attempt){ .node_id = "b", .fate = "lost" };
+        full->answer.record.attempts = full->attempts;
+        full->answer.record.n_attempts = ELEMENTSOF(full->attempts);
         full->message = (struct link_message){
                 .has_hello = true,
                 .hello = { .protocol = LINK_PROTOCOL,
@@ -341,6 +354,19 @@ static void assert_calls_equal(const struct link_call *a, const struct link_call
         ASSERT_EQ(a->uid, b->uid);
 }
 
+static void assert_attempts_equal(const struct link_attempt *a, const struct link_attempt *b) {
+        ASSERT_EQ(a->epoch, b->epoch);
+        ASSERT_EQ(a->attempt, b->attempt);
+        ASSERT_STREQ(a->node_id, b->node_id);
+        ASSERT_STREQ(a->fate, b->fate);
+        ASSERT_EQ(a->started_at, b->started_at);
+        ASSERT_EQ(a->finished_at, b->finished_at);
+        ASSERT_EQ(a->has_exit_code, b->has_exit_code);
+        ASSERT_EQ(a->exit_code, b->exit_code);
+        ASSERT_EQ(a->signal, b->signal);
+        assert_text_equal(a->error_message, b->error_message);
+}
+
 static void assert_records_equal(const struct link_record *a, const struct link_record *b) {
         assert_jobs_equal(&a->job, &b->job);
         ASSERT_EQ(a->status, b->status);
@@ -362,6 +388,9 @@ static void assert_records_equal(const struct link_record *a, const struct link_
         assert_outputs_equal(&a->stderr_output, &b->stderr_output);
         ASSERT_EQ(a->retries_used, b->retries_used);
         assert_text_equal(a->pending_reason, b->pending_reason);
+        ASSERT_EQ(a->n_attempts, b->n_attempts);
+        for (size_t i = 0; i < a->n_attempts; i++)
+                assert_attempts_equal(&a->attempts[i], &b->attempts[i]);
 }
 
 static void assert_answers_equal(const struct link_answer *a, const struct link_answer *b) {

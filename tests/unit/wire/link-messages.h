@@ -18,6 +18,7 @@ struct full_message {
         uint64_t cancelled_reads[2];
         struct link_call call;
         struct link_answer answer;
+        struct link_attempt attempts[2];
         uint64_t cancelled_calls[2];
         const char *index_nodes[2];
         struct link_index_entry index_entries[2];

@@ -106,6 +106,27 @@ static void test_records(void) {
         ASSERT_RECORD(assert_wrong, write_text_field(&with, 19, "two\nlines"));
 }
 
+static void test_attempts(void) {
+        struct protobuf_writer attempt = {}, bad_node = {}, bad_code, bad_signal, record = record_part();
+
+        write_text_field(&attempt, 3, "node-a");
+        write_text_field(&attempt, 4, "of another version");
+        ASSERT_RECORD(assert_right, write_message_field(&with, 20, &attempt));
+        write_text_field(&bad_node, 3, "node a");
+        ASSERT_RECORD(assert_wrong, write_message_field(&with, 20, &bad_node));
+        bad_code = bad_signal = attempt;
+        write_varint_field(&bad_code, 7, 257);
+        ASSERT_RECORD(assert_wrong, write_message_field(&with, 20, &bad_code));
+        write_varint_field(&bad_signal, 8, 128);
+        ASSERT_RECORD(assert_wrong, write_message_field(&with, 20, &bad_signal));
+
+        for (unsigned i = 0; i < LINK_ATTEMPTS_MAX; i++)
+                write_message_field(&record, 20, &attempt);
+        assert_record(assert_right, &record);
+        write_message_field(&record, 20, &attempt);
+        assert_record(assert_wrong, &record);
+}
+
 static void test_answers(void) {
         const uint64_t too_far = (uint64_t) INT64_MAX + 1;
         const struct protobuf_writer nothing = {}, far = position_part(too_far, 0);
@@ -133,6 +154,7 @@ int main(void) {
         RUN(test_calls);
         RUN(test_a_call_of_another_version);
         RUN(test_records);
+        RUN(test_attempts);
         RUN(test_answers);
         return 0;
 }
