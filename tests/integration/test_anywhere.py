@@ -11,6 +11,7 @@ import time
 
 import harness
 import pytest
+from bus import JOB, NAME, job_path
 from harness import API, wait_for
 from test_dispatch import make_three
 
@@ -129,14 +130,19 @@ def test_every_state_is_told_the_same(make_node, tmp_path):
 
 
 def test_earlier_attempts_are_told_the_same(make_node):
-    nodes = make_three(make_node, slots=(0, 1, 0))
+    nodes = make_three(make_node, slots=(0, 1, 1), PEER_TIMEOUT="3s")
     job_id = nodes[0].submit("sleep 60")
     wait_for(lambda: nodes[0].job(job_id)["status"] == "JOB_RUNNING")
-    os.kill(nodes[1].executor_pid(), signal.SIGKILL)
-    wait_for(lambda: nodes[2].job(job_id)["attempt"] == 2 and nodes[2].job(job_id)["status"] == "JOB_RUNNING", 30)
-    told = tell_the_same(nodes, job_id)
-    assert [(attempt["attempt"], attempt["node_id"]) for attempt in told["attempts"]] == [(1, nodes[1].node_id)]
-    assert nodes[2].post(f"/jobs/{job_id}/cancel").status in (200, 202)
+    first = nodes[0].job(job_id)["executor_node_id"]
+    lost = next(node for node in nodes if node.node_id == first)
+    executor = lost.executor_pid()
+    lost.kill()
+    os.kill(executor, signal.SIGKILL)
+    rest = [node for node in nodes if node is not lost]
+    wait_for(lambda: (nodes[0].job(job_id)["attempt"], nodes[0].job(job_id)["status"]) == (2, "JOB_RUNNING"), 30)
+    told = tell_the_same(rest, job_id)
+    assert [(attempt["attempt"], attempt["node_id"]) for attempt in told["attempts"]] == [(1, first)]
+    assert rest[1].post(f"/jobs/{job_id}/cancel").status in (200, 202)
 
 
 def test_a_job_that_nobody_has(make_node):
@@ -343,3 +349,24 @@ def test_many_at_once(make_node):
     for thread in threads:
         thread.join(70)
     assert [answers[job_id].json()["stdout"].strip() for job_id in ids] == ids
+
+
+def test_on_the_bus(make_bus_node, private_bus):
+    """The objects of a job are on every node."""
+    owner = make_bus_node(slots=1).start()
+    other = make_bus_node(discovery_port=owner.discovery_port, slots=0).start()
+    wait_for(lambda: other.sees(owner) and other.peers()[owner.node_id]["verified"], 15)
+    job_id = owner.submit("echo printed; sleep 60")
+    wait_for(lambda: owner.output(job_id) == b"printed\n")
+    path, name = job_path(job_id), f"{NAME}.node_{other.node_id.removeprefix('node-')}"
+    own = f"{NAME}.node_{owner.node_id.removeprefix('node-')}"
+    with private_bus.connect() as client:
+        wait_for(lambda: client.has_owner(name) and client.has_owner(own))
+        assert client.manager("GetJob", "s", [job_id], destination=name) == [path]
+        wait_for(lambda: client.get(path, JOB, "Status", destination=own) == "JOB_RUNNING")
+        assert client.get_all(path, JOB, destination=name) == client.get_all(path, JOB, destination=own)
+        data, more = client.call(path, JOB, "ReadOutput", "st", ["stdout", 3], destination=name)
+        assert (bytes(data), more) == (b"nted\n", False)
+        client.manager("CancelJob", "s", [job_id], destination=name)
+        assert owner.finish(job_id)["status"] == "JOB_CANCELLED"
+        assert client.get(path, JOB, "Status", destination=name) == "JOB_CANCELLED"
