@@ -129,58 +129,7 @@ static void fill_answer(struct link_answer *answer, const struct link_job *job) 
         };
 }
 
-void full_message_init(struct full_message *full) {
-        *full = (struct full_message){
-                .held = { .run = run_of(1), .state = LINK_HELD_RUNNING, .started_at = 10 },
-                .taken = run_of(3),
-                .kill = run_of(4),
-                .withdrawn = run_of(5),
-                .retired = run_of(6),
-                .refusal = { .run = run_of(7), .reason = LINK_REFUSED_STALE },
-                .started = { .run = run_of(9), .started_at = 14 },
-                .read = { .id = 15, .run = run_of(10), .stream = 2, .offset = 16, .wait = true },
-                .piece = { .id = 17,
-                           .error = -ENOENT,
-                           .offset = 18,
-                           .data = "piece",
-                           .size = 5,
-                           .ended = true,
-                           .total = 19 },
-                .cancelled_reads = { 20, UINT64_MAX },
-                .cancelled_calls = { 43, UINT64_MAX },
-                .index_nodes = { "node-0123456789abcdef", "b" },
-                .index_entries = { { .job = run_of(11).job,
-                                     .number = 24,
-                                     .epoch = 25,
-                                     .status = JOB_FAILED,
-                                     .executor = 2,
-                                     .has_exit_code = true,
-                                     .exit_code = 255,
-                                     .created_at = 26,
-                                     .started_at = 27,
-                                     .finished_at = 28 },
-                                   { .job = run_of(12).job,
-                                     .number = 29,
-                                     .status = JOB_PENDING,
-                                     .created_at = LINK_USEC_MAX } },
-        };
-        fill_assignment(&full->assignment);
-        fill_ended(&full->ended);
-        fill_call(&full->call);
-        fill_answer(&full->answer, &full->assignment.job);
-        full->attempts[0] = (struct link_attempt){ .epoch = 45,
-                                                   .attempt = 46,
-                                                   .node_id = "node-4444444444444444",
-                                                   .fate = "failed",
-                                                   .started_at = 47,
-                                                   .finished_at = 48,
-                                                   .has_exit_code = true,
-                                                   .exit_code = 49,
-                                                   .signal = 9,
-                                                   .error_message = "exited" };
-        full->attempts[1] = (struct link_attempt){ .node_id = "b", .fate = "lost" };
-        full->answer.record.attempts = full->attempts;
-        full->answer.record.n_attempts = ELEMENTSOF(full->attempts);
+static void fill_message(struct full_message *full) {
         full->message = (struct link_message){
                 .has_hello = true,
                 .hello = { .protocol = LINK_PROTOCOL,
@@ -215,12 +164,6 @@ void full_message_init(struct full_message *full) {
                 .pieces = &full->piece,
                 .n_cancelled_reads = ELEMENTSOF(full->cancelled_reads),
                 .cancelled_reads = full->cancelled_reads,
-                .n_calls = 1,
-                .calls = &full->call,
-                .n_answers = 1,
-                .answers = &full->answer,
-                .n_cancelled_calls = ELEMENTSOF(full->cancelled_calls),
-                .cancelled_calls = full->cancelled_calls,
                 .has_index_ask = true,
                 .index_ask = { .generation = UINT64_MAX, .after = 30, .room = 31, .since = 32 },
                 .has_index_part = true,
@@ -230,6 +173,74 @@ void full_message_init(struct full_message *full) {
                 .n_index_entries = ELEMENTSOF(full->index_entries),
                 .index_entries = full->index_entries,
         };
+}
+
+static void fill_questions(struct full_message *full) {
+        struct link_message *message = &full->message;
+
+        full->cancelled_calls[0] = 43;
+        full->cancelled_calls[1] = UINT64_MAX;
+        fill_call(&full->call);
+        fill_answer(&full->answer, &full->assignment.job);
+        full->attempts[0] = (struct link_attempt){ .epoch = 45,
+                                                   .attempt = 46,
+                                                   .node_id = "node-4444444444444444",
+                                                   .fate = "failed",
+                                                   .started_at = 47,
+                                                   .finished_at = 48,
+                                                   .has_exit_code = true,
+                                                   .exit_code = 49,
+                                                   .signal = 9,
+                                                   .error_message = "exited" };
+        full->attempts[1] = (struct link_attempt){ .node_id = "b", .fate = "lost" };
+        full->answer.record.attempts = full->attempts;
+        full->answer.record.n_attempts = ELEMENTSOF(full->attempts);
+        message->n_calls = 1;
+        message->calls = &full->call;
+        message->n_answers = 1;
+        message->answers = &full->answer;
+        message->n_cancelled_calls = ELEMENTSOF(full->cancelled_calls);
+        message->cancelled_calls = full->cancelled_calls;
+}
+
+void full_message_init(struct full_message *full) {
+        *full = (struct full_message){
+                .held = { .run = run_of(1), .state = LINK_HELD_RUNNING, .started_at = 10 },
+                .taken = run_of(3),
+                .kill = run_of(4),
+                .withdrawn = run_of(5),
+                .retired = run_of(6),
+                .refusal = { .run = run_of(7), .reason = LINK_REFUSED_STALE },
+                .started = { .run = run_of(9), .started_at = 14 },
+                .read = { .id = 15, .run = run_of(10), .stream = 2, .offset = 16, .wait = true },
+                .piece = { .id = 17,
+                           .error = -ENOENT,
+                           .offset = 18,
+                           .data = "piece",
+                           .size = 5,
+                           .ended = true,
+                           .total = 19 },
+                .cancelled_reads = { 20, UINT64_MAX },
+                .index_nodes = { "node-0123456789abcdef", "b" },
+                .index_entries = { { .job = run_of(11).job,
+                                     .number = 24,
+                                     .epoch = 25,
+                                     .status = JOB_FAILED,
+                                     .executor = 2,
+                                     .has_exit_code = true,
+                                     .exit_code = 255,
+                                     .created_at = 26,
+                                     .started_at = 27,
+                                     .finished_at = 28 },
+                                   { .job = run_of(12).job,
+                                     .number = 29,
+                                     .status = JOB_PENDING,
+                                     .created_at = LINK_USEC_MAX } },
+        };
+        fill_assignment(&full->assignment);
+        fill_ended(&full->ended);
+        fill_message(full);
+        fill_questions(full);
 }
 
 void assert_run_equal(const struct run_id *a, const struct run_id *b) {
