@@ -177,7 +177,6 @@ void output_call_done(struct ops_call *call);
 void output_call_retry(struct ops_call *call);
 /* Passes a piece on. After the last one the call is gone. */
 void output_call_deliver(struct ops_call *call, const char *data, size_t size, bool ended);
-void output_call_answer(void *userdata, const struct executor_output *output);
 bool output_is_allowed(struct ops_call *call, const struct stored_job *job); /* false: with the problem */
 
 /* ops-index.c */
