@@ -6,13 +6,28 @@
 
 #include "mesh/internal.h"
 
+/* Whether its owner can still be relied on to want it; where that is not known it is asked, and the answer,
+ * like every word of it, leads here again. */
+static bool owner_is_heard(struct mesh *mesh, struct place *owner) {
+        const struct link_message ping = { .ping = true };
+        usec_t now = mesh_now(mesh);
+
+        if (now < usec_add(owner->heard_usec, OWNER_HEARD_USEC) && owner->heard_usec >= mesh->paused_usec)
+                return true;
+        if (now >= usec_add(owner->asked_usec, USEC_PER_SEC)) {
+                owner->asked_usec = now;
+                (void) place_send(mesh, owner, &ping);
+        }
+        return false;
+}
+
 void guests_start(struct mesh *mesh) {
         struct guest *guest;
 
         if (!jobs_may_start(mesh))
                 return;
         LIST_FOREACH(&mesh->guests_waiting, guest, struct guest, wait_link) {
-                if (!guest->confirmed)
+                if (!guest->confirmed || guest->adopting || !owner_is_heard(mesh, guest->owner))
                         continue;
                 /* Another executor than the one on the disk: that comes first. */
                 if (!uuid_equal(&guest->executor, &mesh->executor)) {
@@ -125,6 +140,15 @@ void guests_compare_done(struct mesh *mesh) {
                 guest_end(mesh, guest, result);
         }
         guests_start(mesh);
+}
+
+/* What has not begun does not, without somebody who wants it: whoever takes the job over begins anew. */
+void guests_owner_lost(struct mesh *mesh, struct place *owner) {
+        struct guest *guest;
+
+        LIST_FOREACH(&owner->guests, guest, struct guest, place_link)
+                if (guest->state == GUEST_SENT)
+                        mesh->ops.withdraw(mesh->userdata, &guest->run);
 }
 
 void guests_drain(struct mesh *mesh) {

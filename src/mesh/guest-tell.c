@@ -56,6 +56,21 @@ static enum link_held_state held_state(const struct guest *guest) {
         return LINK_HELD_WAITING;
 }
 
+struct link_held guest_held(const struct guest *guest) {
+        return (struct link_held){
+                .run = guest->run,
+                .state = held_state(guest),
+                .started_at = guest->started_at,
+        };
+}
+
+void guest_tell_held(struct mesh *mesh, const struct guest *guest) {
+        struct link_held held = guest_held(guest);
+        const struct link_message message = { .n_held = 1, .held = &held };
+
+        (void) place_send(mesh, guest->owner, &message);
+}
+
 /* All that we have of this owner's. What is on its way to the disk is told of like the rest: the owner sends
  * it again otherwise, and that costs more than a run that may be refused yet. */
 void guests_tell_held(struct mesh *mesh, struct place *owner) {
@@ -66,9 +81,7 @@ void guests_tell_held(struct mesh *mesh, struct place *owner) {
         LIST_FOREACH(&owner->guests, guest, struct guest, place_link) {
                 guest->told = false;
                 guest->confirmed = false;
-                held[message.n_held++] = (struct link_held){ .run = guest->run,
-                                                             .state = held_state(guest),
-                                                             .started_at = guest->started_at };
+                held[message.n_held++] = guest_held(guest);
                 if (message.n_held == HELD_PER_MESSAGE) {
                         (void) place_send(mesh, owner, &message);
                         message.n_held = 0;

@@ -52,6 +52,7 @@ static int guest_new(
         guest->owner = owner;
         guest->spec = job_spec_ref(spec);
         guest->run = *run;
+        guest->owner_epoch = run->epoch;
         r = map_add(&mesh->guests, &guest->by_job, &guest->run.job, sizeof(guest->run.job));
         if (r < 0) {
                 job_spec_unref(guest->spec);
@@ -92,7 +93,7 @@ void guests_free(struct mesh *mesh) {
                 guest_free(mesh, guest);
 }
 
-static struct record *guest_record(struct guest *guest, struct record_batch *batch, enum record_type type) {
+struct record *guest_record(struct guest *guest, struct record_batch *batch, enum record_type type) {
         struct record *record = record_batch_add(batch, type);
 
         if (!record)
@@ -144,7 +145,7 @@ static enum link_refusal_reason reason_to_refuse(const struct mesh *mesh) {
         return _LINK_REFUSAL_REASON_MAX;
 }
 
-static int compare_runs(const struct run_id *a, const struct run_id *b) {
+int run_id_compare(const struct run_id *a, const struct run_id *b) {
         if (a->epoch != b->epoch)
                 return a->epoch < b->epoch ? -1 : 1;
         return a->attempt < b->attempt ? -1 : a->attempt > b->attempt;
@@ -161,7 +162,7 @@ static bool take_again(struct mesh *mesh, struct place *owner, const struct link
         }
         if (!guest)
                 return false;
-        order = compare_runs(&assignment->run, &guest->run);
+        order = run_id_compare(&assignment->run, &guest->run);
         if (order == 0 && guest->owner == owner) {
                 guest->confirmed = true;
                 if (guest->state != GUEST_ARRIVING)
@@ -170,7 +171,7 @@ static bool take_again(struct mesh *mesh, struct place *owner, const struct link
         }
         if (order > 0)
                 guest_kill(mesh, guest->owner, &guest->run); /* the owner has given it up */
-        refuse(mesh, owner, &assignment->run, order > 0 ? LINK_REFUSED_NO_SLOT : LINK_REFUSED_STALE);
+        refuse(mesh, owner, &assignment->run, order > 0 ? LINK_REFUSED : LINK_REFUSED_STALE);
         return true;
 }
 
@@ -275,16 +276,16 @@ static void save_failed(struct mesh *mesh, struct guest *guest) {
                 list_append(&mesh->guests_unsaved, &guest->retry_link);
 }
 
-static void guest_go(struct mesh *mesh, struct guest *guest) {
+void guest_go(struct mesh *mesh, struct guest *guest) {
         guest_enter(mesh, guest, GUEST_GOING);
         save(mesh, guest);
 }
 
 static void gone_written(struct mesh *mesh, struct guest *guest, int error) {
-        if (error < 0)
-                save_failed(mesh, guest);
-        else
+        if (error >= 0)
                 guest_free(mesh, guest);
+        else if (guest->state == GUEST_GOING)
+                save_failed(mesh, guest); /* else it was to become a job of our own, and stays */
 }
 
 static void ended_written(struct mesh *mesh, struct guest *guest, int error) {
@@ -322,7 +323,8 @@ void guest_end(struct mesh *mesh, struct guest *guest, struct job_result *result
         guest_enter(mesh, guest, GUEST_ENDING);
         guest->result = result;
         mesh->guest_output += output_size(result);
-        save(mesh, guest);
+        if (!guest->adopting) /* else the end is written with the job that it becomes */
+                save(mesh, guest);
 }
 
 void guests_retry_unsaved(struct mesh *mesh) {
@@ -373,6 +375,36 @@ void guest_retire(struct mesh *mesh, struct place *owner, const struct run_id *r
 }
 
 /* Kept output, for the owner. */
+/* After a takeover. What has ended is told again, to the new owner. */
+void guest_change_owner(struct mesh *mesh, struct place *owner, const struct link_takeover *takeover) {
+        struct guest *guest = guest_of_run(mesh, &takeover->run);
+        struct place *old;
+
+        if (!guest || guest->adopting || guest_is_retired(guest) ||
+            (guest->owner != owner && guest->owner_epoch >= takeover->epoch)) {
+                refuse(mesh, owner, &takeover->run, LINK_REFUSED_STALE);
+                return;
+        }
+        old = guest->owner;
+        guest->owner_epoch = takeover->epoch;
+        guest->confirmed = true;
+        guest->told = false;
+        if (old != owner) {
+                guest->owner = owner;
+                list_remove(&guest->place_link);
+                list_append(&owner->guests, &guest->place_link);
+                /* Where the disk cannot take it the new owner claims it again after our restart. */
+                (void) guest_write(mesh, guest, RECORD_GUEST_TAKEN, /* urgent= */ true);
+                if (guest->result)
+                        (void) guest_write(mesh, guest, RECORD_GUEST_ENDED, /* urgent= */ true);
+                place_check(mesh, old);
+        }
+        guest_tell_held(mesh, guest);
+        if (guest->state == GUEST_ENDED)
+                guest_tell_end(mesh, guest);
+        guests_start(mesh);
+}
+
 int mesh_restore_guest(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,
         const struct uuid *executor, struct job_result *result) {

@@ -233,6 +233,7 @@ static void take_entry(
                 (void) index_name_get(table, message->index_nodes[entry->executor - 1], &said.executor);
         (void) index_table_put(table, &said, &number);
         index_name_put(table, said.executor);
+        takeover_heard(mesh, owner->text, &said.job, said.status, said.epoch);
 }
 
 /* Only what was asked for, and of an owner only by itself. */
@@ -257,6 +258,8 @@ static void take_part(struct mesh *mesh, struct place *place, const struct link_
         if (part->complete && !owner->complete)
                 index_table_drop_unconfirmed(mesh->index->table, owner);
         owner->complete = owner->complete || part->complete;
+        if (part->complete)
+                keeper_holder_answered(mesh, place);
         ask(mesh, place);
 }
 

@@ -103,7 +103,8 @@ static void note_job(struct mesh *mesh, const struct mesh_job *job, bool ended) 
                 .exit_code = -1,
                 .created_at = job->spec->created_at,
                 .started_at = job->started_at,
-                .epoch = job->run.epoch,
+                /* An end belongs to the run that brought it, which another owner may have begun. */
+                .epoch = ended ? job->run.epoch : job->epoch,
                 .executor = executor_of(mesh, job),
         };
 
@@ -129,6 +130,54 @@ void index_own_changed(struct mesh *mesh, const struct mesh_job *job) {
 
 void index_own_ended(struct mesh *mesh, const struct mesh_job *job) {
         note_job(mesh, job, /* ended= */ true);
+}
+
+/* Whether this node told an end of the job, and another owner told one that counts more. */
+bool index_own_is_beaten(
+        struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best) {
+        struct index *index = mesh->index;
+        const struct index_entry *own = index_table_find(index->table, job, index->self);
+        const struct index_entry *best;
+
+        if (!own || !own->rivals || !job_status_is_final((enum job_status) own->status))
+                return false;
+        *ret_own = (enum job_status) own->status;
+        best = index_table_answer(index->table, job);
+        if (!best || best->owner == index->self || best->status == *ret_own)
+                return false;
+        *ret_best = (struct job_end){
+                .status = (enum job_status) best->status,
+                .epoch = best->epoch,
+                .owner_node_id = best->owner->text,
+        };
+        return true;
+}
+
+bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job) {
+        const struct index_entry *own = index_table_find(mesh->index->table, job, mesh->index->self);
+
+        return own && job_status_is_final((enum job_status) own->status);
+}
+
+void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch) {
+        struct index *index = mesh->index;
+        const struct index_entry *own = index_table_find(index->table, job, index->self);
+        struct index_said said;
+
+        if (!own)
+                return;
+        said = (struct index_said){
+                .job = own->job,
+                .status = status,
+                .exit_code = -1,
+                .created_at = own->created_at,
+                .started_at = own->started_at,
+                .finished_at = own->finished_at,
+                .epoch = epoch,
+                .executor = own->executor,
+        };
+        (void) note(index, &said);
+        index_links_changed(mesh);
 }
 
 uint64_t index_head(const struct mesh *mesh) {

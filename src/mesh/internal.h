@@ -3,6 +3,7 @@
 
 /* What the files of this room share. */
 
+#include "mesh/job-end.h"
 #include "mesh/mesh.h"
 #include "util/heap.h"
 #include "util/list.h"
@@ -67,6 +68,7 @@ struct mesh_job {
         struct run_id run;
         struct place *place;  /* the node that has the attempt; NULL: this one, or none */
         struct place *target; /* the only node that may; NULL: any, or this one */
+        uint64_t epoch;       /* of our ownership; a run that another owner began has a lower one */
         uint32_t given_up;    /* attempts up to this one are over, on the disk */
         uint32_t retries_used;
         usec_t retry_at;
@@ -85,10 +87,24 @@ struct mesh_job {
         bool here_only;      /* its target is this node */
         bool may_have_begun; /* the attempt was out of our hands, and is not known not to have */
         bool sent;           /* to its place, over this link */
+        bool sent_once;      /* over some link, or perhaps in an earlier life of ours */
         bool taken;          /* its place has it on its disk */
         bool awaited;
         bool cancel_requested;
         bool seen; /* used while resynchronising */
+        /* Its copy. */
+        struct list_link
+                copy_link;     /* in keeper.unsent or keeper.sent: the keeper does not have it as it is */
+        uint64_t copy_number;  /* under which it was sent last */
+        struct answer *answer; /* a client that waits for its acceptance to be on two disks */
+        bool copied;           /* the keeper has some state of it */
+        bool end_copied;
+        bool saved;     /* its end is on our disk */
+        bool told;      /* and clients know */
+        bool held_back; /* after a restart: somebody may have taken it over */
+        bool moved;     /* another owner has it: forgotten when the disk says so */
+        bool withdrawn; /* its acceptance failed, and the keeper has to forget it */
+        bool claimed;   /* who has the inherited run was told, over this link, that we are its owner */
         enum job_status final_status;
         struct job_result *result;
         const char *error_message; /* static */
@@ -134,6 +150,11 @@ struct place {
         struct label_bits fits;    /* the classes whose labels it has */
         struct label_bits misfits; /* those for whose labels it refused a job */
         usec_t misfits_until;
+        usec_t keeps_again_usec; /* it was too slow as our keeper, and is not asked before */
+        usec_t heard_usec;       /* when it said something last */
+        usec_t asked_usec;       /* when we asked whether it is there, since a run of its waits for that */
+        usec_t silent_since;     /* since when it is not alive; USEC_INFINITY: it is */
+        struct copies *copies;   /* of its jobs, here; NULL: none */
 
         /* Kept in step with the above by place_review(): it may be given jobs now, or once it is linked. */
         bool ready;
@@ -142,6 +163,42 @@ struct place {
 
         struct place_index index;
 };
+
+/* A submission that is not answered yet. */
+struct answer {
+        struct list_link link; /* in mesh.answers */
+        void *tag;
+        size_t n_uncopied; /* of its jobs */
+        bool durable;      /* here */
+        bool copied;       /* there will have been two, when none is uncopied */
+};
+
+enum keeper_state {
+        KEEPER_NONE,
+        KEEPER_SAVING, /* that this node may have copies from now on is on its way to the disk */
+        KEEPER_CHOSEN,
+};
+
+/* Who has copies of our jobs. */
+struct keeper {
+        enum keeper_state state;
+        struct place *place;
+        uint64_t term;            /* of this keeper, or of the last one */
+        uint64_t number, acked;   /* of copies sent, and of those that it has */
+        uint64_t complete_number; /* of the word that all was told; 0: not said */
+        struct list unsent, sent; /* jobs; those sent in order of their numbers */
+        usec_t moved_usec;        /* when something was sent after nothing was owed, or acknowledged */
+};
+
+/* A node that may have copies of ours, until it says that it has none. */
+struct holder {
+        struct map_link by_id;
+        struct node_name *name;
+        uint64_t term;
+        bool answered; /* after our restart: what it took over is known */
+};
+
+#define KEEPER_AGAIN_USEC (30 * USEC_PER_SEC)
 
 /* A run of a job that another node owns. */
 enum guest_state {
@@ -164,6 +221,7 @@ struct guest {
         struct place *owner;
         struct job_spec *spec;
         struct run_id run;
+        uint64_t owner_epoch; /* of its owner, as far as we know */
         enum guest_state state;
         struct uuid executor; /* on the disk: the process of ours that has it, or gets it */
         usec_t started_at;
@@ -173,6 +231,7 @@ struct guest {
         bool kill_wanted, retire_wanted;
         bool told;        /* its end, over this link */
         bool in_executor; /* the executor has something to release */
+        bool adopting;    /* it becomes a job of our own; that is on its way to the disk */
         bool seen;
 };
 
@@ -182,6 +241,9 @@ struct guest {
                                        */
 #define REFUSED_WAIT_USEC USEC_PER_SEC
 #define MISFIT_USEC (30 * USEC_PER_SEC) /* before it is given what it refused for its labels */
+/* A run of another owner begins only when that was heard so short a time ago: it gives the run up, and
+ * answers a cancel, when it has not heard us for twice as long. */
+#define OWNER_HEARD_USEC (5 * USEC_PER_SEC)
 #define LINK_RETRY_USEC (500 * USEC_PER_MSEC)
 #define MESH_OUTPUT_MAX                                                                   \
         (64u * 1024 * 1024 + 4096) /* bytes of one output that is taken from another node \
@@ -289,6 +351,13 @@ struct mesh {
         size_t n_in_hand; /* of our own, on this node */
         size_t n_running; /* likewise */
 
+        struct keeper keeper;
+        struct map holders;  /* struct holder, by node id */
+        struct list answers; /* that clients wait for */
+        struct map copies;   /* struct copy, by job id */
+        size_t n_held_back;
+        usec_t held_back_until;
+
         struct index *index;
         struct map places;    /* struct place, by node id */
         struct place **ready; /* those that may be given jobs now; room for all places */
@@ -308,6 +377,7 @@ struct mesh {
         struct list late_unsaved; /* batches of one late end each, that the store could not take */
         size_t n_late;            /* late ends in the store, or waiting for it */
         bool late_left_out;       /* more came */
+        struct list unmerged;     /* ends that count elsewhere, and that the disk could not take */
         size_t n_batches;         /* with the store */
         usec_t run_average_usec;  /* moving; 0: not known */
         usec_t last_end_usec;     /* when a run ended here */
@@ -327,10 +397,11 @@ struct mesh {
         unsigned probes_left; /* in this second */
         usec_t probes_second;
         usec_t judge_after_usec;
+        usec_t paused_usec; /* when a pause of ours was noticed last */
 
         /* When each is due; USEC_INFINITY: not at all. */
         usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due,
-                index_due, rooms_due, delayed_due;
+                keeper_due, claims_due, index_due, rooms_due, delayed_due;
         usec_t backlog_told_usec;
         usec_t timer_at;
 };
@@ -360,6 +431,55 @@ void job_send(struct mesh *mesh, struct mesh_job *job);
 void job_attempt_lost(struct mesh *mesh, struct mesh_job *job);
 /* The attempt begins on paper, at a place (NULL: here); a record of it joins the batch. */
 int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch);
+
+/* What is to be told or released after an end, as far as both disks have it; the job may be gone then. */
+void job_conclude(struct mesh *mesh, struct mesh_job *job);
+
+/* keeper.c: copies of ours. */
+void keeper_choose(struct mesh *mesh);
+bool keeper_needs(const struct mesh *mesh, const struct place *place);
+bool keeper_needs_link(const struct mesh *mesh, const struct place *place); /* to say something */
+void keeper_changed(struct mesh *mesh, struct mesh_job *job);
+void keeper_forget(struct mesh *mesh, struct mesh_job *job);
+void keeper_flush(struct mesh *mesh, const struct place *place);
+void keeper_check(struct mesh *mesh);
+void keeper_take(struct mesh *mesh, struct place *place, const struct link_message *message);
+void keeper_written(struct mesh *mesh, const struct record *record, int error);
+void keeper_link_up(struct mesh *mesh, struct place *place);
+void keeper_heard(struct mesh *mesh, struct place *place);
+void keeper_lost(struct mesh *mesh, const struct place *place);
+void keeper_start(struct mesh *mesh);
+void keeper_resume(struct mesh *mesh); /* what was held back after a restart may begin */
+void keeper_holder_answered(struct mesh *mesh, const struct place *place);
+bool keeper_is_idle(const struct mesh *mesh);
+void keeper_free(struct mesh *mesh);
+unsigned job_copies(const struct mesh *mesh, const struct mesh_job *job);
+int answer_new(struct mesh *mesh, void *tag, struct answer **ret);
+void answer_free(struct answer *answer);
+void answer_expect(struct mesh *mesh, struct answer *answer, struct mesh_job *job);
+void answer_check(struct mesh *mesh, struct answer *answer);
+
+/* copies.c: copies of others'. */
+void copies_of_place_free(struct mesh *mesh, struct place *place);
+void copies_take(struct mesh *mesh, struct place *owner, const struct link_message *message);
+void copies_written(struct mesh *mesh, const struct record *record, int error);
+
+/* claims.c, takeover.c: jobs that change their owner. */
+/* occasion: never the same for two takeovers from one owner. */
+uint64_t next_epoch(const struct mesh *mesh, uint64_t epoch, const struct place *owner, uint64_t occasion);
+void claims_start(struct mesh *mesh);
+void claims_check(struct mesh *mesh);
+void claims_owner_gone(struct mesh *mesh, const char *node_id);
+void claims_owner_back(struct place *owner);
+void claims_take(struct mesh *mesh, struct place *from, const struct link_message *message);
+void takeover_tell(struct mesh *mesh, struct mesh_job *job);
+void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error);
+/* What another node says of a job of which it is the owner. */
+void takeover_heard(
+        struct mesh *mesh, const char *owner, const struct uuid *id, enum job_status status, uint64_t epoch);
+void ends_merge(struct mesh *mesh, const struct uuid *id);
+void merge_written(struct mesh *mesh, const struct record *record, int error);
+void merges_drop(struct mesh *mesh, bool write); /* what the disk could not take: once more, or never */
 
 /* queue.c */
 bool jobs_may_start(const struct mesh *mesh);
@@ -450,8 +570,18 @@ void fetches_drop(struct place *place);
 struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run);
 struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struct run_id *run);
 void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state);
+/* Its owner gave it up, or its job: whoever takes the job over has no use for it. */
+static inline bool guest_is_retired(const struct guest *guest) {
+        return guest->kill_wanted || guest->retire_wanted || guest->state == GUEST_GOING;
+}
+struct record *guest_record(struct guest *guest, struct record_batch *batch, enum record_type type);
+struct link_held guest_held(const struct guest *guest);
+void guest_tell_held(struct mesh *mesh, const struct guest *guest);
+void guest_change_owner(struct mesh *mesh, struct place *owner, const struct link_takeover *takeover);
+int run_id_compare(const struct run_id *a, const struct run_id *b);
 int guest_write(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent);
 void guest_end_unstarted(struct mesh *mesh, struct guest *guest);
+void guest_go(struct mesh *mesh, struct guest *guest);
 void guest_tell_end(struct mesh *mesh, struct guest *guest);
 void guests_take(struct mesh *mesh, struct place *owner, const struct link_message *message);
 void guest_written(struct mesh *mesh, const struct record *record, int error);
@@ -470,6 +600,7 @@ void guests_confirm(struct mesh *mesh, struct place *owner);
 bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known);
 void guests_compare_done(struct mesh *mesh);
 void guests_drain(struct mesh *mesh);
+void guests_owner_lost(struct mesh *mesh, struct place *owner);
 void guests_kill_all(struct mesh *mesh);
 bool guests_are_delivered(const struct mesh *mesh);
 void guests_free(struct mesh *mesh);
@@ -485,6 +616,10 @@ void index_free(struct mesh *mesh);
 /* A durable job of ours is not what it was; its end is durable. */
 void index_own_changed(struct mesh *mesh, const struct mesh_job *job);
 void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
+bool index_own_is_beaten(
+        struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best);
+bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
+void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);
 void index_heard(struct mesh *mesh, struct place *place);
 void index_link_up(struct mesh *mesh, struct place *place);

@@ -89,7 +89,8 @@ int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **ret) {
         job->spec = job_spec_ref(spec);
         job->state = JOB_STATE_QUEUED;
         job->arrival = ++mesh->arrivals;
-        job->run = (struct run_id){ .job = spec->id, .epoch = 1 };
+        job->epoch = 1;
+        job->run = (struct run_id){ .job = spec->id, .epoch = job->epoch };
         r = map_add(&mesh->jobs, &job->by_id, &job->spec->id, sizeof(job->spec->id));
         if (r < 0) {
                 job_spec_unref(job->spec);
@@ -114,6 +115,9 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         if (!job)
                 return NULL;
 
+        keeper_forget(mesh, job);
+        if (job->held_back)
+                mesh->n_held_back--;
         count_state(mesh, job, job->state, -1);
         mesh->n_jobs--;
         map_remove(&mesh->jobs, &job->by_id);
@@ -143,16 +147,19 @@ struct record *job_record(struct mesh_job *job, struct record_batch *batch, enum
         record->executor = job->executor;
         record->retries_used = job->retries_used;
         record->node = job->place ? node_name_ref(job->place->name) : NULL;
+        record->epoch = job->epoch;
+        record->cancel_requested = job->cancel_requested;
         return record;
 }
 
 /* The attempt begins on paper: from here on the job is that place's, or this executor's. */
 void job_begin_attempt(struct mesh *mesh, struct mesh_job *job, struct place *place) {
         job->run.attempt++;
+        job->run.epoch = job->epoch;
         job_set_place(mesh, job, place);
         job->executor = place ? UUID_NULL : mesh->executor;
         job->started_at = 0;
-        job->may_have_begun = job->sent = job->taken = job->seen = false;
+        job->may_have_begun = job->sent = job->sent_once = job->taken = job->seen = job->claimed = false;
 }
 
 int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {
@@ -163,6 +170,8 @@ int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, str
                 return -ENOMEM;
         }
         job_enter(mesh, job, JOB_STATE_ASSIGNING);
+        if (place)
+                keeper_changed(mesh, job);
         return 0;
 }
 
@@ -217,6 +226,7 @@ void job_give_up(
         } else
                 job_requeue(mesh, job);
         job_write_given_up(mesh, job);
+        keeper_changed(mesh, job);
 }
 
 /* Takes the result's reference. */
@@ -228,12 +238,13 @@ void job_finish(
         job->result = result;
         job->error_message = error_message;
         job_write_end(mesh, job);
+        keeper_changed(mesh, job);
 }
 
 int mesh_restore(
         struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
-        bool in_executor, const struct uuid *executor, const char *executor_node_id, usec_t started_at,
-        bool cancel_requested, uint32_t retries_used) {
+        uint64_t epoch, bool in_executor, const struct uuid *executor, const char *executor_node_id,
+        usec_t started_at, bool cancel_requested, uint32_t retries_used) {
         struct place *place = NULL;
         struct mesh_job *job;
         int r;
@@ -247,12 +258,14 @@ int mesh_restore(
         job->run = *run;
         job->cancel_requested = cancel_requested;
         job->retries_used = retries_used;
+        job->epoch = epoch;
+        job->sent_once = true;
         job->given_up = in_executor ? run->attempt - 1 : run->attempt;
+        job->held_back = true;
+        mesh->n_held_back++;
         if (!in_executor) {
                 index_own_changed(mesh, job);
-                if (retries_used == 0)
-                        class_add(mesh, job);
-                else {
+                if (retries_used > 0) {
                         job_enter(mesh, job, JOB_STATE_DELAYED);
                         job_delay(mesh, job);
                 }

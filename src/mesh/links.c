@@ -19,8 +19,11 @@ int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello
         r = place_get(mesh, node_id, &place);
         if (r < 0)
                 return r;
+        if (peer)
+                claims_owner_back(place);
         place_link_up(mesh, place);
         guests_tell_held(mesh, place);
+        keeper_link_up(mesh, place);
         index_link_up(mesh, place);
         mesh_arm(mesh);
         return 0;
@@ -44,6 +47,7 @@ void mesh_link_writable(struct mesh *mesh, const char *node_id) {
                 return;
         guests_tell_ends(mesh, place);
         place_send_rest(mesh, place);
+        keeper_flush(mesh, place);
         index_link_writable(mesh, place);
         mesh_arm(mesh);
 }
@@ -63,7 +67,10 @@ static void take_refusal(struct mesh *mesh, struct place *place, const struct li
                         place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
                 place_review(mesh, place);
         }
-        if (job->cancel_requested)
+        /* A run that another owner began, and that nobody has any more, may have been there. */
+        if (job->run.epoch != job->epoch)
+                job_attempt_lost(mesh, job);
+        else if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
                 job_give_up(mesh, job, ATTEMPT_NEVER_BEGAN, NULL);
@@ -111,6 +118,7 @@ void mesh_link_received(struct mesh *mesh, const char *node_id, const struct lin
 
         if (!place || !place->link_up)
                 return;
+        place->heard_usec = mesh_now(mesh);
         place->busy++; /* it stays, whatever its parts lead to */
         peer_heard_on_link(mesh, node_id);
         if (message->ping)
@@ -118,6 +126,9 @@ void mesh_link_received(struct mesh *mesh, const char *node_id, const struct lin
         place_compare(mesh, place, message);
         take_orders(mesh, place, message);
         take_news(mesh, place, message);
+        keeper_take(mesh, place, message);
+        copies_take(mesh, place, message);
+        claims_take(mesh, place, message);
         index_received(mesh, place, message);
         place->busy--;
         place_check(mesh, place);

@@ -43,9 +43,14 @@ int mesh_new(
         list_init(&mesh->started);
         list_init(&mesh->unsaved);
         list_init(&mesh->late_unsaved);
+        list_init(&mesh->answers);
+        list_init(&mesh->unmerged);
+        list_init(&mesh->keeper.unsent);
+        list_init(&mesh->keeper.sent);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
-                mesh->retry_due = mesh->links_due = mesh->index_due = mesh->rooms_due = mesh->delayed_due =
-                        mesh->timer_at = USEC_INFINITY;
+                mesh->retry_due = mesh->links_due = mesh->keeper_due = mesh->claims_due = mesh->index_due =
+                        mesh->rooms_due = mesh->delayed_due = mesh->timer_at = mesh->held_back_until =
+                                USEC_INFINITY;
         r = index_new(mesh);
         if (r < 0) {
                 mesh_free(mesh);
@@ -70,6 +75,8 @@ struct mesh *mesh_free(struct mesh *mesh) {
                 peer_free(mesh, peer);
         late_free(mesh);
         places_free(mesh);
+        keeper_free(mesh);
+        merges_drop(mesh, /* write= */ false);
         index_free(mesh);
         free(mesh->ready);
         node_name_unref(mesh->served);
@@ -82,6 +89,8 @@ void mesh_start(struct mesh *mesh) {
         hello_begin(mesh, 3);
         hello_send(mesh);
         mesh->peers_due = usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec);
+        claims_start(mesh);
+        keeper_start(mesh);
         jobs_schedule(mesh);
         mesh_arm(mesh);
 }
@@ -96,6 +105,8 @@ void mesh_arm(struct mesh *mesh) {
         at = MIN(at, mesh->started_due);
         at = MIN(at, mesh->retry_due);
         at = MIN(at, mesh->links_due);
+        at = MIN(at, mesh->keeper_due);
+        at = MIN(at, mesh->claims_due);
         at = MIN(at, mesh->index_due);
         at = MIN(at, mesh->rooms_due);
         at = MIN(at, mesh->delayed_due);
@@ -117,8 +128,10 @@ void mesh_timer_due(struct mesh *mesh) {
         usec_t now = mesh_now(mesh);
 
         /* Silence that we slept through is not the peers' (Lifeguard, arXiv 1707.00788). */
-        if (mesh->timer_at != USEC_INFINITY && now > usec_add(mesh->timer_at, PAUSE_USEC))
+        if (mesh->timer_at != USEC_INFINITY && now > usec_add(mesh->timer_at, PAUSE_USEC)) {
+                mesh->paused_usec = now;
                 mesh->judge_after_usec = usec_add(now, mesh->config.heartbeat_interval_usec * 2);
+        }
         mesh->timer_at = USEC_INFINITY;
 
         if (take_due(&mesh->hello_due, now))
@@ -137,6 +150,10 @@ void mesh_timer_due(struct mesh *mesh) {
                 jobs_retry_unsaved(mesh);
         if (take_due(&mesh->links_due, now))
                 places_open_links(mesh);
+        if (take_due(&mesh->keeper_due, now))
+                keeper_check(mesh);
+        if (take_due(&mesh->claims_due, now))
+                claims_check(mesh);
         if (take_due(&mesh->index_due, now))
                 index_timer(mesh);
         if (take_due(&mesh->rooms_due, now))
@@ -272,5 +289,5 @@ void mesh_network_changed(struct mesh *mesh) {
 
 bool mesh_is_idle(const struct mesh *mesh) {
         return mesh->n_in_hand == 0 && mesh->n_batches == 0 && list_is_empty(&mesh->unsaved) &&
-               guests_are_delivered(mesh);
+               keeper_is_idle(mesh) && guests_are_delivered(mesh);
 }

@@ -37,6 +37,7 @@ struct mesh_config {
         unsigned index_max; /* entries; 0: as many as are usual */
         usec_t heartbeat_interval_usec;
         usec_t peer_timeout_usec;
+        usec_t keeper_wait_usec; /* how long clients wait for the second disk at most */
         uint16_t node_port;
         char address[ADDRESS_TEXT_MAX + 1];
         char version[VERSION_TEXT_MAX + 1];
@@ -97,11 +98,14 @@ struct mesh_ops {
         void (*link_close)(void *userdata, const char *node_id);
 
         /* Tells the faces. */
-        void (*accepted)(void *userdata, void *tag, int error); /* a submission is durable, or was refused */
+        /* A submission is durable, on so many disks, or was refused. */
+        void (*accepted)(void *userdata, void *tag, int error, unsigned copies);
         void (*began_elsewhere)(
                 void *userdata, const struct uuid *job); /* a run on another node; NULL: nobody cares */
         void (*job_finished)(
                 void *userdata, const struct job_spec *spec, enum job_status status); /* and durable */
+        /* It was ours, and is another node's now: who waits for its end has to ask there. */
+        void (*job_moved)(void *userdata, const struct uuid *id);
         void (*status_changed)(void *userdata); /* node status, counts or peers */
         void (*peer_changed)(void *userdata, const struct mesh_peer *peer, bool gone);
         /* The node's own incarnation is now this one: to be remembered for the next start. */
@@ -118,8 +122,15 @@ DEFINE_CLEANUP(struct mesh *, mesh_free)
 /* Brings back an unfinished job, before mesh_start(). Takes a reference. */
 int mesh_restore(
         struct mesh *mesh, struct job_spec *spec, enum job_status status, const struct run_id *run,
-        bool in_executor, const struct uuid *executor, const char *executor_node_id, usec_t started_at,
-        bool cancel_requested, uint32_t retries_used);
+        uint64_t epoch, bool in_executor, const struct uuid *executor, const char *executor_node_id,
+        usec_t started_at, bool cancel_requested, uint32_t retries_used);
+/* Likewise a copy of a job that another node owns, for which this one is the keeper. Takes a reference. */
+int mesh_restore_copy(
+        struct mesh *mesh, struct job_spec *spec, const struct run_id *run, uint64_t epoch, uint64_t term,
+        const char *owner_node_id, const char *executor_node_id, uint32_t retries_used,
+        bool cancel_requested);
+/* Likewise a node that may have copies of our jobs, up to this term. */
+int mesh_restore_holder(struct mesh *mesh, const char *node_id, uint64_t term);
 /* Likewise a run of a job that another node owns; result: NULL while it has not ended. Takes references. */
 int mesh_restore_guest(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, const char *owner_node_id,

@@ -42,6 +42,7 @@ static void remove_peer(struct mesh *mesh, struct peer *peer) {
                 store_peer(mesh, peer, RECORD_PEER_GONE);
         peer_free(mesh, peer);
         place_lost(mesh, node_id);
+        claims_owner_gone(mesh, node_id);
         mesh->ops.status_changed(mesh->userdata);
 }
 

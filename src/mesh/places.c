@@ -39,12 +39,14 @@ int place_get(struct mesh *mesh, const char *node_id, struct place **ret) {
         class_init(&place->pinned, place, /* here_only= */ false);
         list_init(&place->guests);
         list_init(&place->fetches);
+        place->silent_since = mesh_now(mesh);
         *ret = place;
         return 0;
 }
 
 static void place_free(struct mesh *mesh, struct place *place) {
         fetches_drop(place);
+        copies_of_place_free(mesh, place);
         index_forget_place(mesh, place);
         place_forget(mesh, place);
         map_remove(&mesh->places, &place->by_id);
@@ -54,7 +56,7 @@ static void place_free(struct mesh *mesh, struct place *place) {
 
 void place_check(struct mesh *mesh, struct place *place) {
         if (!place->alive && !place->link_up && place->busy == 0 && place->n_jobs == 0 &&
-            list_is_empty(&place->guests))
+            list_is_empty(&place->guests) && !place->copies && !keeper_needs(mesh, place))
                 place_free(mesh, place);
 }
 
@@ -169,6 +171,7 @@ void place_send_job(struct mesh *mesh, struct mesh_job *job) {
         job_spec_to_link(job->spec, &assignment.job);
         job->sent = place_send(mesh, place, &message);
         job->may_have_begun = job->may_have_begun || job->sent;
+        job->sent_once = job->sent_once || job->sent;
 }
 
 /* What did not fit into the link goes out when it has room again. */
@@ -211,6 +214,8 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         if (!peer->public.verified || !peer->public.trusted || place_get(mesh, info->node_id, &place) < 0)
                 return;
         place->alive = true;
+        place->heard_usec = mesh_now(mesh);
+        claims_owner_back(place);
         place->backlog = info->backlog;
         place->offered = false;
         place->slots = info->slots;
@@ -219,6 +224,7 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         place_set_room(mesh, place, takes && info->slots > info->running ? info->slots - info->running : 0);
         if (!place->link_up && (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests)))
                 place_want_link(mesh, place);
+        keeper_heard(mesh, place);
         index_heard(mesh, place);
         jobs_schedule(mesh);
 }
@@ -230,6 +236,8 @@ void place_lost(struct mesh *mesh, const char *node_id) {
 
         if (!place)
                 return;
+        if (place->alive)
+                place->silent_since = mesh_now(mesh);
         place->alive = place->link_wanted = false;
         place->room = place->backlog = 0;
         place_review(mesh, place);
@@ -238,6 +246,9 @@ void place_lost(struct mesh *mesh, const char *node_id) {
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
                 if (job->state != JOB_STATE_ASSIGNING)
                         job_attempt_lost(mesh, job);
+        guests_owner_lost(mesh, place);
+        keeper_lost(mesh, place);
+        keeper_choose(mesh);
         place->busy--;
         place_check(mesh, place);
         jobs_schedule(mesh);
@@ -266,6 +277,15 @@ static void compare_held(struct mesh *mesh, struct place *place, const struct li
                 place_send_run(mesh, place, &held->run, WORD_KILL);
 }
 
+/* It was sent, and is not there. Whether it was is not known: it may have ended, and been forgotten, when
+ * somebody took it over. The same attempt is not sent twice. */
+static void attempt_is_gone(struct mesh *mesh, struct mesh_job *job) {
+        if (job->state == JOB_STATE_RUNNING || job->taken || !job->cancel_requested)
+                job_attempt_lost(mesh, job);
+        else
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
+}
+
 /* It has told all: what it does not have never came, or is lost. */
 static void compare_done(struct mesh *mesh, struct place *place) {
         const struct link_message compared = { .compared = true };
@@ -277,8 +297,10 @@ static void compare_done(struct mesh *mesh, struct place *place) {
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link) {
                 if (job->seen || job->state == JOB_STATE_ASSIGNING)
                         continue;
-                if (job->state == JOB_STATE_RUNNING || job->taken)
-                        job_attempt_lost(mesh, job);
+                if (job->run.epoch != job->epoch && !job->claimed)
+                        takeover_tell(mesh, job); /* it does not know yet that we are the owner now */
+                else if (job->sent_once || job->run.epoch != job->epoch)
+                        attempt_is_gone(mesh, job);
                 else if (job->cancel_requested)
                         job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
                 else {
@@ -302,7 +324,7 @@ void place_link_up(struct mesh *mesh, struct place *place) {
         place->compared = false;
         place_review(mesh, place);
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
-                job->seen = false;
+                job->seen = job->claimed = false;
 }
 
 void place_link_down(struct mesh *mesh, struct place *place) {
@@ -312,8 +334,10 @@ void place_link_down(struct mesh *mesh, struct place *place) {
         place->link_up = place->compared = false;
         place_review(mesh, place);
         fetches_drop(place);
-        place->link_wanted = false;
-        if (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests))
-                place_want_link(mesh, place);
+        /* Not at once: who is not there now refuses as quickly as it is asked. */
+        place->link_wanted = !list_is_empty(&place->in_hand) || !list_is_empty(&place->guests) ||
+                             keeper_needs_link(mesh, place);
+        if (place->link_wanted)
+                mesh->links_due = MIN(mesh->links_due, usec_add(mesh_now(mesh), LINK_RETRY_USEC));
         place_check(mesh, place);
 }

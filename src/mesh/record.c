@@ -62,16 +62,22 @@ int record_batch_new(size_t n_reserve, struct record_batch **ret) {
         return 0;
 }
 
+void record_batch_pop(struct record_batch *batch) {
+        struct record *record = &batch->records[--batch->n_records];
+
+        job_spec_unref(record->spec);
+        job_result_unref(record->result);
+        node_name_unref(record->node);
+        node_name_unref(record->owner);
+        free(record->peer);
+}
+
 struct record_batch *record_batch_free(struct record_batch *batch) {
         if (!batch)
                 return NULL;
 
-        for (size_t i = 0; i < batch->n_records; i++) {
-                job_spec_unref(batch->records[i].spec);
-                job_result_unref(batch->records[i].result);
-                node_name_unref(batch->records[i].node);
-                free(batch->records[i].peer);
-        }
+        while (batch->n_records > 0)
+                record_batch_pop(batch);
         free(batch->records);
         free(batch);
         return NULL;

@@ -28,6 +28,21 @@ enum record_type {
         RECORD_GUEST_TAKEN, /* spec; it is here now, and starts when there is room */
         RECORD_GUEST_ENDED, /* result; kept until the owner has it */
         RECORD_GUEST_GONE,  /* nobody needs it any more */
+        /* Jobs that change their owner. */
+        RECORD_ADOPTED, /* as ACCEPTED, of another owner; epoch; run and node: who has it. Ends its copy */
+        RECORD_MOVED,   /* it is another node's now: gone from here */
+        RECORD_MERGED,  /* after a split: the end that counts is that of another owner: run.job, status, and
+                           run.epoch, the next one after it */
+        /* Copies of other owners' jobs; owner, term. */
+        RECORD_COPY,             /* spec, run, epoch, node: who has it; cancel_requested */
+        RECORD_COPY_ENDED,       /* spec, run, status, result: history */
+        RECORD_COPY_GONE,        /* run.job */
+        RECORD_COPIES_SWEPT,     /* those of earlier terms, unless they have ended, are gone */
+        RECORD_COPIES_KEPT,      /* all up to number are here; the highest term of this owner */
+        RECORD_COPIES_FORGOTTEN, /* all that have not ended are gone, up to this term */
+        /* Copies of ours. */
+        RECORD_HOLDER,      /* node may have some, of this term or before */
+        RECORD_HOLDER_GONE, /* it has none */
 };
 
 /* Why an attempt is not the one that decides its job. */
@@ -69,6 +84,9 @@ struct record {
         bool changed;              /* by the store: an attempt was news to it */
         const char *error_message; /* static text, or NULL: that of result */
         struct node_info *peer;    /* owned */
+        struct node_name *owner;   /* a reference */
+        uint64_t epoch, term, number;
+        bool cancel_requested;
 };
 
 struct record_batch {
@@ -89,3 +107,5 @@ DEFINE_CLEANUP(struct record_batch *, record_batch_free)
 
 /* A zeroed record at the end of the batch, to be filled; NULL when out of memory. */
 struct record *record_batch_add(struct record_batch *batch, enum record_type type);
+/* Takes the last one away again. */
+void record_batch_pop(struct record_batch *batch);

@@ -144,7 +144,7 @@ void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
                 /* An end that is on its way to the disk is told again after a reconnect; it is released when
                  * it is durable. Anything else is of a job that has ended here, or that nobody was told of.
                  */
-                if (!job || job->state != JOB_STATE_ENDED)
+                if (!job || job->state != JOB_STATE_ENDED || job->withdrawn || job->moved)
                         mesh->ops.release(mesh->userdata, &result->run);
                 job_result_unref(result);
                 return;
@@ -206,7 +206,7 @@ static void compare_missing(struct mesh *mesh, struct mesh_job *job) {
                 job->may_have_begun = false;
         if (same_executor && job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
-        else if (same_executor && !mesh->draining && job->state == JOB_STATE_SENT)
+        else if (same_executor && !mesh->draining && job->state == JOB_STATE_SENT && !job->held_back)
                 job_send(mesh, job);
         else
                 conclude_lost(mesh, job);
@@ -244,11 +244,14 @@ int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
 
         if (!job)
                 return MESH_CANCEL_UNKNOWN;
+        if (job->told)
+                return MESH_CANCEL_UNKNOWN;
         job->awaited = true;
         if (job->cancel_requested || job->state == JOB_STATE_ENDED)
                 return MESH_CANCEL_STARTED;
 
         job->cancel_requested = true;
+        keeper_changed(mesh, job);
         switch (job->state) {
         case JOB_STATE_QUEUED:
                 /* One whose acceptance or assignment is still on its way ends when that has arrived. */
@@ -279,7 +282,7 @@ int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
 bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
         struct mesh_job *job = job_find(mesh, id);
 
-        if (!job)
+        if (!job || job->told)
                 return false;
         if (!job->awaited && list_is_linked(&job->hand_link))
                 mesh->ops.hurry(mesh->userdata);

@@ -80,6 +80,7 @@ add_job(struct mesh *mesh, struct job_spec *spec, struct record_batch *batch, si
 
 int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct answer *answer;
         size_t free_slots, n_begun = 0;
         int r;
 
@@ -90,7 +91,10 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
         r = record_batch_new(n_specs, &batch);
         if (r < 0)
                 return r;
-        batch->owner = tag;
+        r = answer_new(mesh, tag, &answer);
+        if (r < 0)
+                return r;
+        batch->owner = answer;
         batch->urgent = true;
 
         free_slots = count_free_slots(mesh, specs, n_specs);
@@ -98,11 +102,15 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
                 r = add_job(mesh, specs[i], batch, &free_slots, &n_begun);
                 if (r != MESH_ACCEPTED) {
                         drop_batch_jobs(mesh, batch);
+                        answer_free(answer);
                         return r;
                 }
+                answer_expect(mesh, answer, job_find(mesh, &specs[i]->id));
         }
 
         mesh_write(mesh, TAKE_PTR(batch));
+        for (size_t i = 0; i < n_specs; i++)
+                keeper_changed(mesh, job_find(mesh, &specs[i]->id));
         for (size_t i = 0; n_begun > 0; i++) {
                 struct mesh_job *job = job_find(mesh, &specs[i]->id);
 

@@ -93,7 +93,8 @@ void job_write_end(struct mesh *mesh, struct mesh_job *job) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct record *record;
 
-        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_FINISHED))) {
+        if (record_batch_new(1, &batch) < 0 ||
+            !(record = job_record(job, batch, job->moved ? RECORD_MOVED : RECORD_FINISHED))) {
                 list_append(&mesh->unsaved, &job->retry_link);
                 mesh->retry_due = usec_add(mesh_now(mesh), SAVE_RETRY_USEC);
                 return;
@@ -124,17 +125,32 @@ void jobs_retry_unsaved(struct mesh *mesh) {
         }
         guests_retry_unsaved(mesh);
         late_retry_unsaved(mesh);
+        merges_drop(mesh, /* write= */ true);
         jobs_schedule(mesh);
+}
+
+/* Nobody was told that it exists; but the keeper may have been. */
+static void withdraw(struct mesh *mesh, struct mesh_job *job) {
+        if (job_is_out(job))
+                mesh->ops.kill(mesh->userdata, &job->run);
+        if (job->state == JOB_STATE_ENDED || job->lost)
+                mesh->ops.release(mesh->userdata, &job->run);
+        if (mesh->keeper.state != KEEPER_CHOSEN || job->copy_number == 0) {
+                job_free(mesh, job);
+                return;
+        }
+        if (job->answer)
+                job->answer->n_uncopied--;
+        job->answer = NULL;
+        if (job->state != JOB_STATE_ENDED)
+                job_enter(mesh, job, JOB_STATE_ENDED);
+        job->withdrawn = job->saved = job->told = true;
+        keeper_changed(mesh, job);
 }
 
 static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error) {
         if (error < 0) {
-                /* Nobody was told that it exists. */
-                if (job->state == JOB_STATE_SENT || job->state == JOB_STATE_RUNNING)
-                        mesh->ops.kill(mesh->userdata, &job->run);
-                if (job->state == JOB_STATE_ENDED || job->lost)
-                        mesh->ops.release(mesh->userdata, &job->run);
-                job_free(mesh, job);
+                withdraw(mesh, job);
                 return;
         }
 
@@ -179,15 +195,48 @@ static void finished_written(struct mesh *mesh, struct mesh_job *job, int error)
         }
 
         attempts_are_over(mesh, job, job->run.attempt);
+        job->saved = true;
+        job_conclude(mesh, job);
+}
+
+static void tell_end(struct mesh *mesh, struct mesh_job *job) {
+        if (job->told)
+                return;
+        job->told = true;
+        if (job->moved) {
+                mesh->ops.job_moved(mesh->userdata, &job->spec->id);
+                return;
+        }
+        mesh->ops.job_finished(mesh->userdata, job->spec, job->final_status);
         index_own_ended(mesh, job);
-        /* Where its end is not the run's, that one is waited for as long as it lasts, and kept as history.
-         */
-        if (job->place)
-                place_send_run(mesh, job->place, &job->run, job->result ? WORD_RETIRE : WORD_KILL);
+        ends_merge(mesh, &job->spec->id);
+}
+
+void job_conclude(struct mesh *mesh, struct mesh_job *job) {
+        bool copied = mesh->keeper.state != KEEPER_CHOSEN || job->end_copied;
+
+        if (!job->saved)
+                return;
+        /* Who ran it keeps the result until the keeper has it: that is a second disk, too. */
+        if (copied || (job->place && job->result))
+                tell_end(mesh, job);
+        if (!copied)
+                return;
+        if (job->withdrawn || (job->moved && !job->place))
+                ; /* its run was killed, and is released when it has ended */
+        else if (job->place)
+                /* Where its end is not the run's, that one is waited for as long as it lasts, and kept as
+                 * history. */
+                place_send_run(
+                        mesh, job->place, &job->run, job->result || job->moved ? WORD_RETIRE : WORD_KILL);
         else if (job->run.attempt > 0)
                 mesh->ops.release(mesh->userdata, &job->run);
-        mesh->ops.job_finished(mesh->userdata, job->spec, job->final_status);
         job_free(mesh, job);
+}
+
+static bool record_is_of_copies(enum record_type type) {
+        return type == RECORD_COPY || type == RECORD_COPY_ENDED || type == RECORD_COPY_GONE ||
+               type == RECORD_COPIES_SWEPT || type == RECORD_COPIES_KEPT || type == RECORD_COPIES_FORGOTTEN;
 }
 
 /* What the outcome of one record means for its job; the job may be gone by then. */
@@ -197,6 +246,18 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
         if (record->type == RECORD_GUEST_TAKEN || record->type == RECORD_GUEST_ENDED ||
             record->type == RECORD_GUEST_GONE) {
                 guest_written(mesh, record, error);
+                return;
+        }
+        if (record_is_of_copies(record->type)) {
+                copies_written(mesh, record, error);
+                return;
+        }
+        if (record->type == RECORD_MERGED) {
+                merge_written(mesh, record, error);
+                return;
+        }
+        if (record->type == RECORD_HOLDER || record->type == RECORD_HOLDER_GONE) {
+                keeper_written(mesh, record, error);
                 return;
         }
         if (!job)
@@ -211,7 +272,11 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
                         assigned_written(mesh, job, error);
                 break;
         case RECORD_FINISHED:
+        case RECORD_MOVED:
                 finished_written(mesh, job, error);
+                break;
+        case RECORD_ADOPTED:
+                takeover_written(mesh, job, record, error);
                 break;
         case RECORD_REQUEUED:
                 given_up_written(mesh, job, record, error);
@@ -225,8 +290,27 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
         case RECORD_GUEST_TAKEN:
         case RECORD_GUEST_ENDED:
         case RECORD_GUEST_GONE:
+        case RECORD_MERGED:
+        case RECORD_COPY:
+        case RECORD_COPY_ENDED:
+        case RECORD_COPY_GONE:
+        case RECORD_COPIES_SWEPT:
+        case RECORD_COPIES_KEPT:
+        case RECORD_COPIES_FORGOTTEN:
+        case RECORD_HOLDER:
+        case RECORD_HOLDER_GONE:
                 break;
         }
+}
+
+static void submission_written(struct mesh *mesh, struct answer *answer, int error) {
+        if (error >= 0) {
+                answer->durable = true;
+                answer_check(mesh, answer);
+                return;
+        }
+        mesh->ops.accepted(mesh->userdata, answer->tag, error, 0);
+        answer_free(answer);
 }
 
 void mesh_written(struct mesh *mesh, struct record_batch *batch, int error) {
@@ -244,7 +328,7 @@ void mesh_written(struct mesh *mesh, struct record_batch *batch, int error) {
                         record_written(mesh, &batch->records[i], error);
 
         if (submission)
-                mesh->ops.accepted(mesh->userdata, batch->owner, error);
+                submission_written(mesh, batch->owner, error);
         if (batch_is_late_end(batch))
                 late_written(mesh, batch, error);
         else

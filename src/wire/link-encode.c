@@ -54,17 +54,31 @@ static void add_hello(struct encoder *encoder, const struct link_hello *hello) {
         encoder_add(encoder, &out);
 }
 
-static void add_held(struct encoder *encoder, const struct link_held *held) {
-        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+/* Into one of the fields of *out that list such parts. */
+static void add_held(
+        struct encoder *encoder, const struct link_held *held, Link__LinkMessage *out, size_t *n_field,
+        Link__Held ***field) {
         Link__Held part = LINK__HELD__INIT, *parts = &part;
         Link__RunId run = run_encoding(&held->run);
 
         part.run = &run;
         part.state = (Link__HeldState) held->state;
         part.started_at_usec = held->started_at;
-        out.n_held = 1;
-        out.held = &parts;
-        encoder_add(encoder, &out);
+        *n_field = 1;
+        *field = &parts;
+        encoder_add(encoder, out);
+}
+
+static void add_all_held(struct encoder *encoder, const struct link_message *message) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT, answer = LINK__LINK_MESSAGE__INIT;
+
+        for (size_t i = 0; i < message->n_held; i++)
+                add_held(encoder, &message->held[i], &out, &out.n_held, &out.held);
+        if (message->claim_answer.owner)
+                for (size_t i = 0; i < message->claim_answer.n_held; i++)
+                        add_held(
+                                encoder, &message->claim_answer.held[i], &answer, &answer.n_claim_held,
+                                &answer.claim_held);
 }
 
 static Link__Limits limits_encoding(const struct job_limits *limits) {
@@ -106,8 +120,9 @@ static Link__Job job_encoding(const struct link_job *job, Link__Limits *limits) 
         return out;
 }
 
-static void add_assignment(struct encoder *encoder, const struct link_assignment *assignment) {
-        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+static void add_assignment(
+        struct encoder *encoder, const struct link_assignment *assignment, Link__LinkMessage *out,
+        size_t *n_field, Link__Assignment ***field) {
         Link__Assignment part = LINK__ASSIGNMENT__INIT, *parts = &part;
         Link__RunId run = run_encoding(&assignment->run);
         Link__Limits limits = limits_encoding(&assignment->job.limits);
@@ -115,9 +130,16 @@ static void add_assignment(struct encoder *encoder, const struct link_assignment
 
         part.run = &run;
         part.job = &job;
-        out.n_assign = 1;
-        out.assign = &parts;
-        encoder_add(encoder, &out);
+        *n_field = 1;
+        *field = &parts;
+        encoder_add(encoder, out);
+}
+
+static void add_all_assignments(struct encoder *encoder, const struct link_message *message) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+
+        for (size_t i = 0; i < message->n_assignments; i++)
+                add_assignment(encoder, &message->assignments[i], &out, &out.n_assign, &out.assign);
 }
 
 static void add_refusal(struct encoder *encoder, const struct link_refusal *refusal) {
@@ -154,8 +176,9 @@ static Link__Output output_encoding(const struct link_output *output) {
         return out;
 }
 
-static void add_ended(struct encoder *encoder, const struct link_ended *ended) {
-        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+static void add_ended(
+        struct encoder *encoder, const struct link_ended *ended, Link__LinkMessage *out, size_t *n_field,
+        Link__Ended ***field) {
         Link__Ended part = LINK__ENDED__INIT, *parts = &part;
         Link__RunId run = run_encoding(&ended->run);
         Link__Output out_output = output_encoding(&ended->stdout_output);
@@ -174,9 +197,16 @@ static void add_ended(struct encoder *encoder, const struct link_ended *ended) {
                 part.stderr = &error_output;
         part.error_message = unconst(ended->error_message);
         part.oom_killed = ended->oom_killed;
-        out.n_ended = 1;
-        out.ended = &parts;
-        encoder_add(encoder, &out);
+        *n_field = 1;
+        *field = &parts;
+        encoder_add(encoder, out);
+}
+
+static void add_all_ended(struct encoder *encoder, const struct link_message *message) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+
+        for (size_t i = 0; i < message->n_ended; i++)
+                add_ended(encoder, &message->ended[i], &out, &out.n_ended, &out.ended);
 }
 
 static void add_read(struct encoder *encoder, const struct link_read *read) {
@@ -345,6 +375,89 @@ static void add_all_runs(struct encoder *encoder, const struct link_message *mes
         add_runs(encoder, &retire, &retire.n_retire, &retire.retire, message->retired, message->n_retired);
 }
 
+static void add_copy(struct encoder *encoder, const struct link_copy *copy) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT, job = LINK__LINK_MESSAGE__INIT,
+                          end = LINK__LINK_MESSAGE__INIT;
+        Link__Copy part = LINK__COPY__INIT;
+        Link__RunId run = run_encoding(&copy->run);
+
+        part.term = copy->term;
+        part.number = copy->number;
+        part.complete = copy->complete;
+        if (copy->has_run)
+                part.run = &run;
+        part.epoch = copy->epoch;
+        part.node_id = unconst(copy->node_id);
+        part.cancel_requested = copy->cancel_requested;
+        part.status = copy->status;
+        part.retries_used = copy->retries_used;
+        part.gone = copy->gone;
+        out.copy = &part;
+        encoder_add(encoder, &out);
+        if (copy->job)
+                add_assignment(encoder, copy->job, &job, &job.n_copied, &job.copied);
+        if (copy->ended)
+                add_ended(encoder, copy->ended, &end, &end.n_copied_end, &end.copied_end);
+}
+
+static void add_kept(struct encoder *encoder, const struct link_kept *kept) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Kept part = LINK__KEPT__INIT;
+
+        part.term = kept->term;
+        part.number = kept->number;
+        part.refused = kept->refused;
+        out.kept = &part;
+        encoder_add(encoder, &out);
+}
+
+static void add_claim(struct encoder *encoder, const struct link_claim *claim) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Claim part = LINK__CLAIM__INIT;
+
+        part.owner = unconst(claim->owner);
+        part.term = claim->term;
+        out.claim = &part;
+        encoder_add(encoder, &out);
+}
+
+static void add_claim_answer(struct encoder *encoder, const struct link_claim_answer *answer) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__ClaimAnswer part = LINK__CLAIM_ANSWER__INIT;
+
+        part.owner = unconst(answer->owner);
+        part.term = answer->term;
+        part.objection = (Link__Objection) answer->objection;
+        part.more = answer->more;
+        out.claim_answer = &part;
+        encoder_add(encoder, &out);
+}
+
+static void add_takeover(struct encoder *encoder, const struct link_takeover *takeover) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Takeover part = LINK__TAKEOVER__INIT, *parts = &part;
+        Link__RunId run = run_encoding(&takeover->run);
+
+        part.epoch = takeover->epoch;
+        part.run = &run;
+        out.n_takeover = 1;
+        out.takeover = &parts;
+        encoder_add(encoder, &out);
+}
+
+static void add_keeping(struct encoder *encoder, const struct link_message *message) {
+        if (message->copy.term > 0)
+                add_copy(encoder, &message->copy);
+        if (message->kept.term > 0)
+                add_kept(encoder, &message->kept);
+        if (message->claim.owner)
+                add_claim(encoder, &message->claim);
+        if (message->claim_answer.owner)
+                add_claim_answer(encoder, &message->claim_answer);
+        for (size_t i = 0; i < message->n_takeovers; i++)
+                add_takeover(encoder, &message->takeovers[i]);
+}
+
 static void add_index_entry(struct encoder *encoder, const struct link_index_entry *entry) {
         Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
         Link__IndexEntry part = LINK__INDEX_ENTRY__INIT, *parts = &part;
@@ -398,22 +511,21 @@ static void add_numbers(struct encoder *encoder, const struct link_message *mess
         out.cancel_read = message->cancelled_reads;
         out.n_cancel_call = message->n_cancelled_calls;
         out.cancel_call = message->cancelled_calls;
+        out.forget_copies = message->forget_copies;
+        out.copies_forgotten = message->copies_forgotten;
         encoder_add(encoder, &out);
 }
 
 static void add_message(struct encoder *encoder, const struct link_message *message) {
         if (message->has_hello)
                 add_hello(encoder, &message->hello);
-        for (size_t i = 0; i < message->n_held; i++)
-                add_held(encoder, &message->held[i]);
-        for (size_t i = 0; i < message->n_assignments; i++)
-                add_assignment(encoder, &message->assignments[i]);
+        add_all_held(encoder, message);
+        add_all_assignments(encoder, message);
         for (size_t i = 0; i < message->n_refused; i++)
                 add_refusal(encoder, &message->refused[i]);
         for (size_t i = 0; i < message->n_started; i++)
                 add_started(encoder, &message->started[i]);
-        for (size_t i = 0; i < message->n_ended; i++)
-                add_ended(encoder, &message->ended[i]);
+        add_all_ended(encoder, message);
         for (size_t i = 0; i < message->n_reads; i++)
                 add_read(encoder, &message->reads[i]);
         for (size_t i = 0; i < message->n_pieces; i++)
@@ -423,6 +535,7 @@ static void add_message(struct encoder *encoder, const struct link_message *mess
         for (size_t i = 0; i < message->n_answers; i++)
                 add_answer(encoder, &message->answers[i]);
         add_all_runs(encoder, message);
+        add_keeping(encoder, message);
         add_index(encoder, message);
         add_numbers(encoder, message);
 }
@@ -433,6 +546,7 @@ static bool has_too_many_parts(const struct link_message *message) {
                message->n_started > LINK_PARTS_MAX || message->n_ended > LINK_PARTS_MAX ||
                message->n_kills > LINK_PARTS_MAX || message->n_withdrawn > LINK_PARTS_MAX ||
                message->n_retired > LINK_PARTS_MAX || message->n_reads > LINK_PARTS_MAX ||
+               message->claim_answer.n_held > LINK_PARTS_MAX || message->n_takeovers > LINK_PARTS_MAX ||
                message->n_pieces > LINK_PARTS_MAX || message->n_cancelled_reads > LINK_PARTS_MAX ||
                message->n_calls > LINK_PARTS_MAX || message->n_answers > LINK_PARTS_MAX ||
                message->n_cancelled_calls > LINK_PARTS_MAX ||

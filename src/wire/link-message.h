@@ -228,6 +228,53 @@ struct link_answer {
         bool ended;
 };
 
+/* See proto/link.proto. term 0: there is none. */
+struct link_copy {
+        uint64_t term, number;
+        bool complete;
+        bool has_run; /* else it is about no job */
+        struct run_id run;
+        uint64_t epoch;
+        const char *node_id; /* NULL: none */
+        bool cancel_requested;
+        uint32_t retries_used;
+        enum job_status status; /* JOB_UNKNOWN, or how it ended */
+        bool gone;
+        const struct link_assignment *job; /* NULL: its keeper has it */
+        const struct link_ended *ended;    /* NULL: it has not, or without a run */
+};
+
+struct link_kept {
+        uint64_t term, number;
+        bool refused;
+};
+
+struct link_claim {
+        const char *owner; /* NULL: there is none */
+        uint64_t term;
+};
+
+enum link_objection {
+        LINK_OBJECTION_NONE = 0,
+        LINK_OBJECTION_ALIVE = 1,
+        LINK_OBJECTION_TERM = 2,
+        _LINK_OBJECTION_MAX,
+};
+
+struct link_claim_answer {
+        const char *owner; /* NULL: there is none */
+        uint64_t term;
+        enum link_objection objection;
+        bool more;
+        size_t n_held;
+        struct link_held *held;
+};
+
+struct link_takeover {
+        struct run_id run;
+        uint64_t epoch;
+};
+
 #define LINK_INDEX_ENTRIES_MAX 1000u /* of one message; and as many names of nodes */
 
 struct link_index_ask {
@@ -275,6 +322,13 @@ struct link_message {
         struct link_call *calls;
         struct link_answer *answers;
         uint64_t *cancelled_calls;
+        struct link_copy copy;
+        struct link_kept kept;
+        uint64_t forget_copies, copies_forgotten; /* terms; 0: nothing is said */
+        struct link_claim claim;
+        struct link_claim_answer claim_answer;
+        size_t n_takeovers;
+        struct link_takeover *takeovers;
         bool has_index_ask, has_index_part;
         struct link_index_ask index_ask;
         struct link_index_part index_part;
@@ -292,6 +346,8 @@ static inline bool link_message_is_empty(const struct link_message *message) {
                message->n_kills == 0 && message->n_withdrawn == 0 && message->n_retired == 0 &&
                message->room == 0 && message->n_reads == 0 && message->n_pieces == 0 &&
                message->n_cancelled_reads == 0 && message->n_calls == 0 && message->n_answers == 0 &&
-               message->n_cancelled_calls == 0 && !message->has_index_ask && !message->has_index_part &&
-               message->n_index_entries == 0;
+               message->n_cancelled_calls == 0 && message->copy.term == 0 && message->kept.term == 0 &&
+               message->forget_copies == 0 && message->copies_forgotten == 0 && !message->claim.owner &&
+               !message->claim_answer.owner && message->n_takeovers == 0 && !message->has_index_ask &&
+               !message->has_index_part && message->n_index_entries == 0;
 }

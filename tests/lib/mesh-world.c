@@ -212,11 +212,15 @@ static void on_hurry(void *userdata) {
 }
 
 /* 201 means durable: all that is accepted is on the disk by now. */
-static void on_accepted(void *userdata, void *tag, int error) {
+static void on_accepted(void *userdata, void *tag, int error, unsigned copies) {
         struct world_node *node = userdata;
 
         ASSERT_LT(node->n_answers, WORLD_SEEN_MAX);
-        node->answers[node->n_answers++] = (struct world_answer){ .tag = tag, .error = error };
+        node->answers[node->n_answers++] = (struct world_answer){
+                .tag = tag,
+                .error = error,
+                .copies = copies,
+        };
 }
 
 static void on_job_finished(void *userdata, const struct job_spec *spec, enum job_status status) {
@@ -225,6 +229,12 @@ static void on_job_finished(void *userdata, const struct job_spec *spec, enum jo
         ASSERT_EQ(disk_status(node, &spec->id), status); /* durable before it is told */
         ASSERT_LT(node->n_ends, WORLD_SEEN_MAX);
         node->ends[node->n_ends++] = (struct world_end){ .id = spec->id, .status = status };
+}
+
+static void on_job_moved(void *userdata, const struct uuid *id) {
+        struct world_node *node = userdata;
+
+        node->n_moved++;
 }
 
 static void on_status_changed(void *userdata) {
@@ -273,6 +283,7 @@ static const struct mesh_ops ops = {
         .hurry = on_hurry,
         .accepted = on_accepted,
         .job_finished = on_job_finished,
+        .job_moved = on_job_moved,
         .status_changed = on_status_changed,
         .peer_changed = on_peer_changed,
         .incarnation_raised = on_incarnation_raised,
@@ -317,6 +328,7 @@ struct world_node *world_add(struct world *world, const char *id, unsigned slots
                 .peers_max = 64,
                 .heartbeat_interval_usec = 5 * USEC_PER_SEC,
                 .peer_timeout_usec = 30 * USEC_PER_SEC,
+                .keeper_wait_usec = 100 * USEC_PER_MSEC,
                 .node_port = 8081,
                 .version = "1.2.3",
                 .metadata = { { "hostname", "example" } },

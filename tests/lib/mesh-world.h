@@ -21,6 +21,8 @@ struct disk_job {
         struct job_spec *spec;
         enum job_status status;
         struct run_id run;
+        uint64_t epoch;
+        bool moved; /* to another owner: not restored */
         bool in_executor;
         struct uuid executor;
         usec_t started_at;
@@ -52,6 +54,23 @@ struct disk_guest {
         struct job_result *result;
 };
 
+/* A copy of somebody else's job. */
+struct disk_copy {
+        struct map_link by_id;
+        struct job_spec *spec;
+        struct run_id run;
+        uint64_t epoch, term;
+        char owner[NODE_ID_MAX + 1], executor_node[NODE_ID_MAX + 1];
+        uint32_t retries_used;
+        bool cancel_requested, ended;
+};
+
+struct disk_holder {
+        struct map_link by_id;
+        char node[NODE_ID_MAX + 1];
+        uint64_t term;
+};
+
 enum disk_mode {
         DISK_WORKS,
         DISK_HOLDS, /* takes batches and says nothing, until it works or fails */
@@ -63,7 +82,7 @@ struct world_disk {
         struct list batches; /* not written yet */
         usec_t due;          /* when the first of them is; USEC_INFINITY: none, or held */
         struct map jobs;
-        struct map guests;
+        struct map guests, copies, holders;
         uint64_t incarnation;
         size_t n_peer_records;
 };
@@ -100,6 +119,7 @@ struct world_executor {
 struct world_answer {
         void *tag;
         int error;
+        unsigned copies;
 };
 
 struct world_end {
@@ -131,7 +151,8 @@ struct world_node {
         struct world_answer answers[WORLD_SEEN_MAX];
         size_t n_ends;
         struct world_end ends[WORLD_SEEN_MAX];
-        size_t n_lost; /* peers that were lost and may be back */
+        size_t n_lost;  /* peers that were lost and may be back */
+        size_t n_moved; /* jobs that became another node's */
         size_t n_notices, n_peers_gone, n_sent, n_broadcasts, n_hurries;
         char notice[256]; /* the last one */
 };
@@ -148,8 +169,9 @@ struct world {
         void (*run_begins)(struct world_node *node, const struct run_id *run);
         void (*run_ends)(struct world_node *node, const struct run_id *run);
         void *userdata;
-        unsigned loss; /* percent of all datagrams */
-        usec_t now;    /* CLOCK_BOOTTIME of every node */
+        bool any_split; /* set by the test: two nodes could not speak for longer than the loss time */
+        unsigned loss;  /* percent of all datagrams */
+        usec_t now;     /* CLOCK_BOOTTIME of every node */
         uint64_t random_state;
         size_t n_nodes;
         struct world_node *nodes[WORLD_NODES_MAX];

@@ -79,8 +79,8 @@ static void on_run_begins(struct world_node *node, const struct run_id *run) {
         struct sim *sim = node->world->userdata;
         struct sim_job *job = find_job(sim, &run->job);
 
-        say(sim, "%s starts job %zu, attempt %u %s", node->config.node_id, (size_t) (job - sim->jobs),
-            run->attempt, uuid_to_text(&run->job, (char[40]){ 0 }));
+        say(sim, "%s starts job %zu, attempt %" PRIu64 ".%u %s", node->config.node_id,
+            (size_t) (job - sim->jobs), run->epoch, run->attempt, uuid_to_text(&run->job, (char[40]){ 0 }));
         for (size_t i = 0; i < sim->n_runs; i++)
                 ASSERT_FALSE(
                         run_id_equal(&sim->runs[i].run, run)); /* an attempt runs once, and on one node */
@@ -153,11 +153,12 @@ static void cancel(struct sim *sim) {
         if (sim->n_jobs == 0)
                 return;
         job = &sim->jobs[below(sim, (uint32_t) sim->n_jobs)];
-        if (!job->owner->mesh)
-                return;
         say(sim, "cancel job %zu", (size_t) (job - sim->jobs));
         job->cancel_asked = true;
-        (void) mesh_cancel(job->owner->mesh, &job->id);
+        for (size_t i = 0; i < sim->world.n_nodes; i++)
+                if (sim->world.nodes[i]->mesh &&
+                    mesh_cancel(sim->world.nodes[i]->mesh, &job->id) == MESH_CANCEL_STARTED)
+                        break;
 }
 
 static void toggle_daemon(struct sim *sim) {
@@ -186,7 +187,7 @@ static void toggle_cable(struct sim *sim) {
         struct world_node *node = any_node(sim);
 
         node->detached = !node->detached;
-        sim->split = true;
+        sim->split = sim->world.any_split = true;
         say(sim, "%s: cable %s", node->config.node_id, node->detached ? "out" : "in");
 }
 
@@ -196,7 +197,7 @@ static void toggle_pause(struct sim *sim) {
         if (!node->mesh)
                 return;
         node->paused = !node->paused;
-        sim->split = true;
+        sim->split = sim->world.any_split = true;
         say(sim, "%s: %s", node->config.node_id, node->paused ? "paused" : "goes on");
 }
 
@@ -295,16 +296,26 @@ static void note_answers(struct sim *sim) {
 
                 if (!job->acknowledged && disk_find(node, &job->id))
                         job->acknowledged = true; /* or it will be, or the client does not know */
-                if (!job->cancelled && world_end(node, &job->id) == JOB_CANCELLED)
-                        job->cancelled = true;
+                for (size_t n = 0; n < sim->world.n_nodes && !job->cancelled; n++)
+                        job->cancelled = world_end(sim->world.nodes[n], &job->id) == JOB_CANCELLED;
         }
 }
 
 static bool all_ended(struct sim *sim) {
         for (size_t i = 0; i < sim->n_jobs; i++) {
-                const struct disk_job *job = disk_find(sim->jobs[i].owner, &sim->jobs[i].id);
+                bool known = false, ended = false;
 
-                if (job && !job_status_is_final(job->status))
+                for (size_t n = 0; n < sim->world.n_nodes; n++) {
+                        const struct disk_job *job = disk_find(sim->world.nodes[n], &sim->jobs[i].id);
+
+                        if (job && !job->moved) {
+                                known = true;
+                                ended = job_status_is_final(job->status);
+                                if (!ended)
+                                        return false;
+                        }
+                }
+                if (!known && sim->jobs[i].acknowledged)
                         return false;
         }
         return true;
@@ -326,14 +337,30 @@ static void show(struct sim *sim) {
                     node->links[5].up, node->links[6].up);
         }
         for (size_t i = 0; i < sim->n_jobs; i++) {
-                const struct disk_job *job = disk_find(sim->jobs[i].owner, &sim->jobs[i].id);
+                bool known = false;
 
-                if (job && !job_status_is_final(job->status))
-                        say(sim, "job %zu %s of %s: %s, attempt %u at %s", i,
-                            uuid_to_text(&sim->jobs[i].id, (char[40]){ 0 }),
-                            sim->jobs[i].owner->config.node_id, job_status_to_text(job->status),
-                            job->run.attempt, job->executor_node);
+                for (size_t n = 0; n < sim->world.n_nodes; n++) {
+                        const struct disk_job *job = disk_find(sim->world.nodes[n], &sim->jobs[i].id);
+
+                        known = known || (job && !job->moved);
+                        if (n + 1 == sim->world.n_nodes && !known && sim->jobs[i].acknowledged)
+                                say(sim, "job %zu %s is lost", i,
+                                    uuid_to_text(&sim->jobs[i].id, (char[40]){ 0 }));
+                        if (job && !job_status_is_final(job->status) && !job->moved)
+                                say(sim, "job %zu %s at %s: %s%s, attempt %u at %s", i,
+                                    uuid_to_text(&sim->jobs[i].id, (char[40]){ 0 }),
+                                    sim->world.nodes[n]->config.node_id, job_status_to_text(job->status),
+                                    job->moved ? " moved" : "", job->run.attempt, job->executor_node);
+                }
         }
+}
+
+static bool has_changed_owner(struct sim *sim, const struct uuid *id) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < sim->world.n_nodes; i++)
+                n += disk_find(sim->world.nodes[i], id) != NULL;
+        return n > 1;
 }
 
 /* Every run that began and did not decide its job is kept with it, and its end, unless nobody knows that. */
@@ -344,11 +371,16 @@ static void check_attempts(struct sim *sim) {
                 const struct disk_job *job = disk_find(owner, &run->job);
                 const struct disk_attempt *attempt;
 
-                if (!job || run_id_equal(&job->run, run))
+                /* Each owner knows the attempts of its time. */
+                if (!job || run_id_equal(&job->run, run) || has_changed_owner(sim, &run->job))
                         continue;
                 attempt = disk_find_attempt(owner, run);
                 ASSERT_NOT_NULL(attempt);
                 ASSERT_STREQ(attempt->node, sim->runs[i].node->config.node_id);
+                if (!attempt->result && !sim->runs[i].lost)
+                        say(sim, "job %zu, attempt %" PRIu64 ".%u on %s: its end is not known",
+                            (size_t) (find_job(sim, &run->job) - sim->jobs), run->epoch, run->attempt,
+                            attempt->node);
                 ASSERT_TRUE(attempt->result || sim->runs[i].lost);
                 sim->n_given_up++;
                 sim->n_late += attempt->result != NULL;
@@ -408,7 +440,8 @@ static void live(struct sim *sim, uint64_t seed, bool trace) {
 
                 one_event(sim, splits);
                 if (pause > 20000)
-                        sim->split = true; /* who is down now may be down for so long */
+                        sim->split = sim->world.any_split =
+                                true; /* who is down now may be down for so long */
                 world_run_for(&sim->world, pause * USEC_PER_MSEC);
                 note_answers(sim);
         }
@@ -426,6 +459,7 @@ static void live(struct sim *sim, uint64_t seed, bool trace) {
                 ASSERT_LT(sim->world.now, deadline);
         }
         note_answers(sim);
+        sim->world.any_split = sim->split;
         world_run_for(&sim->world, USEC_PER_MINUTE);
         show(sim);
         check_settled(sim);

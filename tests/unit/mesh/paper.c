@@ -46,7 +46,7 @@ static void ignore(void *userdata) {
 static void ignore_broadcast(void *userdata, const struct mesh_message *message, bool pad) {
 }
 
-static void ignore_accepted(void *userdata, void *tag, int error) {
+static void ignore_accepted(void *userdata, void *tag, int error, unsigned copies) {
 }
 
 static void

@@ -262,7 +262,7 @@ static void test_uninvited(void) {
 
         begin(2, 0);
         /* There is no link. */
-        mesh_link_received(world.nodes[0]->mesh, "node-b", &message);
+        mesh_link_received(world.nodes[0]->mesh, "node-c", &message);
         ASSERT_EQ(count_listed(world.nodes[0]), 0u);
         invent(world.nodes[1], 0, 1);
         WORLD_UNTIL(&world, 20 * USEC_PER_SEC, all_list(1));

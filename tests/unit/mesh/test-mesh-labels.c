@@ -158,7 +158,7 @@ static void test_backlog_of_other_labels(void) {
         uint64_t before = world.nodes[1]->n_frames;
         world_run_for(&world, 30 * USEC_PER_SEC);
         ASSERT_EQ(world.nodes[1]->executor.n_starts, 0u);
-        ASSERT_LT(world.nodes[1]->n_frames - before, 100u);
+        ASSERT_LT(world.nodes[1]->n_frames - before, 150u); /* heartbeats and the index included */
         WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(node, ids, 50) == 50);
         ASSERT_EQ(world.nodes[2]->executor.n_starts, 50u);
         world_done(&world);

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Jobs that change their owner: from a lost node to its keeper, from a lost owner to who runs the job, and,
+ * when both sides of a split meet again, from the one that has to give way. */
+
+#include <stdio.h>
+#include <syslog.h>
+
+#include "mesh/copies.h"
+#include "util/message-ids.h"
+
+#define ORPHANED (UINT64_C(1) << 63) /* an occasion that is no term */
+
+static void note_held(struct mesh *mesh, struct copies *copies) {
+        struct claim_answer *answer;
+        struct guest *guest;
+        struct copy *copy;
+
+        LIST_FOREACH(&copies->answers, answer, struct claim_answer, link)
+                for (size_t i = 0; i < answer->n_held; i++) {
+                        copy = copy_find(mesh, &answer->held[i].run.job);
+                        if (!copy || copy->copies != copies)
+                                continue;
+                        if (copy->held_by && run_id_compare(&copy->held.run, &answer->held[i].run) >= 0)
+                                continue;
+                        copy->held = answer->held[i];
+                        copy->held_by = answer->from;
+                }
+        LIST_FOREACH(&copies->owner->guests, guest, struct guest, place_link) {
+                copy = copy_find(mesh, &guest->run.job);
+                if (!copy || guest_is_retired(guest) ||
+                    (copy->held_by && run_id_compare(&copy->held.run, &guest->run) >= 0))
+                        continue;
+                copy->held_by = NULL;
+                copy->held.run = guest->run;
+                copy->guest_here = true;
+        }
+}
+
+/* A job that another node owned, and that becomes ours. */
+struct adoption {
+        struct place *owner; /* the one before */
+        struct job_spec *spec;
+        uint64_t epoch, occasion; /* see next_epoch() */
+        struct run_id run;        /* the last one */
+        struct guest *guest;      /* the run is here; NULL: it is not */
+        struct place *place;      /* it is there; NULL: nowhere else */
+        bool cancel_requested;
+        uint32_t retries_used;
+};
+
+static int record_adoption(
+        struct mesh *mesh, const struct adoption *adoption, struct mesh_job *job,
+        struct record_batch *batch) {
+        struct record *record = job_record(job, batch, RECORD_ADOPTED);
+
+        if (!record)
+                return -ENOMEM;
+        record->owner = node_name_ref(adoption->owner->name);
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        if (!adoption->guest)
+                return 0;
+        if (!guest_record(adoption->guest, batch, RECORD_GUEST_GONE)) {
+                record_batch_pop(batch);
+                return -ENOMEM;
+        }
+        adoption->guest->adopting = true;
+        return 0;
+}
+
+static int adopt(struct mesh *mesh, const struct adoption *adoption, struct record_batch *batch) {
+        bool runs = adoption->guest || adoption->place;
+        struct mesh_job *job;
+        int r;
+
+        /* A copy of what ended here long ago, from somebody who has not heard of it. */
+        if (index_own_has_ended(mesh, &adoption->spec->id))
+                return -EALREADY;
+        r = job_new(mesh, adoption->spec, &job);
+        if (r < 0)
+                return r;
+        job->epoch = next_epoch(mesh, adoption->epoch, adoption->owner, adoption->occasion);
+        job->run = adoption->run;
+        job->given_up = runs ? job->run.attempt - 1 : job->run.attempt;
+        job->cancel_requested = adoption->cancel_requested;
+        job->may_have_begun = runs;
+        job->retries_used = adoption->retries_used;
+        if (adoption->guest)
+                job->executor = adoption->guest->executor;
+        job_set_place(mesh, job, adoption->place);
+        r = record_adoption(mesh, adoption, job, batch);
+        if (r < 0) {
+                job_free(mesh, job);
+                return r;
+        }
+        keeper_changed(mesh, job);
+        return 0;
+}
+
+static int adopt_copy(struct mesh *mesh, struct copy *copy, struct record_batch *batch) {
+        struct adoption adoption = {
+                .owner = copy->copies->owner,
+                .spec = copy->spec,
+                .epoch = copy->epoch,
+                .occasion = copy->copies->term,
+                .run = copy->run,
+                .cancel_requested = copy->cancel_requested,
+                .retries_used = copy->retries_used,
+        };
+
+        if (copy->guest_here)
+                adoption.guest = guest_of_run(mesh, &copy->held.run);
+        if (!adoption.guest && copy->held_by)
+                adoption.place = place_find(mesh, copy->held_by->text);
+        if (adoption.guest || adoption.place)
+                adoption.run = copy->held.run;
+        return adopt(mesh, &adoption, batch);
+}
+
+void takeover_begin(struct mesh *mesh, struct copies *copies) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+        struct copy *copy;
+        size_t n = 0;
+
+        if (record_batch_new(16, &batch) < 0)
+                return; /* the next step tries again */
+        note_held(mesh, copies);
+        LIST_FOREACH(&copies->list, copy, struct copy, link) {
+                int r = adopt_copy(mesh, copy, batch);
+
+                if (r == -ENOMEM)
+                        break; /* the rest with the next step */
+                n += r >= 0;
+                copy_free(mesh, copy); /* one that is ours already needs none */
+        }
+        copies->claiming = false;
+        copies->claim_due = list_is_empty(&copies->list) ? USEC_INFINITY : mesh_now(mesh);
+        claim_answers_drop(copies);
+        record = list_is_empty(&copies->list) ? copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL)
+                                              : NULL;
+        if (record)
+                record->number = n;
+        batch->urgent = true;
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+void takeover_orphans(struct mesh *mesh, struct place *owner) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct guest *guest;
+
+        if (record_batch_new(2, &batch) < 0)
+                return;
+        LIST_FOREACH(&owner->guests, guest, struct guest, place_link) {
+                const struct adoption adoption = {
+                        .owner = owner,
+                        .spec = guest->spec,
+                        .epoch = guest->owner_epoch,
+                        .occasion = ORPHANED | guest->run.attempt,
+                        .run = guest->run,
+                        .guest = guest,
+                        .cancel_requested = guest->kill_wanted,
+                };
+
+                if (guest->adopting || guest->state == GUEST_ARRIVING)
+                        continue;
+                if (guest->state == GUEST_ENDED && guest_is_retired(guest))
+                        guest_go(mesh, guest); /* an end that nobody will ask for */
+                else if (!guest_is_retired(guest) && !copy_find(mesh, &guest->run.job))
+                        (void) adopt(mesh, &adoption, batch);
+        }
+        batch->urgent = true;
+        mesh_write(mesh, TAKE_PTR(batch));
+}
+
+/* An own run of what was another owner's goes on as a run of ours. */
+static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *guest) {
+        switch (guest->state) {
+        case GUEST_SENT:
+        case GUEST_RUNNING:
+                job_enter(mesh, job, JOB_STATE_SENT);
+                if (guest->state == GUEST_RUNNING)
+                        run_began(mesh, job, guest->started_at);
+                if (job->cancel_requested)
+                        mesh->ops.kill(mesh->userdata, &job->run);
+                break;
+        case GUEST_ENDING:
+        case GUEST_ENDED:
+                job_enter(mesh, job, JOB_STATE_SENT);
+                run_concluded(mesh, job, job_result_ref(guest->result));
+                break;
+        case GUEST_ARRIVING:
+        case GUEST_WAITING:
+        case GUEST_GOING:
+        case _GUEST_STATE_MAX:
+                job->given_up = job->run.attempt;
+                job->executor = UUID_NULL;
+                class_add(mesh, job);
+                break;
+        }
+}
+
+/* Nobody has it. */
+static void adopt_waiting(struct mesh *mesh, struct mesh_job *job) {
+        if (job->cancel_requested)
+                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its owner is lost");
+        else if (job->spec->rules.loss_is_failure)
+                job_finish(mesh, job, JOB_FAILED, NULL, "node lost: the node that owned the job is gone");
+        else
+                class_add(mesh, job);
+}
+
+void takeover_tell(struct mesh *mesh, struct mesh_job *job) {
+        struct link_takeover takeover = { .epoch = job->epoch, .run = job->run };
+        const struct link_message message = { .n_takeovers = 1, .takeovers = &takeover };
+
+        job->claimed = place_send(mesh, job->place, &message);
+        if (!job->claimed)
+                place_want_link(mesh, job->place);
+}
+
+void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
+        struct guest *guest = guest_of_run(mesh, &record->run);
+        struct place *owner = place_find(mesh, record->owner->text);
+
+        guest = guest && guest->adopting ? guest : NULL;
+        if (error < 0) {
+                if (guest)
+                        guest->adopting = false;
+                if (owner)
+                        (void) copy_restore(
+                                mesh, owner, record->spec, &record->run, record->epoch, record->retries_used,
+                                record->cancel_requested);
+                keeper_forget(mesh, job);
+                job_free(mesh, job);
+                return;
+        }
+        job->durable = true;
+        index_own_changed(mesh, job);
+        if (guest)
+                adopt_guest(mesh, job, guest);
+        else if (job->place) {
+                job_enter(mesh, job, JOB_STATE_SENT);
+                job->sent = job->taken = job->seen = true;
+                if (job->place->alive)
+                        takeover_tell(mesh, job);
+                else
+                        job_attempt_lost(mesh, job);
+        } else
+                adopt_waiting(mesh, job);
+}
+
+/* Giving way. */
+
+/* Another node owns a job of ours, and rightly so: it is no longer ours. What ran of it here is ended. */
+static void yield_to(struct mesh *mesh, struct mesh_job *job, const char *owner) {
+        char text[192], id[UUID_TEXT_SIZE];
+
+        (void) snprintf(
+                text, sizeof(text), "job %s is owned by %s now, and ends here",
+                uuid_to_text(&job->spec->id, id), owner);
+        mesh->ops.notice(mesh->userdata, LOG_NOTICE, MESSAGE_JOB_YIELDED, text);
+        if (job_is_out(job) && !job->place)
+                mesh->ops.kill(mesh->userdata, &job->run);
+        job->moved = true;
+        job_finish(mesh, job, JOB_CANCELLED, NULL, NULL);
+}
+
+/* An end that was told here, and does not count: to be written until it is. */
+struct merge {
+        struct list_link link; /* in mesh.unmerged */
+        struct run_id run;     /* its epoch: that of the merged end */
+        enum job_status status;
+};
+
+static int write_merged(struct mesh *mesh, const struct run_id *run, enum job_status status) {
+        _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
+        struct record *record;
+        int r;
+
+        r = record_batch_new(1, &batch);
+        if (r < 0)
+                return r;
+        record = record_batch_add(batch, RECORD_MERGED);
+        record->run = *run;
+        record->status = status;
+        record->at_usec = mesh->ops.now_realtime(mesh->userdata);
+        mesh_write(mesh, TAKE_PTR(batch));
+        return 0;
+}
+
+/* Of two ends that were told on the two sides of a split one counts everywhere, job-end.h says which. */
+void ends_merge(struct mesh *mesh, const struct uuid *id) {
+        char text[256], id_text[UUID_TEXT_SIZE];
+        enum job_status own;
+        struct job_end best;
+        struct run_id run;
+
+        if (!index_own_is_beaten(mesh, id, &own, &best))
+                return;
+        /* The end that was told there stays before what is a word about it here. */
+        run = (struct run_id){ .job = *id, .epoch = best.epoch + 1 };
+        if (write_merged(mesh, &run, best.status) < 0)
+                return;
+        (void) snprintf(
+                text, sizeof(text), "job %s ended here as %s and on %s as %s, which counts",
+                uuid_to_text(id, id_text), job_status_to_text(own), best.owner_node_id,
+                job_status_to_text(best.status));
+        mesh->ops.notice(mesh->userdata, LOG_WARNING, MESSAGE_JOB_MERGED, text);
+        index_own_merged(mesh, id, best.status, run.epoch);
+}
+
+void merge_written(struct mesh *mesh, const struct record *record, int error) {
+        struct merge *merge;
+
+        if (error >= 0 || !(merge = calloc(1, sizeof(*merge))))
+                return; /* after a restart the other owner tells of it again */
+        merge->run = record->run;
+        merge->status = record->status;
+        list_append(&mesh->unmerged, &merge->link);
+}
+
+void merges_drop(struct mesh *mesh, bool write) {
+        struct list unmerged;
+        struct merge *merge;
+
+        list_move(&mesh->unmerged, &unmerged);
+        LIST_FOREACH(&unmerged, merge, struct merge, link) {
+                list_remove(&merge->link);
+                if (write)
+                        (void) write_merged(mesh, &merge->run, merge->status);
+                free(merge);
+        }
+}
+
+void takeover_heard(
+        struct mesh *mesh, const char *owner, const struct uuid *id, enum job_status status,
+        uint64_t epoch) {
+        struct mesh_job *job = job_find(mesh, id);
+        bool rightly;
+
+        if (!job || (job->told && !job->moved)) {
+                ends_merge(mesh, id);
+                return;
+        }
+        if (!job->durable || job->state == JOB_STATE_ENDED)
+                return;
+        /* What has ended somewhere is not run again. */
+        rightly = job_status_is_final(status) || epoch > job->epoch ||
+                  (epoch == job->epoch && strcmp(owner, mesh->config.node_id) > 0);
+        if (rightly)
+                yield_to(mesh, job, owner);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Jobs that are on two disks, and outlive the node that accepted them. */
+
+#include "lib/mesh-world.h"
+
+static struct world world;
+
+static struct world_node *node(size_t i) {
+        return world.nodes[i];
+}
+
+static void begin(size_t n_nodes, unsigned slots) {
+        static const char *const names[] = { "node-a", "node-b", "node-c", "node-d" };
+
+        world_init(&world, 11);
+        for (size_t i = 0; i < n_nodes; i++)
+                world_add(&world, names[i], slots);
+        for (size_t i = 0; i < n_nodes; i++)
+                world_start(node(i));
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, world_n_peers(node(0)) == n_nodes - 1);
+        world_run_for(&world, 2 * USEC_PER_SEC);
+}
+
+static unsigned answer_copies(struct world_node *asked, const void *tag) {
+        for (size_t i = 0; i < asked->n_answers; i++)
+                if (asked->answers[i].tag == tag)
+                        return asked->answers[i].copies;
+        return 0;
+}
+
+/* The node that has copies of this one's jobs. */
+static struct world_node *keeper_of(const struct world_node *owner) {
+        struct disk_copy *copy;
+
+        for (size_t i = 0; i < world.n_nodes; i++)
+                MAP_FOREACH(&node(i)->disk.copies, copy, struct disk_copy, by_id)
+                        if (streq(copy->owner, owner->config.node_id) && !copy->ended)
+                                return node(i);
+        return NULL;
+}
+
+static size_t n_unfinished_copies(const struct world_node *holder) {
+        struct disk_copy *copy;
+        size_t n = 0;
+
+        MAP_FOREACH(&((struct world_node *) holder)->disk.copies, copy, struct disk_copy, by_id)
+                n += !copy->ended;
+        return n;
+}
+
+static size_t n_starts(void) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < world.n_nodes; i++)
+                n += node(i)->executor.n_starts;
+        return n;
+}
+
+static size_t count_ends(const struct uuid *ids, size_t n, enum job_status status) {
+        size_t found = 0;
+
+        for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < world.n_nodes; j++)
+                        found += world_end(node(j), &ids[i]) == status;
+        return found;
+}
+
+/* As by the loss of the whole machine. */
+static void lose(struct world_node *lost) {
+        lost->detached = true;
+        world_crash(lost);
+        executor_crash(lost);
+}
+
+static void test_two_disks_before_the_answer(void) {
+        struct uuid id;
+
+        begin(2, 0);
+        disk_set_mode(node(1), DISK_HOLDS);
+        ASSERT_EQ(world_submit(node(0), "100", &id), MESH_ACCEPTED);
+        world_run_for(&world, 50 * USEC_PER_MSEC);
+        ASSERT_EQ(disk_status(node(0), &id), JOB_PENDING);
+        ASSERT_EQ(world_answer(node(0), &id), 1); /* not yet */
+        disk_set_mode(node(1), DISK_WORKS);
+        world_run_for(&world, 10 * USEC_PER_MSEC);
+        ASSERT_EQ(world_answer(node(0), &id), 0);
+        ASSERT_EQ(answer_copies(node(0), &id), 2u);
+        ASSERT_TRUE(keeper_of(node(0)) == node(1));
+        world_done(&world);
+}
+
+static void test_slow_keeper_is_replaced(void) {
+        struct uuid first, second;
+
+        begin(3, 0);
+        ASSERT_EQ(world_submit(node(0), "100", &first), MESH_ACCEPTED);
+        world_run_for(&world, 50 * USEC_PER_MSEC);
+        struct world_node *slow = keeper_of(node(0));
+        ASSERT_NOT_NULL(slow);
+        disk_set_mode(slow, DISK_HOLDS);
+        ASSERT_EQ(world_submit(node(0), "100", &second), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 150 * USEC_PER_MSEC, world_answer(node(0), &second) == 0);
+        ASSERT_EQ(answer_copies(node(0), &second), 1u);
+        world_run_for(&world, USEC_PER_SEC);
+
+        /* The next one has the whole set, and the slow one forgets it as soon as it can. */
+        struct world_node *next = node(1) == slow ? node(2) : node(1);
+        ASSERT_EQ(n_unfinished_copies(next), 2u);
+        disk_set_mode(slow, DISK_WORKS);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, n_unfinished_copies(slow) == 0);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, map_size(&node(0)->disk.holders) == 1);
+        world_done(&world);
+}
+
+static void test_alone_there_is_one_copy(void) {
+        struct uuid id;
+
+        begin(1, 1);
+        ASSERT_EQ(world_submit(node(0), "100", &id), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node(0), &id) == JOB_COMPLETED);
+        ASSERT_EQ(answer_copies(node(0), &id), 1u);
+        world_done(&world);
+}
+
+static void test_ends_are_copied_before_they_are_told(void) {
+        struct uuid id;
+
+        begin(2, 1);
+        ASSERT_EQ(world_submit(node(0), "1000", &id), MESH_ACCEPTED);
+        world_run_for(&world, 900 * USEC_PER_MSEC);
+        struct world_node *runs = node(0)->executor.n_starts > 0 ? node(0) : NULL;
+        ASSERT_TRUE(runs == node(0)); /* this node wins ties */
+        disk_set_mode(node(1), DISK_HOLDS);
+        world_run_for(&world, 150 * USEC_PER_MSEC);
+        ASSERT_EQ(disk_status(node(0), &id), JOB_COMPLETED);
+        ASSERT_EQ(world_end(node(0), &id), JOB_UNKNOWN);
+        ASSERT_EQ(mesh_cancel(node(0)->mesh, &id), MESH_CANCEL_STARTED);
+        disk_set_mode(node(1), DISK_WORKS);
+        world_run_for(&world, 20 * USEC_PER_MSEC);
+        ASSERT_EQ(world_end(node(0), &id), JOB_COMPLETED);
+        ASSERT_EQ(n_unfinished_copies(node(1)), 0u);
+        ASSERT_EQ(executor_n_runs(node(0)), 0u);
+        world_done(&world);
+}
+
+static void test_owner_is_lost(void) {
+        struct uuid ids[30];
+
+        begin(4, 2);
+        mesh_set_slots(node(0)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "20000", 30, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, 2 * USEC_PER_SEC);
+        ASSERT_EQ(answer_copies(node(0), ids), 2u);
+        ASSERT_EQ(n_starts(), 6u);
+        lose(node(0));
+        WORLD_UNTIL(&world, 10 * USEC_PER_MINUTE, count_ends(ids, 30, JOB_COMPLETED) == 30);
+        /* What ran went on, and nothing was run twice. */
+        ASSERT_EQ(n_starts(), 30u);
+        world_run_for(&world, USEC_PER_MINUTE);
+        for (size_t i = 1; i < 4; i++) {
+                ASSERT_EQ(executor_n_runs(node(i)), 0u);
+                ASSERT_EQ(map_size(&node(i)->disk.guests), 0u);
+                ASSERT_EQ(n_unfinished_copies(node(i)), 0u);
+        }
+        world_done(&world);
+}
+
+static void test_owner_comes_back(void) {
+        struct uuid ids[10];
+
+        begin(3, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "5000", 10, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        world_crash(node(0));
+        world_run_for(&world, 40 * USEC_PER_SEC);
+        world_start(node(0));
+        WORLD_UNTIL(&world, 10 * USEC_PER_MINUTE, count_ends(ids, 10, JOB_COMPLETED) == 10);
+        ASSERT_EQ(n_starts(), 10u);
+        ASSERT_GT(node(0)->n_moved, 0u);
+        world_done(&world);
+}
+
+/* A restart is no reason to wait: its keeper says at once that it took nothing over. */
+static void test_owner_restarts(void) {
+        struct uuid ids[4];
+
+        begin(3, 1);
+        for (size_t i = 0; i < 3; i++)
+                mesh_set_slots(node(i)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "10", 4, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        world_crash(node(0));
+        world_run_for(&world, USEC_PER_SEC);
+        world_start(node(0));
+        WORLD_UNTIL(&world, 2 * USEC_PER_SEC, count_ends(ids, 4, JOB_COMPLETED) == 4);
+        ASSERT_EQ(node(0)->n_moved, 0u);
+        world_done(&world);
+}
+
+static void test_leaving_hands_over_at_once(void) {
+        struct uuid ids[6];
+
+        begin(3, 1);
+        for (size_t i = 0; i < 3; i++)
+                mesh_set_slots(node(i)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "1000", 6, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        mesh_drain(node(0)->mesh, MESH_DRAIN_STOP);
+        WORLD_UNTIL(&world, 2 * USEC_PER_SEC, mesh_is_idle(node(0)->mesh));
+        mesh_say_goodbye(node(0)->mesh);
+        world_run_for(&world, 10 * USEC_PER_MSEC);
+        lose(node(0));
+        mesh_set_slots(node(1)->mesh, 1);
+        mesh_set_slots(node(2)->mesh, 1);
+        WORLD_UNTIL(&world, 8 * USEC_PER_SEC, count_ends(ids, 6, JOB_COMPLETED) == 6);
+        world_done(&world);
+}
+
+/* Who ran it is gone together with the owner. */
+static void test_owner_and_executor_are_lost(void) {
+        struct uuid ids[2];
+
+        begin(4, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "60000", 2, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, 2 * USEC_PER_SEC);
+        struct world_node *keeper = keeper_of(node(0));
+        for (size_t i = 1; i < 4; i++)
+                if (node(i) != keeper && node(i)->executor.n_running > 0) {
+                        lose(node(i));
+                        break;
+                }
+        lose(node(0));
+        WORLD_UNTIL(&world, 10 * USEC_PER_MINUTE, count_ends(ids, 2, JOB_COMPLETED) == 2);
+        world_done(&world);
+}
+
+/* Both are gone: who runs the job answers for it in the end. */
+static void test_orphans_are_adopted(void) {
+        struct uuid id;
+
+        begin(3, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        ASSERT_EQ(world_submit(node(0), "1000", &id), MESH_ACCEPTED);
+        world_run_for(&world, 500 * USEC_PER_MSEC);
+        struct world_node *keeper = keeper_of(node(0));
+        struct world_node *runs = node(1)->executor.n_running > 0 ? node(1) : node(2);
+        if (keeper == runs) /* then there is no third */
+                keeper = node(1) == runs ? node(2) : node(1);
+        runs->detached = true;
+        world_run_for(&world, 5 * USEC_PER_SEC);
+        lose(node(0));
+        lose(keeper);
+        runs->detached = false;
+        WORLD_UNTIL(&world, 12 * USEC_PER_MINUTE, world_end(runs, &id) == JOB_COMPLETED);
+        ASSERT_EQ(runs->executor.n_starts, 1u);
+        world_done(&world);
+}
+
+static void test_both_sides_of_a_cut(void) {
+        struct uuid ids[4];
+        size_t moved;
+
+        begin(3, 2);
+        ASSERT_EQ(world_submit_batch(node(0), "90000 0", 4, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, 2 * USEC_PER_SEC);
+        node(0)->detached = true;
+        world_run_for(&world, USEC_PER_MINUTE);
+        ASSERT_GT(n_starts(), 4u); /* each side runs what it has to */
+        node(0)->detached = false;
+        world_run_for(&world, 10 * USEC_PER_MINUTE);
+        world.any_split = true;
+        ASSERT_GE(count_ends(ids, 4, JOB_COMPLETED), 4u);
+        moved = node(0)->n_moved;
+        ASSERT_GT(moved, 0u);
+        world_check_indexes(&world);
+        world_done(&world);
+}
+
+static void test_owner_with_a_full_disk_keeps_nothing(void) {
+        struct uuid id;
+
+        begin(2, 0);
+        disk_set_mode(node(0), DISK_FAILS);
+        ASSERT_EQ(world_submit(node(0), "100", &id), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(world_answer(node(0), &id), -ENOSPC);
+        ASSERT_EQ(n_unfinished_copies(node(1)), 0u);
+        lose(node(0));
+        mesh_set_slots(node(1)->mesh, 1);
+        world_run_for(&world, USEC_PER_MINUTE);
+        ASSERT_EQ(n_starts(), 0u);
+        world_done(&world);
+}
+
+int main(void) {
+        RUN(test_two_disks_before_the_answer);
+        RUN(test_slow_keeper_is_replaced);
+        RUN(test_alone_there_is_one_copy);
+        RUN(test_ends_are_copied_before_they_are_told);
+        RUN(test_owner_is_lost);
+        RUN(test_owner_comes_back);
+        RUN(test_owner_restarts);
+        RUN(test_leaving_hands_over_at_once);
+        RUN(test_owner_and_executor_are_lost);
+        RUN(test_orphans_are_adopted);
+        RUN(test_both_sides_of_a_cut);
+        RUN(test_owner_with_a_full_disk_keeps_nothing);
+        return 0;
+}
