@@ -5,19 +5,10 @@
 #include <limits.h>
 
 #include "mesh/job-link.h"
-#include "store/store-column.h"
-#include "wire/link-codec.h"
+#include "store/store-link-blob.h"
 
 #define _GUEST_NAME(name, sql) [name] = sql,
 static const char *const column_names[] = { GUEST_COLUMN_TABLE(_GUEST_NAME)[GUEST_STDOUT] = "stdout" };
-
-/* Points into the row where its text is not copied. */
-static int read_message(struct row *row, enum guest_column column, struct link_message *ret) {
-        size_t size;
-        const void *data = row_bytes(row, column, &size);
-
-        return data ? link_message_decode(data, size, ret) : -EBADMSG;
-}
 
 static bool is_run_of(const struct store_guest *guest, const struct run_id *run) {
         return run_id_equal(run, &guest->run);
@@ -27,7 +18,7 @@ static void read_assignment(struct row *row, struct store_guest *guest) {
         _cleanup_link_message_ struct link_message message = {};
         int r;
 
-        r = read_message(row, GUEST_ASSIGNMENT, &message);
+        r = row_link_message(row, GUEST_ASSIGNMENT, &message);
         if (r >= 0)
                 r = message.n_assignments == 1 && is_run_of(guest, &message.assignments[0].run)
                             ? job_spec_from_link(&message.assignments[0].job, &guest->spec)
@@ -53,7 +44,7 @@ static void read_ending(struct row *row, struct store_guest *guest) {
         _cleanup_link_message_ struct link_message message = {};
         int r;
 
-        r = read_message(row, GUEST_ENDING, &message);
+        r = row_link_message(row, GUEST_ENDING, &message);
         if (r >= 0 && (message.n_ended != 1 || !is_run_of(guest, &message.ended[0].run)))
                 r = -EBADMSG;
         if (r >= 0) {

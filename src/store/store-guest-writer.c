@@ -4,11 +4,8 @@
 #include <errno.h>
 
 #include "mesh/job-link.h"
+#include "store/store-link-blob.h"
 #include "store/store-records.h"
-#include "wire/link-codec.h"
-
-/* A frame with the largest job is not worth keeping until the next one. */
-#define FRAME_KEPT_MAX 4096u
 
 #define WHERE_RUN " WHERE job_id = ? AND owner_node_id = ? AND epoch = ? AND attempt = ?"
 
@@ -31,7 +28,7 @@ static const char *const statement_text[_STATEMENT_MAX] = {
 
 struct guest_writer {
         sqlite3_stmt *statements[_STATEMENT_MAX];
-        struct buffer frame; /* kept between records, so that they do not each allocate */
+        struct buffer frame;
 };
 
 int guest_writer_new(sqlite3 *db, struct guest_writer **ret) {
@@ -66,26 +63,10 @@ static void bind_run(struct binder *binder, const struct record *record, char id
         bind_u64(binder, record->run.attempt);
 }
 
-/* The message of the frame that was encoded last. */
-static void bind_message(struct binder *binder, const struct guest_writer *writer) {
-        bind_blob(
-                binder, writer->frame.data + LINK_FRAME_HEADER_SIZE,
-                writer->frame.size - LINK_FRAME_HEADER_SIZE);
-}
-
-static int encode(struct guest_writer *writer, const struct link_message *message) {
-        int r;
-
-        writer->frame.size = 0;
-        r = link_message_encode(message, &writer->frame);
-        return r == -EMSGSIZE ? -EFBIG : r;
-}
-
 static int finish(struct guest_writer *writer, struct binder *binder) {
         int r = binder_run(binder);
 
-        if (writer->frame.allocated > FRAME_KEPT_MAX)
-                buffer_done(&writer->frame);
+        link_blob_trim(&writer->frame);
         return r;
 }
 
@@ -97,14 +78,14 @@ static int take(struct guest_writer *writer, const struct record *record) {
         int r;
 
         job_spec_to_link(record->spec, &assignment.job);
-        r = encode(writer, &message);
+        r = link_blob_encode(&message, &writer->frame);
         if (r < 0)
                 return r;
         bind_run(&binder, record, id);
         bind_uuid(&binder, &record->executor, executor);
         bind_time(&binder, record_time(record), now);
         bind_text(&binder, record->spec->command);
-        bind_message(&binder, writer);
+        bind_link_blob(&binder, &writer->frame);
         return finish(writer, &binder);
 }
 
@@ -133,10 +114,10 @@ static int end(struct guest_writer *writer, const struct record *record) {
         /* The outputs, whole, have columns of their own. */
         job_result_to_link(result, &ended);
         ended.stdout_output.data_size = ended.stderr_output.data_size = 0;
-        r = encode(writer, &message);
+        r = link_blob_encode(&message, &writer->frame);
         if (r < 0)
                 return r;
-        bind_message(&binder, writer);
+        bind_link_blob(&binder, &writer->frame);
         bind_bytes(&binder, result->stdout_output.data, result->stdout_output.size);
         bind_bytes(&binder, result->stderr_output.data, result->stderr_output.size);
         bind_time(&binder, record_time(record), now);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Finished jobs that are too old, too many or too large go, oldest first, in slices that a commit can wait
- * for. Runs on the writer's connection. */
+/* Finished jobs, and ended copies of other nodes' jobs, that are too old, too many or too large go, oldest
+ * first, in slices that a commit can wait for. Age and number hold for each of the two; where the file is
+ * too large, they give way in turn. Runs on the writer's connection. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,10 @@ struct history_limits {
         uint64_t max_bytes;
 };
 
+struct ended_counts {
+        uint64_t jobs, copies;
+};
+
 struct store_history;
 
 int store_history_new(sqlite3 *db, const struct history_limits *limits, struct store_history **ret);
@@ -30,10 +35,11 @@ DEFINE_CLEANUP(struct store_history *, store_history_free)
 
 void store_history_set_limits(struct store_history *history, const struct history_limits *limits);
 
-/* The number of finished jobs at start, from whoever counted them; until then nothing goes because of it. */
-void store_history_set_count(struct store_history *history, uint64_t n_finished);
-/* More jobs have ended. */
-void store_history_add(struct store_history *history, uint64_t n_finished);
+/* The number of those that have ended at start, from whoever counted them; until then nothing goes because
+ * of it. */
+void store_history_set_count(struct store_history *history, const struct ended_counts *n_ended);
+/* More have ended. */
+void store_history_add(struct store_history *history, const struct ended_counts *n_ended);
 bool store_history_is_excessive(const struct store_history *history);
 
 /* Deletes one slice. 1: there may be more. 0: all that is left may stay. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "store/store-attempts.h"
+#include "store/store-copy-row.h"
 #include "store/store-row.h"
 #include "util/log.h"
 
@@ -14,7 +15,9 @@ enum statement {
         STATEMENT_BY_SEQUENCE,
         STATEMENT_BY_ID,
         STATEMENT_ATTEMPTS,
+        STATEMENT_COPY_BY_ID,
         STATEMENT_COUNT_FINISHED,
+        STATEMENT_COUNT_COPIES,
         _STATEMENT_MAX,
 };
 
@@ -28,6 +31,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE seq = ?2",
         [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE job_id = ?2",
         [STATEMENT_ATTEMPTS] = ATTEMPTS_QUERY,
+        [STATEMENT_COPY_BY_ID] = "SELECT " COPY_COLUMNS " FROM copies WHERE job_id = ? AND status NOTNULL",
+        [STATEMENT_COUNT_COPIES] = "SELECT count(*) FROM copies WHERE status NOTNULL",
         [STATEMENT_COUNT_FINISHED] =
                 ("SELECT count(*) FROM jobs"
                  " WHERE status IN ('JOB_COMPLETED', 'JOB_FAILED', 'JOB_TIMEOUT', 'JOB_CANCELLED')"),
@@ -80,13 +85,20 @@ int store_queries_begin_count(struct store_queries *queries) {
         return r;
 }
 
-int store_queries_count_finished(struct store_queries *queries, uint64_t *ret) {
-        sqlite3_stmt *statement = queries->statements[STATEMENT_COUNT_FINISHED];
+static int count(struct store_queries *queries, enum statement which, uint64_t *ret) {
+        _cleanup_sqlite_reset_ sqlite3_stmt *statement = queries->statements[which];
         int r = sqlite_step(statement);
 
-        if (r > 0)
-                *ret = (uint64_t) sqlite3_column_int64(statement, 0);
-        (void) sqlite3_reset(statement);
+        *ret = r > 0 ? (uint64_t) sqlite3_column_int64(statement, 0) : 0;
+        return r;
+}
+
+int store_queries_count_ended(struct store_queries *queries, struct ended_counts *ret) {
+        int r;
+
+        r = count(queries, STATEMENT_COUNT_FINISHED, &ret->jobs);
+        if (r >= 0)
+                r = count(queries, STATEMENT_COUNT_COPIES, &ret->copies);
         sqlite_rollback(queries->db);
         return r < 0 ? r : 0;
 }
@@ -138,6 +150,29 @@ static void log_broken_row(struct store_queries *queries, uint64_t sequence, con
                 log_warning(
                         "Row %" PRIu64 " of the job database is broken (column %s), leaving it out.",
                         sequence, what);
+}
+
+/* 1: read. 0: there is no copy of a job that has ended. */
+static int read_copy_by_id(
+        struct store_queries *queries, const struct uuid *id, bool with_output, struct stored_job *ret) {
+        _cleanup_sqlite_reset_ sqlite3_stmt *statement = queries->statements[STATEMENT_COPY_BY_ID];
+        struct binder binder = { .statement = statement };
+        char text[UUID_TEXT_SIZE];
+        const char *what;
+        int r;
+
+        bind_text(&binder, uuid_to_text(id, text));
+        if (binder.code != SQLITE_OK)
+                return sqlite_error(queries->db, binder.code);
+        r = sqlite_step(statement);
+        if (r <= 0)
+                return r;
+        r = store_copy_read_ended(statement, with_output, ret, &what);
+        if (r == -EBADMSG) {
+                log_broken_row(queries, (uint64_t) sqlite3_column_int64(statement, COPY_SEQUENCE), what);
+                return 0;
+        }
+        return r < 0 ? r : 1;
 }
 
 /* Steps a prepared and bound SELECT of one job. 1: read. 0: there is none, or it is broken. */
@@ -375,11 +410,44 @@ answer_jobs(struct store_queries *queries, const struct query_question *question
                         if (r < 0)
                                 stored_job_done(&job);
                 }
+                if (r == 0)
+                        r = read_copy_by_id(queries, &question->ids[i], question->with_output, &job);
                 if (r > 0)
                         r = draft_add(draft, &job);
                 if (r < 0)
                         return r;
         }
+        return 0;
+}
+
+/* Of a copy, which has little. */
+static int answer_copied_output(
+        struct store_queries *queries, const struct query_question *question, struct draft *draft) {
+        struct store_answer *answer = &draft->answer;
+        _cleanup_free_ char *data = NULL;
+        struct stored_job job;
+        size_t kept;
+        int r;
+
+        r = read_copy_by_id(queries, &question->id, /* with_output= */ true, &job);
+        if (r <= 0)
+                return r;
+        data = question->stream == 1 ? TAKE_PTR(job.stdout_data) : TAKE_PTR(job.stderr_data);
+        kept = question->stream == 1 ? job.stdout_size : job.stderr_size;
+        free(TAKE_PTR(job.stdout_data));
+        free(TAKE_PTR(job.stderr_data));
+        job.stdout_size = job.stderr_size = 0;
+        r = draft_add(draft, &job);
+        if (r < 0 || kept == 0)
+                return r;
+
+        answer->data_kept = kept;
+        if (question->offset >= kept)
+                return 0;
+        answer->data_size = MIN(question->size, kept - (size_t) question->offset);
+        memmove(data, data + question->offset, answer->data_size);
+        answer->data = TAKE_PTR(data);
+        draft->size += answer->data_size;
         return 0;
 }
 
@@ -391,9 +459,11 @@ answer_output(struct store_queries *queries, const struct query_question *questi
         int r;
 
         r = read_job_by_id(queries, &question->id, ROW_OUTPUT_NONE, &job);
+        if (r == 0)
+                return answer_copied_output(queries, question, draft);
         if (r > 0)
                 r = draft_add(draft, &job);
-        if (r < 0 || answer->n_jobs == 0)
+        if (r < 0)
                 return r;
 
         if ((is_stdout ? job.stdout_kept : job.stderr_kept) == 0)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "store/store-history.h"
 #include "store/store-sqlite.h"
 #include "store/store.h"
 
@@ -36,9 +37,9 @@ int store_queries_new(sqlite3 *db, struct store_queries **ret);
 struct store_queries *store_queries_free(struct store_queries *queries); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(struct store_queries *, store_queries_free)
 
-/* Fixes the state of the file that store_queries_count_finished() will count, however much later that is. */
+/* Fixes the state of the file that store_queries_count_ended() will count, however much later that is. */
 int store_queries_begin_count(struct store_queries *queries);
-int store_queries_count_finished(struct store_queries *queries, uint64_t *ret);
+int store_queries_count_ended(struct store_queries *queries, struct ended_counts *ret);
 
 /* Always fills the answer, if only with an error. ret_size: bytes that it takes. */
 void store_queries_answer(

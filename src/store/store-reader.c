@@ -96,13 +96,13 @@ static struct store_query *wait_for_question(struct store_reader *reader) {
         }
 }
 
-static void count_finished(struct store_reader *reader) {
-        uint64_t n_finished;
+static void count_ended(struct store_reader *reader) {
+        struct ended_counts n_ended;
         int r;
 
-        r = store_queries_count_finished(reader->queries, &n_finished);
+        r = store_queries_count_ended(reader->queries, &n_ended);
         if (r >= 0)
-                reader->config.counted(reader->config.userdata, n_finished);
+                reader->config.counted(reader->config.userdata, &n_ended);
         else if (r != -ECANCELED)
                 log_warning_errno(r, "Cannot count the finished jobs, not limiting their number: %m");
 }
@@ -111,7 +111,7 @@ static void *reader_main(void *userdata) {
         struct store_reader *reader = userdata;
         struct store_query *query;
 
-        count_finished(reader);
+        count_ended(reader);
 
         (void) pthread_mutex_lock(&reader->mutex);
         while ((query = wait_for_question(reader))) {

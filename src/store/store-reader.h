@@ -15,7 +15,7 @@ struct store_reader;
 struct store_reader_config {
         /* Called once, on the reader's thread, with the number of finished jobs that the file had at the
          * start. */
-        void (*counted)(void *userdata, uint64_t n_finished);
+        void (*counted)(void *userdata, const struct ended_counts *n_ended);
         void *userdata;
         int wake_fd; /* an eventfd, written when there is something to take */
 };

@@ -4,14 +4,18 @@
 #include <errno.h>
 
 #include "store/store-attempts.h"
+#include "store/store-copy-writer.h"
 #include "store/store-guest-writer.h"
+#include "store/store-job-rows.h"
 #include "store/store-json.h"
+#include "store/store-move-writer.h"
 #include "store/store-runs.h"
 #include "store/store-schema.h"
 #include "util/log.h"
 #include "wire/job-limits.h"
 
-/* A job that has ended is never changed again, whatever is still said about it. */
+/* A job that has ended is not changed again, whatever is still said about it (but see move_writer_merged()).
+ */
 #define WHERE_UNFINISHED " WHERE job_id = ? AND finished_at IS NULL"
 
 enum statement {
@@ -85,6 +89,8 @@ struct store_records {
         sqlite3_stmt *statements[_STATEMENT_MAX];
         struct guest_writer *guests;
         struct attempt_writer *attempts;
+        struct copy_writer *copies;
+        struct move_writer *moves;
         struct buffer json; /* kept between records, so that they do not each allocate */
 };
 
@@ -108,16 +114,13 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
         r = guest_writer_new(db, &records->guests);
         if (r >= 0)
                 r = attempt_writer_new(db, node_id, &records->attempts);
-        if (r < 0)
-                return r;
-        /* No job gets the number of one that a foreign hand took away and left the rest of. */
-        r = sqlite_query_u64(
-                db,
-                "SELECT max(coalesce((SELECT max(seq) FROM jobs), 0),"
-                " coalesce((SELECT max(seq) FROM job_limits), 0),"
-                " coalesce((SELECT max(seq) FROM job_options), 0),"
-                " coalesce((SELECT max(seq) FROM attempts), 0))",
-                &records->last_sequence);
+        if (r >= 0)
+                r = copy_writer_new(db, &records->copies);
+        if (r >= 0)
+                r = move_writer_new(db, &records->moves);
+        /* No job gets the number of one that a foreign hand took away and left something beside it of. */
+        if (r >= 0)
+                r = job_rows_last_sequence(db, &records->last_sequence);
         if (r < 0)
                 return r;
 
@@ -132,6 +135,8 @@ struct store_records *store_records_free(struct store_records *records) {
                 sqlite_finalize(records->statements[i]);
         guest_writer_free(records->guests);
         attempt_writer_free(records->attempts);
+        copy_writer_free(records->copies);
+        move_writer_free(records->moves);
         buffer_done(&records->json);
         free(records);
         return NULL;
@@ -413,6 +418,20 @@ static int write_cancel(struct store_records *records, const struct record *reco
         return binder_run(&binder);
 }
 
+/* What is here of it already is history, or moved away without the disk taking note. */
+static int write_adopted(struct store_records *records, const struct record *record) {
+        int r;
+
+        r = move_writer_moved(records->moves, record);
+        if (r >= 0)
+                r = copy_writer_adopted(records->copies, record);
+        if (r >= 0)
+                r = write_accepted(records, record);
+        if (r >= 0)
+                r = move_writer_adopted(records->moves, record, records->last_sequence);
+        return r >= 0 && record->cancel_requested ? write_cancel(records, record) : r;
+}
+
 static int write_peer(struct store_records *records, const struct record *record) {
         struct binder binder = { .statement = records->statements[STATEMENT_PEER] };
         const struct node_info *info = record->peer;
@@ -466,13 +485,28 @@ static int write_record(struct store_records *records, const struct record *reco
                 return guest_writer_ended(records->guests, record);
         case RECORD_GUEST_GONE:
                 return guest_writer_gone(records->guests, record);
+        case RECORD_ADOPTED:
+                return write_adopted(records, record);
+        case RECORD_MOVED:
+                return move_writer_moved(records->moves, record);
+        case RECORD_MERGED:
+                return move_writer_merged(records->moves, record);
+        case RECORD_COPY:
+        case RECORD_COPY_ENDED:
+        case RECORD_COPY_GONE:
+        case RECORD_COPIES_SWEPT:
+        case RECORD_COPIES_KEPT:
+        case RECORD_COPIES_FORGOTTEN:
+        case RECORD_HOLDER:
+        case RECORD_HOLDER_GONE:
+                return copy_writer_write(records->copies, record);
         }
         return -EINVAL;
 }
 
 static int write_batch(
         struct store_records *records, const struct record_batch *batch,
-        const struct finished_runs *finished, uint64_t *n_finished) {
+        const struct finished_runs *finished, struct ended_counts *n_ended) {
         for (size_t i = 0; i < batch->n_records; i++) {
                 struct record *record = &batch->records[i];
                 int r;
@@ -483,7 +517,9 @@ static int write_batch(
                 if (r < 0)
                         return r;
                 if (record->type == RECORD_FINISHED)
-                        *n_finished += (uint64_t) r;
+                        n_ended->jobs += (uint64_t) r;
+                else if (record->type == RECORD_COPY_ENDED)
+                        n_ended->copies += (uint64_t) r;
                 if (record->type == RECORD_ATTEMPT)
                         record->changed = r > 0;
         }
@@ -493,9 +529,10 @@ static int write_batch(
 /* One transaction around the batches from first up to, and without, end. */
 static int commit_range(
         struct store_records *records, struct list_link *first, struct list_link *end,
-        uint64_t *n_finished) {
+        struct ended_counts *n_ended) {
         _cleanup_(finished_runs_done) struct finished_runs finished = {};
-        uint64_t n = 0, last_sequence = records->last_sequence;
+        struct ended_counts n = {};
+        uint64_t last_sequence = records->last_sequence;
         bool committing = false;
         int r;
 
@@ -520,7 +557,8 @@ static int commit_range(
                 records->last_sequence = last_sequence;
                 return r;
         }
-        *n_finished += n;
+        n_ended->jobs += n.jobs;
+        n_ended->copies += n.copies;
         return 0;
 }
 
@@ -529,12 +567,12 @@ static bool is_fault_of_batch(int error) {
         return error == -EEXIST || error == -EINVAL || error == -EFBIG;
 }
 
-int store_records_commit(struct store_records *records, struct list *group, uint64_t *ret_finished) {
+int store_records_commit(struct store_records *records, struct list *group, struct ended_counts *ret_ended) {
         struct record_batch *batch;
         int r;
 
-        *ret_finished = 0;
-        r = commit_range(records, group->root.next, &group->root, ret_finished);
+        *ret_ended = (struct ended_counts){};
+        r = commit_range(records, group->root.next, &group->root, ret_ended);
         LIST_FOREACH(group, batch, struct record_batch, link)
                 batch->error = r;
 
@@ -545,7 +583,7 @@ int store_records_commit(struct store_records *records, struct list *group, uint
                 LIST_FOREACH(group, batch, struct record_batch, link) {
                         if (!single)
                                 batch->error =
-                                        commit_range(records, &batch->link, batch->link.next, ret_finished);
+                                        commit_range(records, &batch->link, batch->link.next, ret_ended);
                         if (batch->error < 0 && !is_fault_of_batch(batch->error))
                                 r = batch->error;
                 }
@@ -562,7 +600,8 @@ size_t record_batch_size(const struct record_batch *batch) {
         for (size_t i = 0; i < batch->n_records; i++) {
                 const struct record *record = &batch->records[i];
 
-                if (record->type == RECORD_ACCEPTED || record->type == RECORD_GUEST_TAKEN)
+                if (record->type == RECORD_ACCEPTED || record->type == RECORD_GUEST_TAKEN ||
+                    record->type == RECORD_ADOPTED || record->type == RECORD_COPY)
                         size += sizeof(*record->spec) + strlen(record->spec->command) +
                                 record->spec->stdin_size;
                 if (record->result)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "mesh/record.h"
+#include "store/store-history.h"
 #include "store/store-sqlite.h"
 #include "util/list.h"
 
@@ -19,9 +20,8 @@ DEFINE_CLEANUP(struct store_records *, store_records_free)
 
 /* Commits all batches of the list as one transaction, or, where the fault lies with one of them, each by
  * itself. Leaves the outcome in each batch's error. Returns a negative errno if the disk or the file is at
- * fault: then none of them is durable, and all have that error. ret_finished: how many jobs ended with it.
- */
-int store_records_commit(struct store_records *records, struct list *group, uint64_t *ret_finished);
+ * fault: then none of them is durable, and all have that error. ret_ended: how many ended with it. */
+int store_records_commit(struct store_records *records, struct list *group, struct ended_counts *ret_ended);
 
 /* Commits one page that changes nothing: whether it can be done. */
 int store_records_touch(struct store_records *records);

@@ -24,6 +24,7 @@ static const char *const column_names[] = {
         ROW_COLUMN_TABLE(_ROW_NAME)[ROW_STDERR] = "stderr",
         [ROW_STDOUT] = "stdout",
         [ROW_STDIN] = "stdin",
+        [ROW_OWNER_EPOCH] = "takeovers.epoch",
 };
 
 static enum job_status read_status(struct row *row, int column) {
@@ -327,6 +328,8 @@ int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *
                 .status = read_status(&row, ROW_STATUS),
                 .run.epoch = row_number(&row, ROW_EPOCH, INT64_MAX),
                 .run.attempt = (uint32_t) row_number(&row, ROW_ATTEMPT, UINT32_MAX),
+                .epoch = row_is_null(&row, ROW_OWNER_EPOCH) ? 1
+                                                            : row_number(&row, ROW_OWNER_EPOCH, INT64_MAX),
                 .executor = row_uuid(&row, ROW_EXECUTOR),
                 .started_at = row_time(&row, ROW_STARTED_AT),
                 .cancel_requested = row_number(&row, ROW_CANCEL_REQUESTED, 1) == 1,
@@ -341,6 +344,10 @@ int store_row_read_unfinished(sqlite3_stmt *statement, struct store_unfinished *
                 row_fail(&row, ROW_ATTEMPT, -EBADMSG);
         if (job_status_is_final(job.status) || !row_is_null(&row, ROW_FINISHED_AT))
                 row_fail(&row, ROW_FINISHED_AT, -EBADMSG);
+        if (job.epoch == 0)
+                row_fail(&row, ROW_OWNER_EPOCH, -EBADMSG);
+        /* No run is of an owner to come. */
+        job.epoch = MAX(job.epoch, job.run.epoch);
         r = read_spec(&row, &spec);
         if (r < 0 || row.error < 0) {
                 *ret_what = column_names[row.where];
@@ -359,6 +366,7 @@ void stored_job_done(struct stored_job *job) {
         free(job->target_node_id);
         free(job->created_by_node);
         free(job->executor_node_id);
+        free(job->owner_node_id);
         strv_free(job->env);
         strv_free(job->requires);
         free(job->submitter);

@@ -66,7 +66,9 @@ enum row_column {
         ROW_SEQUENCE,
         ROW_COLUMN_TABLE(_ROW_ENUM) ROW_STDERR,
         ROW_STDOUT,
-        ROW_STDIN, /* for store_row_read_unfinished() only */
+        /* For store_row_read_unfinished() only. */
+        ROW_STDIN,
+        ROW_OWNER_EPOCH,
 };
 
 #define ROW_COLUMNS                                                                                 \

@@ -135,11 +135,55 @@ static const char schema_3[] = "CREATE TABLE guests ("
         "  error_message TEXT,"               \
         "  PRIMARY KEY (seq, epoch, attempt)" \
         ") STRICT, WITHOUT ROWID;"
+/* Copies of other nodes' jobs, for which this node is the keeper: of an unfinished one what taking it over
+ * needs, of one that has ended what can be told of it when its owner is gone; that is history here, too.
+ * status: NULL while it has not ended. epoch is that of the ownership, run_epoch that of the run. The blobs
+ * are as in guests; outputs are cut to what a link carries at once.
+ *
+ * copies_by_status: the unfinished ones, and the oldest ended ones for pruning. */
+#define TABLE_COPIES                                     \
+        "CREATE TABLE copies ("                          \
+        "  seq INTEGER PRIMARY KEY,"                     \
+        "  job_id TEXT NOT NULL UNIQUE,"                 \
+        "  owner_node_id TEXT NOT NULL,"                 \
+        "  term INTEGER NOT NULL,"                       \
+        "  epoch INTEGER NOT NULL,"                      \
+        "  run_epoch INTEGER NOT NULL,"                  \
+        "  attempt INTEGER NOT NULL,"                    \
+        "  executor_node_id TEXT,"                       \
+        "  cancel_requested INTEGER NOT NULL DEFAULT 0," \
+        "  retries_used INTEGER NOT NULL DEFAULT 0,"     \
+        "  status TEXT,"                                 \
+        "  created_at TEXT NOT NULL,"                    \
+        "  updated_at TEXT NOT NULL,"                    \
+        "  command TEXT NOT NULL,"                       \
+        "  assignment BLOB NOT NULL,"                    \
+        "  ending BLOB"                                  \
+        ") STRICT;"                                      \
+        "CREATE INDEX copies_by_status ON copies (status, seq);"
+
+/* Jobs that another node owned before; all others have the first epoch. */
+#define TABLE_TAKEOVERS              \
+        "CREATE TABLE takeovers ("   \
+        "  seq INTEGER PRIMARY KEY," \
+        "  epoch INTEGER NOT NULL,"  \
+        "  from_node_id TEXT"        \
+        ") STRICT;"
+
+/* Nodes that may have copies of this node's jobs, of this term or before. */
+#define TABLE_HOLDERS                          \
+        "CREATE TABLE holders ("               \
+        "  node_id TEXT PRIMARY KEY NOT NULL," \
+        "  term INTEGER NOT NULL"              \
+        ") STRICT;"
 
 /* clang-format off */
 static const char schema_4[] =
         TABLE_JOB_OPTIONS
-        TABLE_ATTEMPTS;
+        TABLE_ATTEMPTS
+        TABLE_COPIES
+        TABLE_TAKEOVERS
+        TABLE_HOLDERS;
 /* clang-format on */
 
 /* migrations[n] leads from version n to n + 1. */

@@ -16,11 +16,17 @@
         "SELECT seq FROM jobs WHERE status = 'JOB_PENDING' AND seq > ?1" \
         " UNION ALL SELECT seq FROM jobs WHERE status = 'JOB_RUNNING' AND seq > ?1 ORDER BY seq"
 
-void unfinished_jobs_done(struct unfinished_jobs *jobs) {
+static void unfinished_jobs_done(struct unfinished_jobs *jobs) {
         for (size_t i = 0; i < jobs->n; i++)
                 job_spec_unref(jobs->jobs[i].spec);
         free(jobs->jobs);
         *jobs = (struct unfinished_jobs){};
+}
+
+void store_found_done(struct store_found *found) {
+        unfinished_jobs_done(&found->jobs);
+        store_guests_done(&found->guests);
+        store_copies_done(&found->copies);
 }
 
 static int jobs_add(struct unfinished_jobs *jobs, struct store_unfinished *job) {
@@ -65,7 +71,8 @@ static int collect_one(
         return r < 0 ? r : jobs_add(jobs, &job);
 }
 
-#define ROW_OF(tables) "SELECT " ROW_COLUMNS ", stdin FROM " tables " WHERE seq = ?2"
+#define ROW_OF(tables, epoch) "SELECT " ROW_COLUMNS ", stdin, " epoch " FROM " tables " WHERE seq = ?2"
+#define ROW_NOW ROW_OF(ROW_TABLES, "(SELECT epoch FROM takeovers WHERE takeovers.seq = ?2)")
 
 /* Reads the jobs whose numbers the query yields, as far as the file can be read; what was found until then
  * stays in jobs. after: parameter ?1 of the query; becomes the last number. row_query: ROW_OF(). */
@@ -110,6 +117,7 @@ static int add_record(
         record->executor = job->executor;
         record->at_usec = at_usec;
         record->retries_used = job->retries_used;
+        record->epoch = job->epoch;
         return job->executor_node_id[0] != '\0' ? node_name_new(job->executor_node_id, &record->node) : 0;
 }
 
@@ -121,7 +129,7 @@ static int describe(const struct store_unfinished *job, struct record_batch **re
         r = record_batch_new(3, &batch);
         if (r < 0)
                 return r;
-        r = add_record(batch, RECORD_ACCEPTED, job, job->spec->created_at);
+        r = add_record(batch, job->epoch > 1 ? RECORD_ADOPTED : RECORD_ACCEPTED, job, job->spec->created_at);
         if (r >= 0 && job->status == JOB_RUNNING)
                 r = add_record(batch, RECORD_STARTED, job, job->started_at);
         if (r >= 0 && job->cancel_requested)
@@ -143,12 +151,10 @@ static void drop_batches(struct list *list) {
 }
 
 /* A job that is there twice, since the damaged file said so, is written once. */
-static int write_unfinished(
-        sqlite3 *db, const char *node_id, const struct unfinished_jobs *jobs,
-        const struct store_guests *guests) {
+static int write_found(sqlite3 *db, const char *node_id, const struct store_found *found) {
         _cleanup_(store_records_free_p) struct store_records *records = NULL;
+        struct ended_counts n_ended;
         struct list group;
-        uint64_t n_finished;
         int r;
 
         r = store_records_new(db, node_id, &records);
@@ -156,22 +162,24 @@ static int write_unfinished(
                 return r;
 
         list_init(&group);
-        for (size_t i = 0; i < jobs->n && r >= 0; i++) {
+        for (size_t i = 0; i < found->jobs.n && r >= 0; i++) {
                 struct record_batch *batch;
 
-                r = describe(&jobs->jobs[i], &batch);
+                r = describe(&found->jobs.jobs[i], &batch);
                 if (r >= 0)
                         list_append(&group, &batch->link);
         }
-        for (size_t i = 0; i < guests->n && r >= 0; i++) {
+        for (size_t i = 0; i < found->guests.n && r >= 0; i++) {
                 struct record_batch *batch;
 
-                r = store_guest_describe(&guests->guests[i], &batch);
+                r = store_guest_describe(&found->guests.guests[i], &batch);
                 if (r >= 0)
                         list_append(&group, &batch->link);
         }
+        if (r >= 0)
+                r = store_copies_describe(&found->copies, &group);
         if (r >= 0 && !list_is_empty(&group))
-                r = store_records_commit(records, &group, &n_finished);
+                r = store_records_commit(records, &group, &n_ended);
         drop_batches(&group);
         return r;
 }
@@ -197,10 +205,10 @@ static bool may_have_table(sqlite3 *db, const char *count) {
 /* It may be damaged before it was brought to the present version. */
 static const char *row_query_of(sqlite3 *db) {
         if (!may_have_table(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'job_limits'"))
-                return ROW_OF(ROW_TABLES_1);
+                return ROW_OF(ROW_TABLES_1, "NULL");
         if (!may_have_table(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'job_options'"))
-                return ROW_OF(ROW_TABLES_2);
-        return ROW_OF(ROW_TABLES);
+                return ROW_OF(ROW_TABLES_2, "NULL");
+        return ROW_NOW;
 }
 
 /* From both ends up to the damage, without the help of any index. */
@@ -224,7 +232,7 @@ static int salvage_jobs(sqlite3 *db, struct unfinished_jobs *jobs) {
 }
 
 /* What can be read of a damaged file. */
-static int salvage(const char *path, struct unfinished_jobs *jobs, struct store_guests *guests) {
+static int salvage(const char *path, struct store_found *found) {
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int r;
 
@@ -235,8 +243,10 @@ static int salvage(const char *path, struct unfinished_jobs *jobs, struct store_
         (void) sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
         (void) sqlite_execute(db, "PRAGMA writable_schema = ON");
 
-        r = salvage_jobs(db, jobs);
-        return r == -ENOMEM ? r : store_guests_salvage(db, guests);
+        r = salvage_jobs(db, &found->jobs);
+        if (r != -ENOMEM)
+                r = store_guests_salvage(db, &found->guests);
+        return r == -ENOMEM ? r : store_copies_salvage(db, &found->copies);
 }
 
 /* Without the columns that cannot be read: nobody could run, cancel or wait for such a job. */
@@ -265,20 +275,20 @@ static int end_damaged(sqlite3 *db, const char *path, const struct damaged_rows 
         return 0;
 }
 
-static int
-read_unfinished(sqlite3 *db, const char *path, struct unfinished_jobs *jobs, struct store_guests *guests) {
+static int read_all(sqlite3 *db, const char *path, struct store_found *found) {
         _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
         int64_t last = 0;
         int r;
 
-        r = collect(db, UNFINISHED_SEQUENCES, ROW_OF(ROW_TABLES), &last, jobs, &damaged);
+        r = collect(db, UNFINISHED_SEQUENCES, ROW_NOW, &last, &found->jobs, &damaged);
         if (r >= 0)
                 r = end_damaged(db, path, &damaged);
-        return r < 0 ? r : store_guests_read(db, path, guests);
+        if (r >= 0)
+                r = store_guests_read(db, path, &found->guests);
+        return r < 0 ? r : store_copies_read(db, path, &found->copies);
 }
 
-static int
-open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs, struct store_guests *guests) {
+static int open_sound(const char *path, sqlite3 **ret_db, struct store_found *found) {
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int r;
 
@@ -286,7 +296,7 @@ open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs, str
                 return -EUCLEAN;
         r = store_schema_open(path, &db);
         if (r >= 0)
-                r = read_unfinished(db, path, jobs, guests);
+                r = read_all(db, path, found);
         if (r < 0)
                 return r;
         *ret_db = TAKE_PTR(db);
@@ -294,29 +304,24 @@ open_sound(const char *path, sqlite3 **ret_db, struct unfinished_jobs *jobs, str
 }
 
 /* What is found is what is in the new file. */
-static int make_anew(
-        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs,
-        struct store_guests *guests) {
+static int make_anew(const char *path, const char *node_id, sqlite3 **ret_db, struct store_found *found) {
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         int r;
 
         r = store_schema_open(path, &db);
         if (r >= 0)
-                r = write_unfinished(db, node_id, jobs, guests);
+                r = write_found(db, node_id, found);
         if (r < 0)
                 return r;
-        unfinished_jobs_done(jobs);
-        store_guests_done(guests);
-        r = read_unfinished(db, path, jobs, guests);
+        store_found_done(found);
+        r = read_all(db, path, found);
         if (r < 0)
                 return r;
         *ret_db = TAKE_PTR(db);
         return 0;
 }
 
-static int open_anew(
-        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs,
-        struct store_guests *guests) {
+static int open_anew(const char *path, const char *node_id, sqlite3 **ret_db, struct store_found *found) {
         _cleanup_free_ char *aside = NULL;
         int r;
 
@@ -325,7 +330,7 @@ static int open_anew(
                 return log_error_errno(
                         r, "The job database %s is damaged and cannot be set aside: %m", path);
 
-        r = make_anew(path, node_id, ret_db, jobs, guests);
+        r = make_anew(path, node_id, ret_db, found);
         if (r < 0)
                 return log_error_errno(
                         r,
@@ -335,44 +340,37 @@ static int open_anew(
         log_event(
                 LOG_ERR, MESSAGE_DATABASE_DAMAGED,
                 "The job database %s is damaged. It was set aside as %s, and a new one was made with what "
-                "could be read: %zu unfinished jobs of this node and %zu of others; the history is in the "
-                "old file only.",
-                path, aside, jobs->n, guests->n);
+                "could be read: %zu unfinished jobs of this node, %zu of others, and copies of %zu; the "
+                "history "
+                "is in the old file only.",
+                path, aside, found->jobs.n, found->guests.n, found->copies.n);
         return 0;
 }
 
-static int
-find(const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *jobs,
-     struct store_guests *guests) {
+static int find(const char *path, const char *node_id, sqlite3 **ret_db, struct store_found *found) {
         int r;
 
-        r = open_sound(path, ret_db, jobs, guests);
+        r = open_sound(path, ret_db, found);
         if (r != -EUCLEAN)
                 return r;
-        unfinished_jobs_done(jobs);
-        store_guests_done(guests);
-        r = salvage(path, jobs, guests);
-        return r < 0 ? r : open_anew(path, node_id, ret_db, jobs, guests);
+        store_found_done(found);
+        r = salvage(path, found);
+        return r < 0 ? r : open_anew(path, node_id, ret_db, found);
 }
 
-int store_start(
-        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *ret_jobs,
-        struct store_guests *ret_guests) {
-        struct unfinished_jobs jobs = {};
-        struct store_guests guests = {};
+int store_start(const char *path, const char *node_id, sqlite3 **ret_db, struct store_found *ret) {
+        struct store_found found = {};
         sqlite3 *db = NULL;
         int r;
 
-        r = find(path, node_id, &db, &jobs, &guests);
+        r = find(path, node_id, &db, &found);
         if (r < 0) {
-                unfinished_jobs_done(&jobs);
-                store_guests_done(&guests);
+                store_found_done(&found);
                 return r;
         }
 
         store_schema_accept(db);
         *ret_db = db;
-        *ret_jobs = jobs;
-        *ret_guests = guests;
+        *ret = found;
         return 0;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* From the file on the disk to an open connection, and the unfinished jobs and the guests in it, whatever
- * the file looks like. */
+/* From the file on the disk to an open connection, and what is unfinished in it, whatever the file looks
+ * like. */
 
 #include <stddef.h>
 
+#include "store/store-copies.h"
 #include "store/store-guests.h"
 #include "store/store-sqlite.h"
 #include "store/store.h"
@@ -15,10 +16,14 @@ struct unfinished_jobs {
         struct store_unfinished *jobs; /* in order of acceptance; each with a reference to its spec */
 };
 
-void unfinished_jobs_done(struct unfinished_jobs *jobs);
+/* What the next process goes on with. */
+struct store_found {
+        struct unfinished_jobs jobs;
+        struct store_guests guests;
+        struct store_copies copies;
+};
 
-/* A damaged file is set aside, and what could be read of its unfinished jobs and its guests is written into
- * a new one. */
-int store_start(
-        const char *path, const char *node_id, sqlite3 **ret_db, struct unfinished_jobs *ret_jobs,
-        struct store_guests *ret_guests);
+void store_found_done(struct store_found *found);
+
+/* A damaged file is set aside, and what could be read of all this is written into a new one. */
+int store_start(const char *path, const char *node_id, sqlite3 **ret_db, struct store_found *ret);

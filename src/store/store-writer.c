@@ -64,7 +64,7 @@ struct store_writer {
         bool error_changed;
         struct history_limits new_limits;
         bool limits_changed;
-        uint64_t count;
+        struct ended_counts count;
         bool count_known;
 
         /* The thread's own. */
@@ -72,7 +72,7 @@ struct store_writer {
         struct store_records *records;
         struct store_history *history;
         int pages_in_log;
-        uint64_t n_finished, size_written; /* since the last pruning */
+        uint64_t n_ended, size_written; /* since the last pruning */
         usec_t due[_CHORE_MAX];
 };
 
@@ -149,7 +149,7 @@ static void prune(struct store_writer *writer) {
         if (r < 0)
                 set_error(writer, r);
         if (r <= 0)
-                writer->n_finished = writer->size_written = 0;
+                writer->n_ended = writer->size_written = 0;
         writer->due[CHORE_PRUNE] = r > 0 ? 0 : usec_add(now_usec(CLOCK_MONOTONIC), PRUNE_INTERVAL_USEC);
 }
 
@@ -194,12 +194,12 @@ static int note_pages_in_log(void *userdata, sqlite3 *db, const char *name, int 
 }
 
 /* What a commit leaves to be done: when nobody waits, or, where that does not come, now. */
-static void plan_chores(struct store_writer *writer, uint64_t n_finished) {
+static void plan_chores(struct store_writer *writer, const struct ended_counts *n_ended) {
         usec_t now = now_usec(CLOCK_MONOTONIC);
 
-        store_history_add(writer->history, n_finished);
-        writer->n_finished += n_finished;
-        if (writer->n_finished >= PRUNE_FINISHED_MAX || writer->size_written >= PRUNE_SIZE_MAX)
+        store_history_add(writer->history, n_ended);
+        writer->n_ended += n_ended->jobs + n_ended->copies;
+        if (writer->n_ended >= PRUNE_FINISHED_MAX || writer->size_written >= PRUNE_SIZE_MAX)
                 writer->due[CHORE_PRUNE] = MIN(writer->due[CHORE_PRUNE], now);
         if (store_history_is_excessive(writer->history) || writer->size_written >= PRUNE_SIZE_EXCESS)
                 prune(writer);
@@ -222,10 +222,10 @@ static void move_all(struct list *from, struct list *to) {
 }
 
 static void commit_group(struct store_writer *writer, struct list *group) {
-        uint64_t n_finished;
+        struct ended_counts n_ended;
         int r;
 
-        r = store_records_commit(writer->records, group, &n_finished);
+        r = store_records_commit(writer->records, group, &n_ended);
         set_error(writer, r);
 
         (void) pthread_mutex_lock(&writer->mutex);
@@ -233,7 +233,7 @@ static void commit_group(struct store_writer *writer, struct list *group) {
         (void) pthread_mutex_unlock(&writer->mutex);
         (void) eventfd_write(writer->config.wake_fd, 1);
 
-        plan_chores(writer, n_finished);
+        plan_chores(writer, &n_ended);
 }
 
 /* With the mutex. */
@@ -260,7 +260,7 @@ static void take_settings(struct store_writer *writer) {
                 writer->due[CHORE_PRUNE] = 0;
         }
         if (writer->count_known) {
-                store_history_set_count(writer->history, writer->count);
+                store_history_set_count(writer->history, &writer->count);
                 writer->count_known = false;
                 writer->due[CHORE_PRUNE] = 0;
         }
@@ -432,9 +432,9 @@ void store_writer_set_limits(struct store_writer *writer, const struct history_l
         (void) pthread_mutex_unlock(&writer->mutex);
 }
 
-void store_writer_set_count(struct store_writer *writer, uint64_t n_finished) {
+void store_writer_set_count(struct store_writer *writer, const struct ended_counts *n_ended) {
         (void) pthread_mutex_lock(&writer->mutex);
-        writer->count = n_finished;
+        writer->count = *n_ended;
         writer->count_known = true;
         (void) pthread_cond_signal(&writer->something_to_do);
         (void) pthread_mutex_unlock(&writer->mutex);

@@ -34,7 +34,7 @@ bool store_writer_take_health(struct store_writer *writer, int *ret_error, const
 
 void store_writer_set_limits(struct store_writer *writer, const struct history_limits *limits);
 /* Any thread: the number of finished jobs that the file had when it was opened. */
-void store_writer_set_count(struct store_writer *writer, uint64_t n_finished);
+void store_writer_set_count(struct store_writer *writer, const struct ended_counts *n_ended);
 
 /* Why the file cannot be used, in one sentence. */
 const char *store_error_reason(int error);

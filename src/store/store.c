@@ -113,10 +113,10 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *user
         return 0;
 }
 
-static void on_counted(void *userdata, uint64_t n_finished) {
+static void on_counted(void *userdata, const struct ended_counts *n_ended) {
         struct store *store = userdata;
 
-        store_writer_set_count(store->writer, n_finished);
+        store_writer_set_count(store->writer, n_ended);
 }
 
 static int give_guests(struct store_guests *guests, const struct store_handlers *handlers) {
@@ -128,6 +128,21 @@ static int give_guests(struct store_guests *guests, const struct store_handlers 
                 guests->guests[i] = (struct store_guest){}; /* the callee's */
                 r = handlers->guest(handlers->userdata, &guest);
         }
+        return r;
+}
+
+static int give_copies(struct store_copies *copies, const struct store_handlers *handlers) {
+        int r = 0;
+
+        for (size_t i = 0; i < copies->n && r >= 0 && handlers->copy; i++) {
+                struct store_copy copy = copies->copies[i];
+
+                copies->copies[i] = (struct store_copy){}; /* the callee's */
+                r = handlers->copy(handlers->userdata, &copy);
+        }
+        for (size_t i = 0; i < copies->n_holders && r >= 0 && handlers->holder; i++)
+                r = handlers->holder(
+                        handlers->userdata, copies->holders[i].node_id, copies->holders[i].term);
         return r;
 }
 
@@ -195,8 +210,7 @@ static int watch_wake_fd(struct store *store, sd_event *event) {
 int store_open(
         const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
         store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret) {
-        _cleanup_(unfinished_jobs_done) struct unfinished_jobs jobs = {};
-        _cleanup_(store_guests_done) struct store_guests guests = {};
+        _cleanup_(store_found_done) struct store_found found = {};
         _cleanup_(store_close_p) struct store *store = NULL;
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
         bool left_open;
@@ -221,17 +235,20 @@ int store_open(
                 return r;
 
         left_open = store_schema_was_left_open(store->path);
-        r = store_start(store->path, store->node_id, &db, &jobs, &guests);
+        r = store_start(store->path, store->node_id, &db, &found);
         if (r < 0)
                 return r;
         /* Whom this node heard before is not whom it hears now. */
         r = sqlite_execute(db, "DELETE FROM worker_nodes");
         if (r < 0)
                 return r;
-        r = give_unfinished(&jobs, unfinished, unfinished_userdata);
+        r = give_unfinished(&found.jobs, unfinished, unfinished_userdata);
         if (r < 0)
                 return r;
-        r = give_guests(&guests, handlers);
+        r = give_guests(&found.guests, handlers);
+        if (r < 0)
+                return r;
+        r = give_copies(&found.copies, handlers);
         if (r < 0)
                 return r;
         r = start_threads(store, config, &db, left_open);

@@ -43,6 +43,16 @@ struct store_guest {
         struct job_result *result; /* a reference, for the callee; NULL: it has not ended */
 };
 
+/* A copy of an unfinished job that another node owns, as the last process left it. */
+struct store_copy {
+        struct job_spec *spec; /* a reference, for the callee */
+        struct run_id run;
+        uint64_t epoch, term;
+        char owner_node_id[NODE_ID_MAX + 1];
+        char executor_node_id[NODE_ID_MAX + 1]; /* empty: none, or the owner */
+        bool cancel_requested;
+};
+
 struct store_handlers {
         /* The outcome of store_write(), in order: error 0: durable. -ENOSPC, -EIO, …: nothing of it is. The
          * batch belongs to the callee again. */
@@ -53,6 +63,9 @@ struct store_handlers {
          * negative errno ends the walk and store_open(); the references are the callee's even then. NULL:
          * nobody. */
         int (*guest)(void *userdata, struct store_guest *guest);
+        /* Likewise every copy, and every node that may have copies of this node's jobs, up to this term. */
+        int (*copy)(void *userdata, struct store_copy *copy);
+        int (*holder)(void *userdata, const char *node_id, uint64_t term);
         void *userdata;
 };
 
@@ -61,6 +74,7 @@ struct store_unfinished {
         struct job_spec *spec;                  /* a reference, for the callee */
         enum job_status status;                 /* PENDING or RUNNING */
         struct run_id run;                      /* attempt 0: waits in the queue */
+        uint64_t epoch;                         /* of the ownership; that of the run may be an earlier one */
         bool in_executor;                       /* assigned as said below, and not known to have ended */
         char executor_node_id[NODE_ID_MAX + 1]; /* the node that has it, this one or another; empty: none */
         struct uuid executor;                   /* this one's executor process that has it; else UUID_NULL */
@@ -73,9 +87,9 @@ struct store_unfinished {
  * the reference is the callee's even then. */
 typedef int (*store_unfinished_t)(void *userdata, struct store_unfinished *job);
 
-/* Opens or makes the file, migrates it, walks the unfinished jobs and the guests, and starts the threads. A
- * damaged file is set aside as *.damaged-<time>, loudly, and a new one made. A file of a newer version:
- * -EPROTONOSUPPORT. */
+/* Opens or makes the file, migrates it, walks the unfinished jobs, the guests, the copies and the holders,
+ * and starts the threads. A damaged file is set aside as *.damaged-<time>, loudly, and a new one made. A
+ * file of a newer version: -EPROTONOSUPPORT. */
 int store_open(
         const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
         store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret);
@@ -121,7 +135,8 @@ struct stored_job {
         uint32_t attempt;
         char *command, *cwd;
         char *target_node_id, *created_by_node, *executor_node_id;
-        char **env; /* "NAME=value" */
+        char *owner_node_id; /* of a job of which this node only has the copy; NULL: this node */
+        char **env;          /* "NAME=value" */
         usec_t timeout_usec;
         usec_t created_at, started_at, finished_at, updated_at; /* CLOCK_REALTIME; 0: not yet */
         usec_t duration_usec;
@@ -187,7 +202,8 @@ int store_list_jobs(
 int store_list_recent(
         struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
         struct store_query **ret_query);
-/* The jobs with these ids, in their order; those that are not there are left out. At most
+/* The jobs with these ids, in their order; those that are not there are left out. Of another node's job the
+ * copy, once it has ended (sequence 0, the outputs cut to LINK_OUTPUT_INLINE_MAX). At most
  * JOBS_PER_REQUEST_MAX. with_output: the outputs whole, and earlier attempts; else without any. */
 int store_get_jobs(
         struct store *store, const struct uuid *ids, size_t n_ids, bool with_output, store_answer_t handler,

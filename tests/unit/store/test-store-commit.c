@@ -160,7 +160,7 @@ static void test_start_is_left_out_when_the_end_is_there(void) {
         _cleanup_(database_done) struct database d;
         struct job_spec *ended = spec_make(1), *running = spec_make(2), *again = spec_make(3);
         struct record_batch *first = batch_empty(), *second = batch_empty();
-        uint64_t n_finished;
+        struct ended_counts n_ended;
         int changes;
 
         database_open(&d);
@@ -176,10 +176,10 @@ static void test_start_is_left_out_when_the_end_is_there(void) {
         list_append(&d.group, &second->link);
 
         changes = sqlite3_total_changes(d.db);
-        ASSERT_OK(store_records_commit(d.records, &d.group, &n_finished));
+        ASSERT_OK(store_records_commit(d.records, &d.group, &n_ended));
         ASSERT_OK(first->error);
         ASSERT_OK(second->error);
-        ASSERT_EQ(n_finished, 2);
+        ASSERT_EQ(n_ended.jobs, 2);
         /* Three jobs, two ends, and two of the three starts: the other run of "again" is not the one that
          * ended. */
         ASSERT_EQ(sqlite3_total_changes(d.db) - changes, 7);
@@ -194,7 +194,7 @@ static void test_bad_batch_fails_alone(void) {
         _cleanup_(database_done) struct database d;
         struct job_spec *specs[4];
         struct record_batch *batches[4];
-        uint64_t n_finished;
+        struct ended_counts n_ended;
 
         database_open(&d);
         for (size_t i = 0; i < 4; i++) {
@@ -212,12 +212,12 @@ static void test_bad_batch_fails_alone(void) {
         add_record(batches[3], RECORD_FINISHED, specs[0], 1);
         batches[3]->records[0].status = JOB_RUNNING;
 
-        ASSERT_OK(store_records_commit(d.records, &d.group, &n_finished));
+        ASSERT_OK(store_records_commit(d.records, &d.group, &n_ended));
         ASSERT_OK(batches[0]->error);
         ASSERT_ERROR(batches[1]->error, EEXIST);
         ASSERT_OK(batches[2]->error);
         ASSERT_ERROR(batches[3]->error, EINVAL);
-        ASSERT_EQ(n_finished, 1);
+        ASSERT_EQ(n_ended.jobs, 1);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs"), 1);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs WHERE status = 'JOB_COMPLETED'"), 1);
         ASSERT_EQ(store_records_last_sequence(d.records), 1);

@@ -308,7 +308,9 @@ static void test_migration(void) {
 /* What each version added. */
 #define DROP_VERSION_2 "DROP TABLE job_limits;"
 #define DROP_VERSION_3 "DROP TABLE guests;"
-#define DROP_VERSION_4 "DROP TABLE job_options; DROP TABLE attempts;"
+#define DROP_VERSION_4                                                                          \
+        "DROP TABLE job_options; DROP TABLE attempts; DROP TABLE copies; DROP TABLE takeovers;" \
+        "DROP TABLE holders;"
 
 /* As the first version left it. */
 static void make_version_1(const struct fixture *f) {

@@ -85,7 +85,7 @@ static void test_by_number(void) {
         (void) prune_all(&d);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs"), 4000);
 
-        store_history_set_count(d.history, 3000);
+        store_history_set_count(d.history, &(struct ended_counts){ .jobs = 3000 });
         ASSERT_FALSE(store_history_is_excessive(d.history));
         ASSERT_GE(prune_all(&d), 5);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL"), 100);
@@ -93,7 +93,7 @@ static void test_by_number(void) {
         /* The youngest ones stay. */
         ASSERT_EQ(count(&d, "SELECT min(seq) FROM jobs WHERE finished_at IS NOT NULL"), 3867);
 
-        store_history_add(d.history, HISTORY_EXCESS_MAX + 1);
+        store_history_add(d.history, &(struct ended_counts){ .jobs = HISTORY_EXCESS_MAX + 1 });
         ASSERT_TRUE(store_history_is_excessive(d.history));
 }
 
@@ -154,7 +154,7 @@ static void test_limits_go_with_their_jobs(void) {
         execute(&d, "INSERT INTO attempts (seq, epoch, attempt, node_id, outcome)"
                     " SELECT seq, 1, 1, 'node-b', 'lost' FROM jobs UNION ALL"
                     " SELECT seq, 1, 2, 'node-c', 'lost' FROM jobs");
-        store_history_set_count(d.history, 30);
+        store_history_set_count(d.history, &(struct ended_counts){ .jobs = 30 });
         prune_all(&d);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs"), 20);
         ASSERT_EQ(count(&d, "SELECT count(*) FROM attempts WHERE seq NOT IN (SELECT seq FROM jobs)"), 0);
@@ -176,7 +176,7 @@ static void test_newest_stays(void) {
         limits.max_jobs = 0;
         database_open(&d, &limits);
         insert_jobs(&d, 1, 999, "2026-01-01T00:00:00.000000Z", 10);
-        store_history_set_count(d.history, 750);
+        store_history_set_count(d.history, &(struct ended_counts){ .jobs = 750 });
         (void) prune_all(&d);
         ASSERT_EQ(count(&d, "SELECT seq FROM jobs WHERE finished_at IS NOT NULL"), 999);
 }
