@@ -82,7 +82,7 @@ struct ops_call {
                         struct uuid one_id;
                         size_t n;
                         usec_t created_at;
-                        unsigned tries;
+                        unsigned tries, copies;
                         bool keyed;
                         bool taken; /* there are jobs with some of the ids, whether or not with the first */
                         bool held;  /* by the mind */
@@ -147,6 +147,7 @@ void ops_fill_limits(const struct ops *ops, struct ops_status *status);
 void ops_tell_new(struct ops *ops, const struct job_spec *spec);
 void ops_tell_started(struct ops *ops, const struct uuid *id);
 void ops_tell_finished(struct ops *ops, const struct uuid *id, enum job_status status);
+void ops_tell_moved(struct ops *ops, const struct uuid *id);
 void ops_tell_cancel(struct ops *ops, const struct uuid *id, const struct caller *caller);
 void ops_tell_refused(struct ops *ops, const struct caller *caller, const struct problem *why);
 

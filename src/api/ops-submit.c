@@ -29,6 +29,7 @@ static void answer(struct ops_call *call, bool repeated) {
                 .ids = call->submit.ids,
                 .n_ids = call->submit.n,
                 .created_at = call->submit.created_at,
+                .copies = call->submit.copies,
                 .repeated = repeated,
         };
         ops_submitted_t handler = call->submit.handler;
@@ -45,10 +46,11 @@ static void answer_problem(struct ops_call *call) {
         answer(call, /* repeated= */ false);
 }
 
-void ops_accepted(struct ops *ops, void *tag, int error) {
+void ops_accepted(struct ops *ops, void *tag, int error, unsigned copies) {
         struct ops_call *call = tag;
 
         call->submit.held = false;
+        call->submit.copies = copies;
         if (error == -EEXIST && call->submit.keyed && !call->dead) {
                 /* The first request ended in the moment between our look and our try, or its first job has
                  * left the history already, and others have not. */

@@ -35,6 +35,10 @@ void ops_tell_finished(struct ops *ops, const struct uuid *id, enum job_status s
         TELL(ops, job_finished, id, status);
 }
 
+void ops_tell_moved(struct ops *ops, const struct uuid *id) {
+        TELL(ops, job_moved, id);
+}
+
 void ops_tell_cancel(struct ops *ops, const struct uuid *id, const struct caller *caller) {
         TELL(ops, job_cancel, id, caller);
 }

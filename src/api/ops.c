@@ -293,12 +293,12 @@ int call_set_timer(struct ops_call *call, usec_t after_usec, sd_event_time_handl
         return r;
 }
 
-void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status status) {
+/* All who wait for this job ask the store once more. */
+static void look_again(struct ops *ops, const struct uuid *id) {
         struct waiter *waiter = MAP_GET(&ops->waiters, id, sizeof(*id), struct waiter, by_id);
         struct list finished;
         struct ops_call *call;
 
-        ops_tell_finished(ops, id, status);
         if (!waiter)
                 return;
         /* Each leaves the waiter, and the last one frees it. */
@@ -318,6 +318,17 @@ void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status st
                 else
                         job_call_finished(call);
         }
+}
+
+void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status status) {
+        ops_tell_finished(ops, id, status);
+        look_again(ops, id);
+}
+
+/* The store has it no longer. */
+void ops_job_moved(struct ops *ops, const struct uuid *id) {
+        ops_tell_moved(ops, id);
+        look_again(ops, id);
 }
 
 /* Who reads output looks again; all others go on waiting. */

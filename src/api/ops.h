@@ -49,8 +49,9 @@ DEFINE_CLEANUP(struct ops *, ops_free)
 void ops_set_limits(struct ops *ops, const struct job_limits *defaults, const struct job_limits *ceilings);
 
 /* What the mind tells of; see struct mesh_ops. */
-void ops_accepted(struct ops *ops, void *tag, int error);
+void ops_accepted(struct ops *ops, void *tag, int error, unsigned copies);
 void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status status);
+void ops_job_moved(struct ops *ops, const struct uuid *id);
 /* What the executor tells: it has begun this job's run; it is back, and both know what it has. */
 void ops_run_started(struct ops *ops, const struct uuid *id);
 void ops_executor_synchronised(struct ops *ops);
@@ -76,12 +77,14 @@ void ops_link_received(struct ops *ops, const char *node_id, const struct link_m
 
 /* Who wants to hear of changes without having asked for each. Called on the loop, from within what caused
  * them: a watcher notes what changed and returns. Any member may be NULL. job_new: accepted and durable, in
- * order of acceptance; job_started: its process runs; job_finished: its end is durable. */
+ * order of acceptance; job_started: its process runs; job_finished: its end is durable; job_moved: another
+ * node owns it now, and it is no longer here. */
 struct ops_watcher {
         struct list_link link; /* the operations' */
         void (*job_new)(void *userdata, const struct job_spec *spec);
         void (*job_started)(void *userdata, const struct uuid *id);
         void (*job_finished)(void *userdata, const struct uuid *id, enum job_status status);
+        void (*job_moved)(void *userdata, const struct uuid *id);
         void (*status_changed)(void *userdata);
         void (*peer_changed)(void *userdata, const char *node_id, bool gone);
         /* Who asked for the end of an unfinished job, and may. */
@@ -170,6 +173,7 @@ struct ops_submitted {
         const struct uuid *ids; /* in order of the requests */
         size_t n_ids;
         usec_t created_at; /* of the first */
+        unsigned copies;   /* on how many disks they are; 0: not known, since they are repeated */
         bool repeated;     /* an Idempotency-Key that was seen before: these are the first answer's jobs */
 };
 typedef void (*ops_submitted_t)(void *userdata, const struct ops_submitted *answer);

@@ -33,6 +33,7 @@ enum setting_id {
         SETTING_PEER_TIMEOUT,
         SETTING_PEERS_MAX,
         SETTING_INDEX_MAX,
+        SETTING_KEEPER_WAIT,
         SETTING_SLOTS,
         SETTING_LABELS,
         SETTING_QUEUE_MAX,

@@ -82,6 +82,11 @@ const struct setting settings[_SETTING_MAX] = {
                 GROUP_MESH, SETTING_UNSIGNED, offsetof(struct config, index_max),
                 .low = 1, .high = 10000000, .value = "100000",
         },
+        [SETTING_KEEPER_WAIT] = {
+                "KeeperWait", "KEEPER_WAIT", "keeper-wait", "TIME", "clients wait for the second disk",
+                GROUP_MESH, SETTING_SPAN, offsetof(struct config, keeper_wait_usec),
+                .low = 10 * USEC_PER_MSEC, .high = USEC_PER_MINUTE, .value = "100ms",
+        },
         [SETTING_SLOTS] = {
                 "Slots", "SLOTS", "slots", "N", "jobs at once; 0: accept, run none",
                 GROUP_JOBS, SETTING_UNSIGNED, offsetof(struct config, slots),

@@ -41,6 +41,7 @@ struct config {
                          * (repeatable): "key=value" or "key", each key once */
         usec_t heartbeat_interval_usec; /* HeartbeatInterval=, HEARTBEAT_INTERVAL: 5s; 100ms … 1h */
         usec_t peer_timeout_usec;       /* PeerTimeout=, PEER_TIMEOUT: 30s; more than the interval */
+        usec_t keeper_wait_usec;        /* KeeperWait=, KEEPER_WAIT: 100ms; 10ms … 1min */
         usec_t drain_timeout_usec;      /* DrainTimeout=, DRAIN_TIMEOUT: 30s */
         usec_t kill_grace_usec;         /* KillGrace=, KILL_GRACE: 5s: from SIGTERM to SIGKILL */
         unsigned queue_max;             /* QueueMax=, QUEUE_MAX: 1,000,000 unfinished jobs */

@@ -174,6 +174,7 @@ void journal_written(struct journal *journal, const struct record_batch *batch, 
 
                 switch (record->type) {
                 case RECORD_ACCEPTED:
+                case RECORD_ADOPTED: /* where it runs here already, STARTED or FINISHED follows */
                         /* Nobody was told that it exists. */
                         if (error < 0)
                                 journal_run_free(journal_run_find(journal, &record->run.job));
@@ -183,6 +184,7 @@ void journal_written(struct journal *journal, const struct record_batch *batch, 
                                 on_started(journal, record);
                         break;
                 case RECORD_REQUEUED:
+                case RECORD_MOVED: /* what is told of it from here on, its new owner tells */
                         journal_run_free(journal_run_find(journal, &record->run.job));
                         break;
                 case RECORD_FINISHED:
@@ -201,6 +203,16 @@ void journal_written(struct journal *journal, const struct record_batch *batch, 
                 case RECORD_GUEST_TAKEN:
                 case RECORD_GUEST_ENDED:
                 case RECORD_GUEST_GONE:
+                case RECORD_COPY:
+                case RECORD_COPY_ENDED:
+                case RECORD_COPY_GONE:
+                case RECORD_COPIES_SWEPT:
+                case RECORD_COPIES_KEPT:
+                case RECORD_COPIES_FORGOTTEN:
+                case RECORD_HOLDER:
+                case RECORD_HOLDER_GONE:
+                /* The mind says it in words. */
+                case RECORD_MERGED:
                         break;
                 }
         }

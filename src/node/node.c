@@ -104,6 +104,7 @@ static void fill_mesh_config(struct node *node) {
                 .index_max = node->config->index_max,
                 .heartbeat_interval_usec = node->config->heartbeat_interval_usec,
                 .peer_timeout_usec = node->config->peer_timeout_usec,
+                .keeper_wait_usec = node->config->keeper_wait_usec,
                 .node_port = discovery_node_port(node->discovery),
         };
         (void) snprintf(config->node_id, sizeof(config->node_id), "%s", node->identity.node_id);

@@ -82,10 +82,10 @@ static void world_hurry(void *userdata) {
         executor_client_hurry(node->executor);
 }
 
-static void world_accepted(void *userdata, void *tag, int error) {
+static void world_accepted(void *userdata, void *tag, int error, unsigned copies) {
         struct node *node = userdata;
 
-        ops_accepted(node->ops, tag, error);
+        ops_accepted(node->ops, tag, error, copies);
 }
 
 static void world_job_finished(void *userdata, const struct job_spec *spec, enum job_status status) {
@@ -103,6 +103,12 @@ static void world_began_elsewhere(void *userdata, const struct uuid *job) {
         struct node *node = userdata;
 
         ops_run_started(node->ops, job);
+}
+
+static void world_job_moved(void *userdata, const struct uuid *id) {
+        struct node *node = userdata;
+
+        ops_job_moved(node->ops, id);
 }
 
 static void world_status_changed(void *userdata) {
@@ -179,6 +185,7 @@ const struct mesh_ops world_mesh_ops = {
         .accepted = world_accepted,
         .began_elsewhere = world_began_elsewhere,
         .job_finished = world_job_finished,
+        .job_moved = world_job_moved,
         .status_changed = world_status_changed,
         .peer_changed = world_peer_changed,
         .incarnation_raised = world_incarnation_raised,
@@ -209,8 +216,28 @@ static int on_guest(void *userdata, struct store_guest *guest) {
         return r;
 }
 
+static int on_copy(void *userdata, struct store_copy *copy) {
+        struct node *node = userdata;
+        int r;
+
+        r = mesh_restore_copy(
+                node->mesh, copy->spec, &copy->run, copy->epoch, copy->term, copy->owner_node_id,
+                copy->executor_node_id[0] != '\0' ? copy->executor_node_id : NULL, copy->retries_used,
+                copy->cancel_requested);
+        job_spec_unref(copy->spec);
+        return r;
+}
+
+static int on_holder(void *userdata, const char *node_id, uint64_t term) {
+        struct node *node = userdata;
+
+        return mesh_restore_holder(node->mesh, node_id, term);
+}
+
 const struct store_handlers world_store_handlers = {
         .guest = on_guest,
+        .copy = on_copy,
+        .holder = on_holder,
         .written = on_written,
         .health_changed = on_store_health,
 };
@@ -222,7 +249,7 @@ int world_restore_job(void *userdata, struct store_unfinished *job) {
         if (job->executor_node_id[0] == '\0' || streq(job->executor_node_id, node->identity.node_id))
                 journal_restored(node->journal, job);
         r = mesh_restore(
-                node->mesh, job->spec, job->status, &job->run, job->in_executor, &job->executor,
+                node->mesh, job->spec, job->status, &job->run, job->epoch, job->in_executor, &job->executor,
                 job->executor_node_id[0] != '\0' ? job->executor_node_id : NULL, job->started_at,
                 job->cancel_requested, job->retries_used);
         job_spec_unref(job->spec);

@@ -206,6 +206,7 @@ static int describe_copy(const struct store_copy *copy, struct record *record) {
         record->epoch = copy->epoch;
         record->term = copy->term;
         record->cancel_requested = copy->cancel_requested;
+        record->retries_used = copy->retries_used;
         r = node_name_new(copy->owner_node_id, &record->owner);
         if (r >= 0 && copy->executor_node_id[0] != '\0')
                 r = node_name_new(copy->executor_node_id, &record->node);

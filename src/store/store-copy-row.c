@@ -34,6 +34,7 @@ static void read_copy(struct row *row, struct store_copy *ret) {
                 .epoch = row_number(row, COPY_EPOCH, INT64_MAX),
                 .term = row_number(row, COPY_TERM, INT64_MAX),
                 .cancel_requested = row_number(row, COPY_CANCEL_REQUESTED, 1) == 1,
+                .retries_used = (uint32_t) row_number(row, COPY_RETRIES_USED, JOB_RETRIES_MAX),
         };
         row_node_id(row, COPY_OWNER, ret->owner_node_id);
         row_node_id(row, COPY_EXECUTOR_NODE, ret->executor_node_id);
@@ -183,6 +184,7 @@ tell(const struct store_copy *copy, struct job_result *result, bool with_output,
         job->epoch = copy->run.epoch;
         job->attempt = copy->run.attempt;
         job->cancel_requested = copy->cancel_requested;
+        job->retries_used = copy->retries_used;
         r = tell_spec(copy->spec, job);
         if (r >= 0)
                 r = copy_text(copy->owner_node_id, &job->owner_node_id);

@@ -16,6 +16,7 @@
         COLUMN(COPY_ATTEMPT, "attempt")                   \
         COLUMN(COPY_EXECUTOR_NODE, "executor_node_id")    \
         COLUMN(COPY_CANCEL_REQUESTED, "cancel_requested") \
+        COLUMN(COPY_RETRIES_USED, "retries_used")         \
         COLUMN(COPY_STATUS, "status")                     \
         COLUMN(COPY_UPDATED_AT, "updated_at")             \
         COLUMN(COPY_ASSIGNMENT, "assignment")

@@ -27,14 +27,16 @@ enum statement {
 static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_KEEP] =
                 "INSERT OR REPLACE INTO copies (term, epoch, run_epoch, attempt, executor_node_id,"
-                " cancel_requested, updated_at, job_id, owner_node_id, created_at, command, assignment)"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11)",
+                " cancel_requested, retries_used, updated_at, job_id, owner_node_id, created_at, command,"
+                " assignment) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?8, ?11, ?12)",
         [STATEMENT_CHANGE] =
                 "UPDATE copies SET term = ?, epoch = ?, run_epoch = ?, attempt = ?, executor_node_id = ?,"
-                " cancel_requested = ?, updated_at = ?, status = NULL, ending = NULL" WHERE_OWNERS,
+                " cancel_requested = ?, retries_used = ?, updated_at = ?, status = NULL, ending = "
+                "NULL" WHERE_OWNERS,
         [STATEMENT_END] =
                 "UPDATE copies SET term = ?, epoch = ?, run_epoch = ?, attempt = ?, executor_node_id = ?,"
-                " cancel_requested = ?, updated_at = ?, status = ?, ending = ?" WHERE_OWNERS,
+                " cancel_requested = ?, retries_used = ?, updated_at = ?, status = ?, ending = "
+                "?" WHERE_OWNERS,
         [STATEMENT_GO] = "DELETE FROM copies" WHERE_OWNERS,
         [STATEMENT_GO_UNFINISHED] = "DELETE FROM copies" WHERE_OWNERS " AND status IS NULL",
         [STATEMENT_GO_ANY] = "DELETE FROM copies WHERE job_id = ?",
@@ -87,6 +89,7 @@ static void bind_state(struct binder *binder, const struct record *record, struc
         bind_u64(binder, record->run.attempt);
         bind_text(binder, record->node ? record->node->text : NULL);
         bind_i64(binder, record->cancel_requested);
+        bind_u64(binder, record->retries_used);
         bind_time(binder, record_time(record), texts->now);
 }
 

@@ -18,7 +18,7 @@ enum statement {
 static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_ADOPT] = "INSERT INTO takeovers (seq, epoch, from_node_id) VALUES (?, ?, ?)",
         [STATEMENT_MERGE] =
-                "UPDATE jobs SET status = ?1, updated_at = ?2, error_message ="
+                "UPDATE jobs SET status = ?1, updated_at = ?2, epoch = max(epoch, ?4), error_message ="
                 " coalesce(substr(error_message, 1, " MACRO_TEXT(
                         MESSAGE_KEPT) ") || '; ', '')"
                                       " || 'after a split of the mesh: it ended here as ' || status ||"
@@ -81,5 +81,6 @@ int move_writer_merged(struct move_writer *writer, const struct record *record) 
         bind_text(&binder, job_status_to_text(record->status));
         bind_time(&binder, record_time(record), now);
         bind_uuid(&binder, &record->run.job, id);
+        bind_u64(&binder, record->run.epoch);
         return binder_run(&binder);
 }

@@ -51,6 +51,7 @@ struct store_copy {
         char owner_node_id[NODE_ID_MAX + 1];
         char executor_node_id[NODE_ID_MAX + 1]; /* empty: none, or the owner */
         bool cancel_requested;
+        uint32_t retries_used;
 };
 
 struct store_handlers {

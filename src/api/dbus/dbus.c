@@ -163,6 +163,7 @@ static void watch_ops(struct dbus *dbus) {
                 .job_new = signals_job_new,
                 .job_started = signals_job_started,
                 .job_finished = signals_job_finished,
+                .job_moved = signals_job_moved,
                 .status_changed = changes_touch,
                 .peer_changed = changes_peer,
                 .userdata = dbus,

@@ -258,6 +258,7 @@ int job_call_cancel(sd_bus_message *message, void *userdata, sd_bus_error *error
 void signals_job_new(void *userdata, const struct job_spec *spec);
 void signals_job_started(void *userdata, const struct uuid *id);
 void signals_job_finished(void *userdata, const struct uuid *id, enum job_status status);
+void signals_job_moved(void *userdata, const struct uuid *id);
 int signals_begin(struct dbus *dbus);  /* the first subscriber came */
 void signals_flush(struct dbus *dbus); /* the last ones before the end, as far as the bus takes them */
 void signals_end(struct dbus *dbus);   /* the last one left */

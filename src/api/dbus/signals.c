@@ -13,6 +13,7 @@ enum job_event_type {
         JOB_EVENT_NEW,
         JOB_EVENT_STARTED,
         JOB_EVENT_FINISHED,
+        JOB_EVENT_MOVED,
 };
 
 struct job_event {
@@ -49,6 +50,10 @@ void signals_job_finished(void *userdata, const struct uuid *id, enum job_status
         note(userdata, id, JOB_EVENT_FINISHED, status);
 }
 
+void signals_job_moved(void *userdata, const struct uuid *id) {
+        note(userdata, id, JOB_EVENT_MOVED, JOB_UNKNOWN);
+}
+
 /* The new state; everything else that may have changed is to be asked for. */
 static int tell_properties(struct dbus *dbus, const char *path, const struct job_event *event) {
         if (event->type == JOB_EVENT_STARTED)
@@ -62,6 +67,12 @@ static int tell_properties(struct dbus *dbus, const char *path, const struct job
                 "StartedAt", "FinishedAt", "DurationUSec", "Attempt", "Attempts", "ExecutorNodeId",
                 "ErrorMessage", "Stdout", "Stderr", "StdoutTotalBytes", "StderrTotalBytes",
                 "StdoutTruncated", "StderrTruncated");
+}
+
+static void tell_removed(struct dbus *dbus, const char *id, const char *path, enum job_status status) {
+        (void) sd_bus_emit_signal(
+                dbus->bus, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved", "sos", id, path,
+                job_status_to_text(status));
 }
 
 static void tell_event(struct dbus *dbus, const struct job_event *event) {
@@ -79,9 +90,10 @@ static void tell_event(struct dbus *dbus, const struct job_event *event) {
                 break;
         case JOB_EVENT_FINISHED:
                 (void) tell_properties(dbus, path, event);
-                (void) sd_bus_emit_signal(
-                        dbus->bus, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved", "sos", id, path,
-                        job_status_to_text(event->status));
+                tell_removed(dbus, id, path, event->status);
+                break;
+        case JOB_EVENT_MOVED:
+                tell_removed(dbus, id, path, event->status);
                 break;
         }
 }

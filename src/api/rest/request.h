@@ -73,6 +73,7 @@ struct request {
         /* What became of a submission. */
         usec_t created_at;
         bool repeated;
+        unsigned copies;
 };
 
 enum client_phase {

@@ -166,7 +166,7 @@ static void submit(const struct job_request_limits *limits, size_t n) {
         world.problem = (struct problem){};
         ASSERT_OK(ops_submit(world.ops, &root, requests, n, NULL, on_submitted, NULL, &call));
         if (world.tag)
-                ops_accepted(world.ops, TAKE_PTR(world.tag), 0);
+                ops_accepted(world.ops, TAKE_PTR(world.tag), 0, 1);
         while (world.n_answers == before)
                 ASSERT_OK(sd_event_run(world.event, USEC_PER_SEC));
 }
