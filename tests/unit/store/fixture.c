@@ -71,12 +71,44 @@ static int on_guest(void *userdata, struct store_guest *guest) {
         return 0;
 }
 
+static int on_copy(void *userdata, struct store_copy *copy) {
+        struct fixture *fixture = userdata;
+
+        if (fixture->n_copies == fixture->n_copies_allocated) {
+                size_t n = fixture->n_copies_allocated * 2 + 16;
+                struct store_copy *larger = reallocarray(fixture->copies, n, sizeof(*larger));
+
+                if (!larger) {
+                        job_spec_unref(copy->spec);
+                        return -ENOMEM;
+                }
+                fixture->copies = larger;
+                fixture->n_copies_allocated = n;
+        }
+        fixture->copies[fixture->n_copies++] = *copy;
+        return 0;
+}
+
+static int on_holder(void *userdata, const char *node_id, uint64_t term) {
+        struct fixture *fixture = userdata;
+
+        ASSERT_LT(fixture->n_holders, ELEMENTSOF(fixture->holders));
+        (void) snprintf(
+                fixture->holders[fixture->n_holders].node_id, sizeof(fixture->holders->node_id), "%s",
+                node_id);
+        fixture->holders[fixture->n_holders++].term = term;
+        return 0;
+}
+
 static void forget_unfinished(struct fixture *fixture) {
         for (size_t i = 0; i < fixture->n_guests; i++) {
                 job_spec_unref(fixture->guests[i].spec);
                 job_result_unref(fixture->guests[i].result);
         }
         fixture->n_guests = 0;
+        for (size_t i = 0; i < fixture->n_copies; i++)
+                job_spec_unref(fixture->copies[i].spec);
+        fixture->n_copies = fixture->n_holders = 0;
         for (size_t i = 0; i < fixture->n_unfinished; i++)
                 job_spec_unref(fixture->unfinished[i].spec);
         fixture->n_unfinished = 0;
@@ -87,6 +119,8 @@ int fixture_open(struct fixture *fixture) {
                 .written = on_written,
                 .health_changed = on_health_changed,
                 .guest = on_guest,
+                .copy = on_copy,
+                .holder = on_holder,
                 .userdata = fixture,
         };
 
@@ -103,6 +137,7 @@ void fixture_done(struct fixture *fixture) {
         fixture_close(fixture);
         forget_unfinished(fixture);
         free(fixture->guests);
+        free(fixture->copies);
         store_answer_done(&fixture->answer);
         sd_event_unref(fixture->event);
         folder_remove(&fixture->folder);
@@ -247,6 +282,29 @@ struct record_batch *batch_guest(enum record_type type, struct job_spec *spec, s
         batch->records[0].executor = job_id(UINT64_MAX);
         batch->records[0].result = result;
         return batch;
+}
+
+struct record_batch *
+batch_copy(enum record_type type, struct job_spec *spec, enum job_status status, struct job_result *result) {
+        struct record_batch *batch = batch_of(type, spec, 1);
+        struct record *record = &batch->records[0];
+
+        ASSERT_OK(node_name_new(OWNER_ID, &record->owner));
+        ASSERT_OK(node_name_new(OTHER_ID, &record->node));
+        record->epoch = 1;
+        record->term = 5;
+        record->status = status;
+        record->result = result;
+        return batch;
+}
+
+const struct store_copy *find_copy(const struct fixture *fixture, uint64_t n) {
+        struct uuid id = job_id(n);
+
+        for (size_t i = 0; i < fixture->n_copies; i++)
+                if (uuid_equal(&fixture->copies[i].run.job, &id))
+                        return &fixture->copies[i];
+        return NULL;
 }
 
 const struct store_guest *find_guest(const struct fixture *fixture, uint64_t n) {

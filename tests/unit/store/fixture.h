@@ -12,7 +12,8 @@
 #include "store/store.h"
 
 #define NODE_ID "node-0123456789abcdef"
-#define OWNER_ID "node-00000000000owner" /* of guests */
+#define OWNER_ID "node-00000000000owner" /* of guests and copies */
+#define OTHER_ID "node-00000000000other"
 #define WAIT_MAX_USEC (60 * USEC_PER_SEC)
 
 struct fixture {
@@ -37,6 +38,13 @@ struct fixture {
         struct store_unfinished unfinished[256];
         size_t n_guests, n_guests_allocated;
         struct store_guest *guests;
+        size_t n_copies, n_copies_allocated;
+        struct store_copy *copies;
+        size_t n_holders;
+        struct {
+                char node_id[NODE_ID_MAX + 1];
+                uint64_t term;
+        } holders[16];
         size_t n_answers;
         struct store_answer answer; /* the last one */
 };
@@ -75,6 +83,10 @@ struct record_batch *batch_finish(struct job_spec *spec, struct job_result *resu
 /* About attempt 1 of a job of OWNER_ID; result: NULL unless it ended. Takes the references. */
 struct record_batch *batch_guest(enum record_type type, struct job_spec *spec, struct job_result *result);
 
+/* About attempt 1 of a job of OWNER_ID, under term 5, which OTHER_ID runs. Takes the references. */
+struct record_batch *
+batch_copy(enum record_type type, struct job_spec *spec, enum job_status status, struct job_result *result);
+
 /* Hands a batch in and waits for its outcome. */
 int write_and_wait(struct fixture *fixture, struct record_batch *batch);
 /* Accepts and finishes job n. */
@@ -88,6 +100,8 @@ void take_answer(void *userdata, const struct store_answer *answer);
 
 /* NULL: the last start did not find it. */
 const struct store_guest *find_guest(const struct fixture *fixture, uint64_t n);
+
+const struct store_copy *find_copy(const struct fixture *fixture, uint64_t n);
 
 /* Runs SQL on the file by another connection. */
 void sql(const struct fixture *fixture, const char *text);
