@@ -416,11 +416,15 @@ static void test_version_3(void) {
         ASSERT_EQ(f.n_unfinished, 10);
         ASSERT_EQ(f.n_guests, 1);
         ASSERT_TRUE(job_rules_are_default(&f.unfinished[0].spec->rules));
+        ASSERT_EQ(f.unfinished[0].epoch, 1);
         ASSERT_OK(write_and_wait(&f, batch_accept(spec_make_rich(200))));
         ask_job(&f, 200, false);
         ASSERT_EQ(f.answer.jobs->rules.retries, 3);
+        ASSERT_OK(write_and_wait(&f, batch_copy(RECORD_COPY, spec_make(201), JOB_UNKNOWN, NULL)));
         fixture_close(&f);
         ASSERT_EQ(sql_number(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_EQ(f.n_copies, 1);
 }
 
 /* Damaged before it could be brought to this version: its jobs keep their limits. */
@@ -601,6 +605,15 @@ static void test_missing_column(void) {
         check_works_anew(&f);
 }
 
+static void test_missing_column_of_copies(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        make_database(&f, 3);
+        sql(&f, "ALTER TABLE copies RENAME COLUMN ending TO result");
+        check_works_anew(&f);
+        ASSERT_EQ(f.n_unfinished, 10);
+}
+
 static void test_missing_column_of_guests(void) {
         _cleanup_fixture_ struct fixture f;
 
@@ -660,6 +673,7 @@ int main(void) {
         RUN(test_foreign_tables);
         RUN(test_missing_column);
         RUN(test_missing_column_of_guests);
+        RUN(test_missing_column_of_copies);
         RUN(test_triggers_are_ignored);
         RUN(test_unusable_folder);
         return 0;

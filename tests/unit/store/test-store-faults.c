@@ -9,6 +9,7 @@
 #include "faulty-sqlite.h"
 #include "fixture.h"
 #include "lib/fault.h"
+#include "store/store-copies.h"
 #include "store/store-guests.h"
 #include "store/store-query.h"
 #include "store/store-records.h"
@@ -16,10 +17,17 @@
 
 #define JOBS 4u
 #define GUEST 100u
+#define COPY 200u
+#define ADOPTED 300u
 
 /* How far a job got, by what was told. */
 struct outcome {
         bool accepted, lost, started, finished;
+};
+
+/* Of the copy of a job and its end, of who has copies of ours, and of a job that comes and goes. */
+struct move_outcome {
+        bool kept, ended, held, adopted, moved;
 };
 
 struct guest_outcome {
@@ -85,6 +93,33 @@ static void check_guest(const struct fixture *f, const struct guest_outcome *out
                 ASSERT_EQ(guest->result != NULL, outcome->ended);
 }
 
+static void run_moves(struct fixture *f, struct move_outcome *ret) {
+        struct job_spec *spec = spec_make_rich(COPY), *adopted = spec_make(ADOPTED);
+        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
+
+        ret->kept = write_one(f, batch_copy(RECORD_COPY, job_spec_ref(spec), JOB_UNKNOWN, NULL));
+        ret->ended = ret->kept && write_one(
+                                          f, batch_copy(
+                                                     RECORD_COPY_ENDED, job_spec_ref(spec), JOB_COMPLETED,
+                                                     result_make(&run, 0, "some output", 11)));
+        ret->held = write_one(f, batch_copy(RECORD_HOLDER, job_spec_ref(spec), JOB_UNKNOWN, NULL));
+        ret->adopted = write_one(f, batch_copy(RECORD_ADOPTED, job_spec_ref(adopted), JOB_UNKNOWN, NULL));
+        ret->moved = ret->adopted &&
+                     write_one(f, batch_copy(RECORD_MOVED, job_spec_ref(adopted), JOB_UNKNOWN, NULL));
+        job_spec_unref(spec);
+        job_spec_unref(adopted);
+}
+
+static void check_moves(struct fixture *f, const struct move_outcome *outcome) {
+        ASSERT_EQ(f->n_copies, outcome->kept && !outcome->ended);
+        ASSERT_EQ(f->n_holders, outcome->held);
+        ask_job(f, COPY, true);
+        ASSERT_EQ(f->answer.n_jobs, outcome->ended);
+        ask_job(f, ADOPTED, false);
+        ASSERT_EQ(f->answer.n_jobs, outcome->adopted && !outcome->moved);
+        ASSERT_EQ(sql_number(f, "SELECT count(*) FROM takeovers"), outcome->adopted && !outcome->moved);
+}
+
 static void check_job(struct fixture *f, uint64_t n, const struct outcome *outcome) {
         ask_job(f, n, true);
         ASSERT_OK(f->answer.error);
@@ -113,6 +148,7 @@ static bool run_with_fault(enum faulty_what what, unsigned call, unsigned n_call
         _cleanup_fixture_ struct fixture f;
         struct outcome outcomes[JOBS] = {};
         struct guest_outcome guest = {};
+        struct move_outcome moves = {};
         bool failed;
         int r;
 
@@ -123,6 +159,7 @@ static bool run_with_fault(enum faulty_what what, unsigned call, unsigned n_call
                 for (uint64_t n = 0; n < JOBS; n++)
                         run_job(&f, n, &outcomes[n]);
                 run_guest(&f, &guest);
+                run_moves(&f, &moves);
         }
         fixture_close(&f);
         failed = faulty_sqlite_disarm();
@@ -138,6 +175,7 @@ static bool run_with_fault(enum faulty_what what, unsigned call, unsigned n_call
         for (uint64_t n = 0; n < JOBS; n++)
                 check_job(&f, n, &outcomes[n]);
         check_guest(&f, &guest);
+        check_moves(&f, &moves);
         ASSERT_EQ(
                 sql_number(&f, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check != 'ok'"),
                 0);
@@ -205,6 +243,37 @@ static void write_ended_guests(struct fixture *f, uint64_t n_guests) {
         }
 }
 
+static void write_copies(struct fixture *f, uint64_t n_copies) {
+        for (uint64_t n = 0; n < n_copies; n++)
+                ASSERT_OK(write_and_wait(
+                        f, batch_copy(RECORD_COPY, spec_make_rich(COPY + n), JOB_UNKNOWN, NULL)));
+        ASSERT_OK(write_and_wait(f, batch_copy(RECORD_HOLDER, spec_make(COPY), JOB_UNKNOWN, NULL)));
+}
+
+static void drop_batches(struct list *list) {
+        struct record_batch *batch;
+
+        LIST_FOREACH(list, batch, struct record_batch, link) {
+                list_remove(&batch->link);
+                record_batch_free(batch);
+        }
+}
+
+static int salvage_copies(sqlite3 *db) {
+        _cleanup_(store_copies_done) struct store_copies copies = {};
+        struct list batches;
+        int r;
+
+        list_init(&batches);
+        r = store_copies_salvage(db, &copies);
+        if (r >= 0)
+                r = store_copies_describe(&copies, &batches);
+        if (r >= 0)
+                ASSERT_EQ(copies.n + copies.n_holders, 4);
+        drop_batches(&batches);
+        return r;
+}
+
 static int salvage_guests(sqlite3 *db) {
         _cleanup_(store_guests_done) struct store_guests guests = {};
         int r;
@@ -236,6 +305,7 @@ static void test_own_allocations_of_open(void) {
         for (uint64_t n = 0; n < 3; n++)
                 ASSERT_OK(write_and_wait(&f, batch_accept(spec_make_rich(n))));
         write_ended_guests(&f, 3);
+        write_copies(&f, 3);
         fixture_close(&f);
         n_failed = FAULT_LOOP(r = open_and_close(&f));
         ASSERT_GT(n_failed, 5);
@@ -243,6 +313,8 @@ static void test_own_allocations_of_open(void) {
         ASSERT_OK(fixture_open(&f));
         ASSERT_EQ(f.n_unfinished, 3);
         ASSERT_EQ(f.n_guests, 3);
+        ASSERT_EQ(f.n_copies, 3);
+        ASSERT_EQ(f.n_holders, 1);
 }
 
 /* Of a damaged file everything is found, or the start fails and the next one finds it: never a part of it.
@@ -255,9 +327,12 @@ static void test_own_allocations_of_salvage(void) {
         fixture_init(&f);
         ASSERT_OK(fixture_open(&f));
         write_ended_guests(&f, 3);
+        write_copies(&f, 3);
         fixture_close(&f);
         ASSERT_OK(store_schema_open_reader(database_path(&f), &db));
         n_failed = FAULT_LOOP(r = salvage_guests(db));
+        ASSERT_GT(n_failed, 3);
+        n_failed = FAULT_LOOP(r = salvage_copies(db));
         ASSERT_GT(n_failed, 3);
         sqlite_close(db);
 }
@@ -295,6 +370,12 @@ static void test_own_allocations_of_questions(void) {
         struct query_question jobs = {
                 .kind = QUERY_JOBS, .ids = &spec->id, .n_ids = 1, .with_output = true
         };
+        struct uuid copy_id = job_id(COPY);
+        struct run_id copy_run = { .job = copy_id, .epoch = 1, .attempt = 1 };
+        struct query_question copy = {
+                .kind = QUERY_JOBS, .ids = &copy_id, .n_ids = 1, .with_output = true
+        };
+        struct query_question copied = { .kind = QUERY_OUTPUT, .id = copy_id, .stream = 1, .size = 100 };
         struct query_question output = { .kind = QUERY_OUTPUT, .id = spec->id, .stream = 1, .size = 100 };
         static char data[10000];
         uint64_t n_failed;
@@ -304,6 +385,11 @@ static void test_own_allocations_of_questions(void) {
         ASSERT_OK(write_and_wait(&f, batch_accept(job_spec_ref(spec))));
         ASSERT_OK(write_and_wait(
                 &f, batch_finish(job_spec_ref(spec), result_make(&run, 0, data, sizeof(data)))));
+
+        ASSERT_OK(write_and_wait(
+                &f, batch_copy(
+                            RECORD_COPY_ENDED, spec_make_rich(COPY), JOB_COMPLETED,
+                            result_make(&copy_run, 0, data, sizeof(data)))));
 
         n_failed = FAULT_LOOP(r = ask(&f));
         ASSERT_GT(n_failed, 1);
@@ -316,6 +402,10 @@ static void test_own_allocations_of_questions(void) {
         ASSERT_GT(n_failed, 5);
         n_failed = FAULT_LOOP(r = answer(queries, &output));
         ASSERT_GT(n_failed, 5);
+        n_failed = FAULT_LOOP(r = answer(queries, &copy));
+        ASSERT_GT(n_failed, 10);
+        n_failed = FAULT_LOOP(r = answer(queries, &copied));
+        ASSERT_GT(n_failed, 10);
         queries = store_queries_free(queries);
         job_spec_unref(spec);
 }

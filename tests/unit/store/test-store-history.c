@@ -169,6 +169,66 @@ static void test_limits_go_with_their_jobs(void) {
                 count(&d, "SELECT count(*) FROM jobs WHERE seq % 3 = 0"));
 }
 
+/* Copies first to last, each with an end of size bytes; every fourth is unfinished. */
+static void insert_copies(struct database *database, uint64_t first, uint64_t last, size_t size) {
+        char text[1024];
+
+        (void) snprintf(
+                text, sizeof(text),
+                "WITH RECURSIVE n(i) AS (VALUES (%" PRIu64
+                ") UNION ALL SELECT i + 1 FROM n WHERE i < %" PRIu64 ")"
+                " INSERT INTO copies (seq, job_id, owner_node_id, term, epoch, run_epoch, attempt, status,"
+                " created_at, updated_at, command, assignment, ending) SELECT i, 'id-' || i, 'node', 1, 1,"
+                " 1, 1, iif(i %% 4 = 0, NULL, 'JOB_COMPLETED'), '2026-01-01T00:00:00.000000Z',"
+                " '2026-01-01T00:00:00.000000Z', 'true', x'00', zeroblob(%zu) FROM n",
+                first, last, size);
+        execute(database, text);
+}
+
+/* Each of the two has the limit of number for itself. */
+static void test_copies_by_number(void) {
+        _cleanup_(database_done) struct database d;
+        struct history_limits limits = no_limits;
+
+        limits.max_jobs = 100;
+        database_open(&d, &limits);
+        insert_jobs(&d, 1, 400, "2026-01-01T00:00:00.000000Z", 10);
+        insert_copies(&d, 1, 4000, 10);
+        (void) prune_all(&d);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM copies"), 4000);
+
+        store_history_set_count(d.history, &(struct ended_counts){ .jobs = 300, .copies = 3000 });
+        ASSERT_GE(prune_all(&d), 5);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL"), 100);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM copies WHERE status NOTNULL"), 100);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM copies WHERE status IS NULL"), 1000);
+        ASSERT_EQ(count(&d, "SELECT min(seq) FROM copies WHERE status NOTNULL"), 3867);
+
+        store_history_add(d.history, &(struct ended_counts){ .copies = HISTORY_EXCESS_MAX + 1 });
+        ASSERT_TRUE(store_history_is_excessive(d.history));
+}
+
+/* The disk is both's: neither gives way alone. */
+static void test_both_give_way(void) {
+        _cleanup_(database_done) struct database d;
+        struct history_limits limits = no_limits;
+        uint64_t n_jobs, n_copies;
+
+        database_open(&d, &limits);
+        insert_jobs(&d, 1, 6000, "2026-01-01T00:00:00.000000Z", 1000);
+        insert_copies(&d, 1, 6000, 1000);
+        limits.max_bytes = count(&d, "SELECT page_count * 4096 / 2 FROM pragma_page_count");
+        store_history_set_limits(d.history, &limits);
+        (void) prune_all(&d);
+        n_jobs = count(&d, "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL");
+        n_copies = count(&d, "SELECT count(*) FROM copies WHERE status NOTNULL");
+        ASSERT_GT(n_jobs, 500);
+        ASSERT_GT(n_copies, 500);
+        ASSERT_LT(n_jobs, 4000);
+        ASSERT_LT(n_copies, 4000);
+        ASSERT_EQ(count(&d, "SELECT count(*) FROM copies WHERE status IS NULL"), 1500);
+}
+
 static void test_newest_stays(void) {
         _cleanup_(database_done) struct database d;
         struct history_limits limits = no_limits;
@@ -217,6 +277,8 @@ int main(void) {
         RUN(test_by_age);
         RUN(test_by_bytes);
         RUN(test_limits_go_with_their_jobs);
+        RUN(test_copies_by_number);
+        RUN(test_both_give_way);
         RUN(test_newest_stays);
         RUN(test_in_the_store);
         return 0;

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Jobs that outlive their owner: three real nodes on loopback, of which one ends for good, or for a while. The truth is
+what the jobs wrote themselves, and what is in the databases."""
+
+import collections
+import contextlib
+import os
+import signal
+import sqlite3
+
+import pytest
+from harness import FINAL, processes, wait_for
+from test_dispatch import Evidence, make_three
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    return Evidence(tmp_path)
+
+
+def rows(node, query, *values):
+    with contextlib.closing(sqlite3.connect(f"file:{node.database}?mode=ro", uri=True)) as database:
+        return database.execute(query, values).fetchall()
+
+
+def has_keeper(node):
+    """Jobs are on two disks."""
+    answer = node.post("/jobs", {"command": "true"})
+    assert answer.status == 201, answer
+    return answer.json()["copies"] == 2
+
+
+def make_mesh_of_three(make_node, slots, **environment):
+    nodes = make_three(make_node, slots=slots, **environment)
+    wait_for(lambda: has_keeper(nodes[0]), 15, "the first node has a keeper")
+    wait_for(lambda: all(job["status"] in FINAL for job in nodes[0].jobs()), 20)
+    return nodes
+
+
+def keeper_of(node, others):
+    """The one that has the copies of its jobs."""
+    names = {name for (name,) in rows(node, "SELECT node_id FROM holders")}
+    kept = [other for other in others if other.node_id in names]
+    assert len(kept) == 1 and len(names) == 1, names
+    return kept[0]
+
+
+def end_for_good(node):
+    """The power is gone: the daemon, its executor and all jobs."""
+    node.send(signal.SIGSTOP)
+    executors = node.executor_pids()
+    for pid in executors:
+        os.kill(pid, signal.SIGKILL)
+    node.kill()
+    processes.end(processes.with_variable("NODE_ID", node.node_id), grace=0)
+
+
+def cancel(node, job_id):
+    assert node.post(f"/jobs/{job_id}/cancel").status in (200, 202)
+
+
+def owners(nodes, job_id):
+    return [node for node in nodes if node.get(f"/jobs/{job_id}").status == 200]
+
+
+def test_answers_say_how_many_copies(make_node):
+    alone = make_node(slots=1).start()
+    answer = alone.post("/jobs", {"command": "true"}).json()
+    assert answer["copies"] == 1 and set(answer) == {"job_id", "target_node", "command", "status", "created_at", "copies"}
+    alone.stop()
+
+    nodes = make_mesh_of_three(make_node, (1, 1, 1))
+    keeper = keeper_of(nodes[0], nodes[1:])
+    answer = nodes[0].post("/jobs", [{"command": "sleep 30"}] * 3)
+    assert [job["copies"] for job in answer.json()["jobs"]] == [2, 2, 2]
+    for job in answer.json()["jobs"]:
+        told = rows(keeper, "SELECT owner_node_id, status, command FROM copies WHERE job_id = ?", job["job_id"])
+        assert told == [(nodes[0].node_id, None, "sleep 30")]
+        assert keeper.get(f"/jobs/{job['job_id']}").status == 404, "it is not this node's"
+    # What was said before is said again, but where it is now is not known.
+    headers = {"Idempotency-Key": "once"}
+    assert nodes[0].post("/jobs", {"command": "true"}, headers=headers).json()["copies"] == 2
+    assert "copies" not in nodes[0].post("/jobs", {"command": "true"}, headers=headers).json()
+
+    for job in answer.json()["jobs"]:
+        cancel(nodes[0], job["job_id"])
+    wait_for(lambda: rows(keeper, "SELECT count(*) FROM copies WHERE status IS NULL") == [(0,)], 20, "all copies have ended")
+
+
+def test_a_lost_owner(make_node, evidence):
+    """It never comes back: its keeper takes its jobs over, and each of them ends."""
+    nodes = make_mesh_of_three(make_node, (1, 2, 2))
+    owner, others = nodes[0], nodes[1:]
+    keeper = keeper_of(owner, others)
+    done = owner.submit("echo out; echo err >&2; exit 3")
+    owner.finish(done)
+    answer = owner.post("/jobs", [{"command": evidence.command(0.5)}] * 20)
+    jobs = answer.json()["jobs"]
+    assert {job["copies"] for job in jobs} == {2}
+    wait_for(lambda: len(evidence.of("end")) >= 2, 20, "some have run")
+    end_for_good(owner)
+
+    ids = [job["job_id"] for job in jobs]
+    wait_for(lambda: rows(keeper, "SELECT count(*) FROM takeovers")[0][0] > 0, 20, "the keeper has taken jobs over")
+    for job_id in ids:
+        wait_for(lambda job_id=job_id: owners([keeper], job_id), 20, "the keeper knows the job")
+        assert keeper.finish(job_id, 60)["status"] == "JOB_COMPLETED"
+    assert {line[0] for line in evidence.of("end")} == set(ids)
+    # Only what the lost node ran itself, in its one slot, may have been done without anybody hearing of it.
+    assert len(evidence.of("end")) <= len(ids) + 1
+    assert rows(keeper, "SELECT count(*) FROM copies WHERE status IS NULL") == [(0,)]
+    assert rows(keeper, "SELECT DISTINCT from_node_id FROM takeovers") == [(owner.node_id,)]
+
+    # What had ended before is told by the keeper.
+    told = keeper.job(done)
+    assert (told["status"], told["exit_code"], told["stdout"], told["stderr"]) == ("JOB_FAILED", 3, "out\n", "err\n")
+    assert told["created_by_node"] == owner.node_id
+    assert keeper.get(f"/jobs/{done}/stdout").body == b"out\n"
+    assert done not in {job["job_id"] for job in keeper.jobs()}, "but it is not this node's"
+
+
+def test_an_owner_comes_back(make_node, evidence):
+    """Its jobs are another node's by then, and nothing runs twice."""
+    nodes = make_mesh_of_three(make_node, (0, 1, 1))
+    owner, others = nodes[0], nodes[1:]
+    keeper = keeper_of(owner, others)
+    ids = owner.submit_many([evidence.command(0.3)] * 20)
+    wait_for(lambda: len(evidence.of("end")) >= 2, 20, "some have run")
+    end_for_good(owner)
+    wait_for(lambda: rows(keeper, "SELECT count(*) FROM takeovers")[0][0] > 0, 20, "the keeper has taken jobs over")
+    moved = {job_id for (job_id,) in rows(keeper, "SELECT job_id FROM jobs JOIN takeovers USING (seq)")}
+    assert len(moved) >= 10
+
+    owner.start()
+    wait_for(lambda: all(len(owners(nodes, job_id)) == 1 for job_id in moved), 30, "each has one owner")
+    assert all(owners(nodes, job_id) == [keeper] for job_id in moved)
+    for job_id in ids:
+        (node,) = owners([owner, keeper] if job_id not in moved else [keeper], job_id)[:1]
+        assert node.finish(job_id, 60)["status"] == "JOB_COMPLETED"
+    ended = collections.Counter(line[0] for line in evidence.of("end"))
+    assert ended == dict.fromkeys(ids, 1)
+    stranger = owner.submit("true")
+    assert owner.finish(stranger)["status"] == "JOB_COMPLETED"
+
+
+def test_an_owner_that_stops_keeps_its_jobs(make_node, evidence):
+    nodes = make_mesh_of_three(make_node, (1, 1, 1))
+    owner = nodes[0]
+    keeper = keeper_of(owner, nodes[1:])
+    (other,) = set(nodes[1:]) - {keeper}
+    busy = {node: node.submit("sleep 100", target_node_id=node.node_id) for node in nodes}
+    for node in nodes:
+        wait_for(lambda node=node: node.job(busy[node])["status"] == "JOB_RUNNING", 20, "no slot is free")
+    ids = owner.submit_many([evidence.command(0.1)] * 5)
+    assert rows(keeper, "SELECT count(*) FROM copies WHERE owner_node_id = ? AND status IS NULL", owner.node_id)[0][0] >= 5
+    cancel(owner, busy[owner])
+    cancel(other, busy[other])
+    assert owner.stop() == 0
+    left = {job_id for job_id in ids if job_id not in {line[0] for line in evidence.of("begin")}}
+
+    # Another one is lost after it: when its jobs are taken over, those of the first one could have been long ago.
+    wait_for(lambda: owner.node_id not in keeper.peers(), 20, "it has said goodbye")
+    wait_for(lambda: has_keeper(other), 20, "the other one has a keeper again")
+    lost = other.submit("true", target_node_id=keeper.node_id)
+    end_for_good(other)
+    wait_for(lambda: lost in {job["job_id"] for job in keeper.jobs()}, 30, "the jobs of the other one are taken over")
+    assert rows(keeper, "SELECT DISTINCT from_node_id FROM takeovers") == [(other.node_id,)]
+    assert len(left) > 0 and all(keeper.get(f"/jobs/{job_id}").status == 404 for job_id in left)
+
+    owner.start()
+    assert {owner.finish(job_id, 60)["status"] for job_id in ids} == {"JOB_COMPLETED"}
+    assert sorted(line[0] for line in evidence.of("end")) == sorted(ids), "each ran once"
