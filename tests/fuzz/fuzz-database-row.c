@@ -5,6 +5,7 @@
  * significant byte first), and its bytes. The columns are numbered as in the table below. */
 
 #include "lib/tests.h"
+#include "store/store-copy-row.h"
 #include "store/store-guest-row.h"
 #include "store/store-row.h"
 #include "util/strv.h"
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define JOB_ID "00000001-0000-4000-8000-000000000001"
 
-/* Name, and a good value: of a job, and of a guest. */
+/* Name, and a good value: of a job, of a guest, of a copy, and of a takeover. */
 static const char *columns[][2] = {
         { "seq", "1" },
         { "job_id", "'" JOB_ID "'" },
@@ -75,11 +76,43 @@ static const char *columns[][2] = {
         { "assignment", NULL },
         { "stderr", "'err'" },
         { "stdout", "'out'" },
+
+        { "seq", "1" },
+        { "job_id", "'" JOB_ID "'" },
+        { "owner_node_id", "'node-0123456789abcdef'" },
+        { "term", "1" },
+        { "epoch", "1" },
+        { "run_epoch", "1" },
+        { "attempt", "1" },
+        { "executor_node_id", "'node-0123456789abcdef'" },
+        { "cancel_requested", "0" },
+        { "status", "'JOB_COMPLETED'" },
+        { "updated_at", "'2026-01-01T00:00:00.000003Z'" },
+        { "assignment", NULL },
+        { "ending", NULL },
+
+        { "epoch", "4294967297" },
 };
 
-#define COLUMN_GUESTS (ELEMENTSOF(columns) - 10) /* the first of that table */
-#define COLUMN_ENDING (ELEMENTSOF(columns) - 4)
-#define COLUMN_ASSIGNMENT (ELEMENTSOF(columns) - 3)
+/* The first of each table, and of what follows. */
+#define COLUMN_TAKEOVERS (ELEMENTSOF(columns) - 1)
+#define COLUMN_COPIES (COLUMN_TAKEOVERS - 13)
+#define COLUMN_GUESTS (COLUMN_COPIES - 10)
+
+#define COLUMN_ENDING (COLUMN_COPIES - 4)
+#define COLUMN_ASSIGNMENT (COLUMN_COPIES - 3)
+#define COLUMN_COPY_ASSIGNMENT (COLUMN_TAKEOVERS - 2)
+#define COLUMN_COPY_ENDING (COLUMN_TAKEOVERS - 1)
+
+static const struct table {
+        const char *name;
+        size_t first, end;
+} tables[] = {
+        { "jobs", 0, COLUMN_GUESTS },
+        { "guests", COLUMN_GUESTS, COLUMN_COPIES },
+        { "copies", COLUMN_COPIES, COLUMN_TAKEOVERS },
+        { "takeovers", COLUMN_TAKEOVERS, ELEMENTSOF(columns) },
+};
 
 #define BLOB_TEXT_MAX 1024u
 
@@ -125,9 +158,10 @@ static void write_message(const struct link_message *message, char ret[static BL
         write_blob(frame.data + LINK_FRAME_HEADER_SIZE, frame.size - LINK_FRAME_HEADER_SIZE, ret);
 }
 
-/* The good job and the good end of a guest. */
-static void
-write_messages(char ret_assignment[static BLOB_TEXT_MAX], char ret_ending[static BLOB_TEXT_MAX]) {
+/* The good job, the good end of a guest, whose outputs are beside it, and that of a copy. */
+static void write_messages(
+        char ret_assignment[static BLOB_TEXT_MAX], char ret_ending[static BLOB_TEXT_MAX],
+        char ret_bare_ending[static BLOB_TEXT_MAX]) {
         char *const env[] = { (char *) "NAME=value" };
         struct link_assignment assignment = {
                 .run = { .epoch = 1, .attempt = 1 },
@@ -156,36 +190,40 @@ write_messages(char ret_assignment[static BLOB_TEXT_MAX], char ret_ending[static
         write_message(
                 &(struct link_message){ .n_assignments = 1, .assignments = &assignment }, ret_assignment);
         write_message(&(struct link_message){ .n_ended = 1, .ended = &ended }, ret_ending);
+        ended.stdout_output.size = ended.stderr_output.size = 0;
+        write_message(&(struct link_message){ .n_ended = 1, .ended = &ended }, ret_bare_ending);
 }
 
 /* Of the columns from first up to, and without, end; with a good row beside it. Without types and
  * constraints, so that every column can hold anything. */
-static void make_table(sqlite3 *db, const char *table, size_t first, size_t end) {
+static void make_table(sqlite3 *db, const struct table *table) {
         char names[1024] = "", values[4 * BLOB_TEXT_MAX] = "", sql[6 * BLOB_TEXT_MAX];
 
-        for (size_t i = first; i < end; i++) {
-                append(names, sizeof(names), i > first ? "," : "");
+        for (size_t i = table->first; i < table->end; i++) {
+                append(names, sizeof(names), i > table->first ? "," : "");
                 append(names, sizeof(names), columns[i][0]);
-                append(values, sizeof(values), i > first ? "," : "");
+                append(values, sizeof(values), i > table->first ? "," : "");
                 append(values, sizeof(values), columns[i][1]);
         }
         (void) snprintf(
                 sql, sizeof(sql),
-                "CREATE TABLE good_%s (%s); INSERT INTO good_%s VALUES (%s); CREATE TABLE %s (%s)", table,
-                names, table, values, table, names);
+                "CREATE TABLE good_%s (%s); INSERT INTO good_%s VALUES (%s); CREATE TABLE %s (%s)",
+                table->name, names, table->name, values, table->name, names);
         execute(db, sql);
 }
 
 static sqlite3 *make_tables(void) {
-        static char assignment[BLOB_TEXT_MAX], ending[BLOB_TEXT_MAX];
+        static char assignment[BLOB_TEXT_MAX], ending[BLOB_TEXT_MAX], bare_ending[BLOB_TEXT_MAX];
         sqlite3 *db;
 
-        write_messages(assignment, ending);
+        write_messages(assignment, ending, bare_ending);
         columns[COLUMN_ASSIGNMENT][1] = assignment;
         columns[COLUMN_ENDING][1] = ending;
+        columns[COLUMN_COPY_ASSIGNMENT][1] = assignment;
+        columns[COLUMN_COPY_ENDING][1] = bare_ending;
         ASSERT_EQ(sqlite3_open(":memory:", &db), SQLITE_OK);
-        make_table(db, "jobs", 0, COLUMN_GUESTS);
-        make_table(db, "guests", COLUMN_GUESTS, ELEMENTSOF(columns));
+        for (size_t i = 0; i < ELEMENTSOF(tables); i++)
+                make_table(db, &tables[i]);
         return db;
 }
 
@@ -229,12 +267,13 @@ static void bind_value(sqlite3_stmt *statement, const struct change *change) {
 }
 
 static void apply(sqlite3 *db, const struct change *change) {
+        const struct table *table = tables;
         sqlite3_stmt *statement;
         char sql[64];
 
-        (void) snprintf(
-                sql, sizeof(sql), "UPDATE %s SET %s = ?", change->column < COLUMN_GUESTS ? "jobs" : "guests",
-                columns[change->column][0]);
+        while (change->column >= table->end)
+                table++;
+        (void) snprintf(sql, sizeof(sql), "UPDATE %s SET %s = ?", table->name, columns[change->column][0]);
         ASSERT_EQ(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
         bind_value(statement, change);
         ASSERT_EQ(sqlite3_step(statement), SQLITE_DONE);
@@ -284,6 +323,7 @@ static void check_unfinished(sqlite3_stmt *statement) {
         ASSERT_TRUE(job.status == JOB_PENDING || job.status == JOB_RUNNING);
         ASSERT_LE(job.spec->stdin_size, STDIN_MAX);
         ASSERT_TRUE(uuid_equal(&job.run.job, &job.spec->id));
+        ASSERT_TRUE(job.epoch > 0 && job.epoch >= job.run.epoch && job.epoch <= INT64_MAX);
         job_spec_unref(job.spec);
 }
 
@@ -291,7 +331,9 @@ static void read_row(sqlite3 *db, int64_t output_max) {
         sqlite3_stmt *statement;
 
         ASSERT_EQ(
-                sqlite3_prepare_v2(db, "SELECT " ROW_COLUMNS ", stdin FROM jobs", -1, &statement, NULL),
+                sqlite3_prepare_v2(
+                        db, "SELECT " ROW_COLUMNS ", stdin, (SELECT epoch FROM takeovers) FROM jobs", -1,
+                        &statement, NULL),
                 SQLITE_OK);
         ASSERT_EQ(sqlite3_bind_int64(statement, 1, output_max), SQLITE_OK);
         ASSERT_EQ(sqlite3_step(statement), SQLITE_ROW);
@@ -330,6 +372,59 @@ static int read_guest(sqlite3 *db, const char *table) {
         return 0;
 }
 
+static void check_copy(sqlite3_stmt *statement) {
+        struct store_copy copy;
+        const char *what = NULL;
+        int r;
+
+        r = store_copy_read(statement, &copy, &what);
+        if (r < 0) {
+                ASSERT_EQ(r, -EBADMSG);
+                ASSERT_GT(strlen(what), 0);
+                return;
+        }
+        ASSERT_TRUE(node_id_is_valid(copy.owner_node_id));
+        ASSERT_TRUE(copy.executor_node_id[0] == '\0' || node_id_is_valid(copy.executor_node_id));
+        ASSERT_TRUE(copy.term > 0 && copy.epoch > 0);
+        ASSERT_TRUE(uuid_equal(&copy.run.job, &copy.spec->id));
+        store_copy_done(&copy);
+}
+
+static int check_ended_copy(sqlite3_stmt *statement) {
+        struct stored_job job;
+        const char *what = NULL;
+        int r;
+
+        r = store_copy_read_ended(statement, /* with_output= */ true, &job, &what);
+        if (r < 0) {
+                ASSERT_EQ(r, -EBADMSG);
+                ASSERT_GT(strlen(what), 0);
+                return r;
+        }
+        ASSERT_TRUE(job_status_is_final(job.status));
+        ASSERT_GT(job.finished_at, 0);
+        ASSERT_LE(strlen(job.command), COMMAND_MAX);
+        ASSERT_TRUE(node_id_is_valid(job.owner_node_id));
+        ASSERT_LE(job.stdout_size, LINK_OUTPUT_INLINE_MAX);
+        ASSERT_EQ(job.stdout_size, job.stdout_kept);
+        stored_job_done(&job);
+        return 0;
+}
+
+static int read_copy(sqlite3 *db, const char *table) {
+        sqlite3_stmt *statement;
+        char sql[256];
+        int r;
+
+        (void) snprintf(sql, sizeof(sql), "SELECT " COPY_COLUMNS " FROM %s", table);
+        ASSERT_EQ(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+        ASSERT_EQ(sqlite3_step(statement), SQLITE_ROW);
+        check_copy(statement);
+        r = check_ended_copy(statement);
+        sqlite3_finalize(statement);
+        return r;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static sqlite3 *db = NULL;
         struct change change;
@@ -337,14 +432,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (!db) {
                 db = make_tables();
                 ASSERT_OK(read_guest(db, "good_guests"));
+                ASSERT_OK(read_copy(db, "good_copies"));
         }
         execute(db, "DELETE FROM jobs; INSERT INTO jobs SELECT * FROM good_jobs;"
-                    "DELETE FROM guests; INSERT INTO guests SELECT * FROM good_guests");
+                    "DELETE FROM guests; INSERT INTO guests SELECT * FROM good_guests;"
+                    "DELETE FROM copies; INSERT INTO copies SELECT * FROM good_copies;"
+                    "DELETE FROM takeovers; INSERT INTO takeovers SELECT * FROM good_takeovers");
         while (take_change(&data, &size, &change))
                 apply(db, &change);
 
         read_row(db, ROW_OUTPUT_WHOLE);
         read_row(db, ROW_OUTPUT_SMALL);
         (void) read_guest(db, "guests");
+        (void) read_copy(db, "copies");
         return 0;
 }
