@@ -71,6 +71,8 @@ struct ops_call {
         struct problem problem;
         struct remote *remote; /* another node has the job, or is asked whether it has; else NULL */
         bool served;           /* for another node, which has decided who may: answered from here alone */
+        bool copy_seen;        /* this node has a copy of the job as it ended; its owner can tell more */
+        bool copy_will_do;     /* since the owner is not to be found */
         bool dead;             /* cancelled while the mind holds it as a tag */
 
         union {

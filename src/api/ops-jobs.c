@@ -48,7 +48,7 @@ static void on_job(void *userdata, const struct store_answer *found) {
         struct ops_call *call = userdata;
 
         call->query = NULL;
-        if (found->error >= 0 && found->n_jobs == 0) {
+        if (found->error >= 0 && (found->n_jobs == 0 || !remote_is_not_needed(call, &found->jobs[0]))) {
                 look_elsewhere(call);
                 return;
         }

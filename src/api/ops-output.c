@@ -113,7 +113,7 @@ static void on_stored(void *userdata, const struct store_answer *found) {
                 answer_problem(call);
                 return;
         }
-        if (!job) {
+        if (!job || !remote_is_not_needed(call, job)) {
                 look_elsewhere(call);
                 return;
         }

@@ -298,9 +298,23 @@ static void go_on(struct ops_call *call) {
         }
 }
 
+/* The owner was there and is not found any more: this node's copy tells of the end. */
+static void tell_from_copy(struct ops_call *call) {
+        call->copy_will_do = true;
+        call->remote = remote_free(call->remote);
+        if (call->type == CALL_OUTPUT)
+                output_call_retry(call);
+        else
+                job_call_begin(call);
+}
+
 static void nobody_has_it(struct ops_call *call, size_t n_silent) {
         if (call->remote->known) {
                 try_again(call);
+                return;
+        }
+        if (call->copy_seen) {
+                call_later(call, tell_from_copy);
                 return;
         }
         if (n_silent == 0)
@@ -360,6 +374,16 @@ static void look(struct ops_call *call) {
         call->timer = sd_event_source_disable_unref(call->timer);
         if (search(call) < 0)
                 fail(call, -ENOMEM);
+}
+
+bool remote_is_not_needed(struct ops_call *call, const struct stored_job *job) {
+        const struct mesh_peer *owner;
+
+        if (!job->owner_node_id || call->copy_will_do)
+                return true;
+        call->copy_seen = true;
+        owner = mesh_get_peer(call->ops->mesh, job->owner_node_id);
+        return !owner || !owner->verified || !owner->trusted || owner->lost;
 }
 
 int remote_begin(struct ops_call *call) {

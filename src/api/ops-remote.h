@@ -61,6 +61,9 @@ struct search *search_cancel(struct search *search);
 /* Begins to look for the call's job on other nodes, and goes on with the call there. -ENOENT: there are no
  * others. */
 int remote_begin(struct ops_call *call);
+/* Whether what the store has of the job is what is to be told: it is not a copy, or its owner is not there.
+ */
+bool remote_is_not_needed(struct ops_call *call, const struct stored_job *job);
 struct remote *remote_free(struct remote *remote); /* returns NULL; accepts NULL */
 void remote_output_next(struct ops_call *call);
 

@@ -157,6 +157,20 @@ static void owe(struct mesh *mesh) {
         }
 }
 
+/* What is told of the end, also where there was no run to bring one. */
+static void fill_end(struct mesh *mesh, const struct mesh_job *job, struct link_ended *ret) {
+        if (job->result)
+                job_result_to_link(job->result, ret);
+        else
+                *ret = (struct link_ended){
+                        .outcome = LINK_KILLED,
+                        .finished_at = mesh->ops.now_realtime(mesh->userdata),
+                };
+        ret->run = job->run;
+        if (job->error_message)
+                ret->error_message = job->error_message;
+}
+
 static int send_copy(struct mesh *mesh, struct mesh_job *job) {
         struct keeper *keeper = &mesh->keeper;
         struct link_assignment assignment = { .run = job->run };
@@ -177,10 +191,8 @@ static int send_copy(struct mesh *mesh, struct mesh_job *job) {
 
         if (job->state == JOB_STATE_ENDED && !message.copy.gone) {
                 message.copy.status = job->final_status;
-                if (job->result) {
-                        job_result_to_link(job->result, &ended);
-                        message.copy.ended = &ended;
-                }
+                fill_end(mesh, job, &ended);
+                message.copy.ended = &ended;
         }
         if (!job->copied && !message.copy.gone) {
                 job_spec_to_link(job->spec, &assignment.job);
