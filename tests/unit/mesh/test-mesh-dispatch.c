@@ -175,6 +175,22 @@ static void test_loss_is_found(void) {
         world_done(&world);
 }
 
+/* A peer that says nothing more after it has proven to be there. */
+static void test_loss_of_a_newcomer(void) {
+        const struct mesh_peer *peer = NULL;
+
+        world_init(&world, 7);
+        world_add(&world, "node-a", 1);
+        world_add(&world, "node-b", 1);
+        world_start(world.nodes[0]);
+        world_start(world.nodes[1]);
+        WORLD_UNTIL(
+                &world, USEC_PER_MINUTE, (peer = world_peer(world.nodes[0], "node-b")) && peer->verified);
+        world.nodes[1]->paused = true;
+        WORLD_UNTIL(&world, 11 * USEC_PER_SEC, world.nodes[0]->n_lost > 0);
+        world_done(&world);
+}
+
 static bool anybody_is_lost(void) {
         for (size_t i = 0; i < world.n_nodes; i++)
                 if (world_n_peers(world.nodes[i]) != world.n_nodes - 1 || world.nodes[i]->n_lost > 0)
@@ -245,6 +261,7 @@ int main(void) {
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
         RUN(test_loss_is_found);
+        RUN(test_loss_of_a_newcomer);
         RUN(test_loss_of_datagrams_is_no_loss_of_nodes);
         RUN(test_cancel_elsewhere);
         RUN(test_drain_hands_back);
