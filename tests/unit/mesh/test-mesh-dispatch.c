@@ -175,6 +175,24 @@ static void test_loss_is_found(void) {
         world_done(&world);
 }
 
+/* Off and on again before anybody has missed it: what ran there is lost all the same. */
+static void test_node_is_off_for_a_moment(void) {
+        struct uuid ids[2];
+
+        begin(2, 2);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        ASSERT_EQ(world_submit_batch(world.nodes[0], "3000", 2, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(world_state(world.nodes[0]).queued, 0u);
+        world_crash(world.nodes[1]);
+        executor_crash(world.nodes[1]);
+        world_start(world.nodes[1]);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 2, JOB_COMPLETED) == 2);
+        ASSERT_EQ(world.nodes[0]->n_lost, 0u);
+        check_clean();
+        world_done(&world);
+}
+
 /* A peer that says nothing more after it has proven to be there. */
 static void test_loss_of_a_newcomer(void) {
         const struct mesh_peer *peer = NULL;
@@ -260,6 +278,7 @@ int main(void) {
         RUN(test_owner_restarts);
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
+        RUN(test_node_is_off_for_a_moment);
         RUN(test_loss_is_found);
         RUN(test_loss_of_a_newcomer);
         RUN(test_loss_of_datagrams_is_no_loss_of_nodes);
