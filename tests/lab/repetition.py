@@ -37,7 +37,7 @@ SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 #   index         every node has an index of the jobs of all (scope=mesh)
 #   on-node-loss  some jobs say "on_node_loss": "fail"
 #   requeue-own   what an owner ran itself when its power went begins again
-#   takeover      a keeper goes on with the jobs of an owner that does not return
+#   takeover      a keeper goes on with the jobs of an owner that does not return (and needs calls, to be seen)
 FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover")
 LANDED = frozenset()
 
@@ -120,7 +120,8 @@ class Stage:
         yield trouble
         if until_ready and host not in self.off:
             wait_for(lambda: is_ready(host), SETTLE_SECONDS, f"{host} answers again after {what}", interval=0.02)
-        trouble["end"] = time.time()
+        if host not in self.off:
+            trouble["end"] = time.time()
 
     def _wait_off(self, host, off, for_good):
         if for_good:
@@ -253,7 +254,11 @@ class Stage:
 
         def all_ended():
             told.update(self.ask_all(load))
-            return all(job["status"] not in UNFINISHED for jobs in told.values() for job in jobs.values())
+            return all(
+                told[host.name].get(job_id, {"status": UNFINISHED[0]})["status"] not in UNFINISHED
+                for host in self.living
+                for job_id in self.known_to(host, load)
+            )
 
         wait_for(all_ended, SETTLE_SECONDS, "all jobs have ended", interval=0.3)
         wait_for(lambda: self.is_quiet(load), SETTLE_SECONDS, "nothing runs any more", interval=0.3)
@@ -268,13 +273,16 @@ class Stage:
             return False
         return all(host.get("/status")["running"] == 0 for host in self.living)
 
+    def known_to(self, host, load):
+        """Of which jobs a node must be able to tell."""
+        return {wish.job_id for wish in load.wishes if wish.host is host or "calls" in self.landed} - {None}
+
     def ask_all(self, load):
         """What every node tells of every job that it should know."""
         told = {}
         for host in self.living:
-            ids = {wish.job_id for wish in load.wishes if wish.host is host or "calls" in self.landed} - {None}
             told[host.name] = {}
-            for job_id in ids:
+            for job_id in self.known_to(host, load):
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     status, job = host.request("GET", f"/jobs/{job_id}", timeout=20)
                     if status == 200:
