@@ -4,10 +4,14 @@ chance, and what can be done to a host; what is done is written down by the stag
 
 import collections
 
+from hosts import in_parallel
+
 Scenario = collections.namedtuple("Scenario", "play what hosts askers")
 
 FROZEN_SECONDS = 20  # longer than any node waits for another one
 LOSS_PERCENT = 20
+KILL = "systemctl kill --kill-whom=main --signal=KILL worker-mesh"
+RESTART = "systemctl restart worker-mesh"
 
 
 def power_cut_executor(stage):
@@ -51,13 +55,13 @@ def packet_loss(stage):
 
 def kill_daemons(stage):
     for _ in range(stage.chance.randint(6, 10)):
-        stage.disturb(stage.any_host(), "systemctl kill --kill-whom=main --signal=KILL worker-mesh")
+        stage.disturb(stage.any_host(), KILL)
         stage.pause(0.1, 2.0)
 
 
 def restart_daemons(stage):
     for _ in range(stage.chance.randint(6, 10)):
-        stage.disturb(stage.any_host(), "systemctl restart worker-mesh")
+        stage.disturb(stage.any_host(), RESTART)
         stage.pause(0.1, 2.0)
 
 
@@ -73,6 +77,25 @@ def rolling_upgrade(stage):
 def shutdown(stage):
     """In order: what runs there ends there, and what waits there goes elsewhere or waits for the next boot."""
     stage.shut_down(stage.any_host(), off=(0.0, 15.0))
+
+
+def storm(stage):
+    """Two hosts at a time."""
+    for _ in range(stage.chance.randint(2, 4)):
+        todo = []
+        for host in stage.chance.sample(stage.hosts, 2):
+            seconds = stage.chance.uniform(0.2, 12.0)
+            acts = (
+                lambda host=host, seconds=seconds: stage.cut_power(host, off=(seconds, seconds)),
+                lambda host=host, seconds=seconds: stage.pull_cable(host, out=(seconds, seconds)),
+                lambda host=host, seconds=seconds: stage.stop_daemon(host, seconds),
+                lambda host=host, seconds=seconds: stage.freeze(host, seconds),
+                lambda host=host: stage.disturb(host, KILL),
+                lambda host=host: stage.disturb(host, RESTART),
+            )
+            todo.append(stage.chance.choice(acts))
+        in_parallel(todo)
+        stage.pause(0.0, 4.0)
 
 
 def calm(stage):
@@ -93,5 +116,6 @@ SCENARIOS = {
     "kill-daemons": Scenario(kill_daemons, "kill -9 of daemons, in a loop", 3, None),
     "restart-daemons": Scenario(restart_daemons, "systemctl restart of daemons, in a loop", 3, None),
     "rolling-upgrade": Scenario(rolling_upgrade, "another version is installed, host by host", 4, None),
+    "storm": Scenario(storm, "all of that at random, to two of four hosts at a time", 4, None),
     "shutdown": Scenario(shutdown, "poweroff of a host, which drains", 3, None),
 }

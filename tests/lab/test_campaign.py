@@ -11,7 +11,7 @@ from repetition import Campaign
 from scenarios import SCENARIOS
 
 IS_SLOW = os.environ.get("SLOW_TESTS") == "true"
-SHORT = ("cable-short", "power-cut-owner", "kill-daemons")
+SHORT = ("power-cut-both", "cable-long")
 SEED = int(os.environ.get("CAMPAIGN_SEED", random.SystemRandom().randrange(1 << 32)))
 
 

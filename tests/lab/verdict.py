@@ -288,7 +288,7 @@ class Judge:
                 for loss in self.record["losses"]
                 if (loss["by"], loss["of"]) == (host, trouble["host"]) and trouble["begin"] <= loss["at"]
             ]
-            after = [delay for delay in after if delay <= duration + self.grace()]
+            after = [delay for delay in after if delay <= duration]  # what comes later is of another trouble
             if after:
                 self.verdict.detections.append(min(after))
             elif duration > self.record["detected_within"]:
