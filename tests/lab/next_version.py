@@ -16,7 +16,13 @@ NAMES_IT = re.compile(r"\bVERSION\b")
 
 
 def build(build_folder, folder, version):
-    """Where each program is, by the path that it has when it is installed."""
+    """Where each program is, by the path that it has when it is installed. What is compiled again must fit what is not:
+    the build folder has to be up to date."""
+    dry_run = subprocess.run(
+        ["ninja", "-C", build_folder, "-n", *TARGETS.values()], check=True, capture_output=True, text=True
+    ).stdout
+    if "no work to do" not in dry_run:
+        raise AssertionError(f"{build_folder} is older than its sources")
     return {
         installed: _build_one(build_folder, os.path.join(folder, os.path.basename(target)), target, version)
         for installed, target in TARGETS.items()

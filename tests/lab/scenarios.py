@@ -10,6 +10,7 @@ Scenario = collections.namedtuple("Scenario", "play what hosts askers")
 
 FROZEN_SECONDS = 20  # longer than any node waits for another one
 LOSS_PERCENT = 20
+LOOPS = (10, 20)  # of kills and restarts
 KILL = "systemctl kill --kill-whom=main --signal=KILL worker-mesh"
 RESTART = "systemctl restart worker-mesh"
 
@@ -54,15 +55,15 @@ def packet_loss(stage):
 
 
 def kill_daemons(stage):
-    for _ in range(stage.chance.randint(6, 10)):
+    for _ in range(stage.chance.randint(*LOOPS)):
         stage.disturb(stage.any_host(), KILL)
-        stage.pause(0.1, 2.0)
+        stage.pause(0.0, 1.5)
 
 
 def restart_daemons(stage):
-    for _ in range(stage.chance.randint(6, 10)):
+    for _ in range(stage.chance.randint(*LOOPS)):
         stage.disturb(stage.any_host(), RESTART)
-        stage.pause(0.1, 2.0)
+        stage.pause(0.0, 1.5)
 
 
 def rolling_upgrade(stage):

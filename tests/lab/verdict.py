@@ -214,9 +214,9 @@ class Judge:
                 job, later = told.get(wish["job_id"]), again.get(wish["job_id"])
                 wrong = self.what_is_wrong(wish, job)
                 if not wrong and host in self.record["told_again"] and self.essence(job) != self.essence(later):
-                    wrong = f"and later {later}"
+                    wrong = f"and later {self.essence(later)}"
                 if wrong:
-                    self.verdict.count("told_wrong", f"{host} told of {wish['name']}: {wrong}; {job}")
+                    self.verdict.count("told_wrong", f"{host} told of {wish['name']}: {wrong}; {self.essence(job)}")
         self.judge_agreement("told", "all nodes")
         self.judge_agreement("index", "the index of every node")
 
