@@ -31,6 +31,7 @@ FAST = Pace("fast", 1, 6, 12)
 DEFAULT = Pace("default", 5, 30, 18)
 
 SETTLE_SECONDS = 90.0
+INDEX_SECONDS = 30.0
 SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 # What the mesh can do, so that it is asked for and judged:
 #   calls         every node tells of every job
@@ -39,7 +40,7 @@ SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 #   requeue-own   what an owner ran itself when its power went begins again
 #   takeover      a keeper goes on with the jobs of an owner that does not return (and needs calls, to be seen)
 FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover")
-LANDED = frozenset()
+LANDED = frozenset(("index",))
 
 
 class Stage:
@@ -239,7 +240,7 @@ class Stage:
             "troubles": self.troubles,
             "told": told,
             "told_again": told_again,
-            "index": self.read_indexes(load) if "index" in self.landed else {},
+            "index": self.wait_for_indexes(load) if "index" in self.landed else {},
             "losses": self.losses(begin),
             "failures": self.failures + load.failures,
         }
@@ -289,6 +290,18 @@ class Stage:
                         told[host.name][job_id] = job
         return told
 
+    def wait_for_indexes(self, load):
+        """What they have when they have the end of every job, or do not get it."""
+        end = time.monotonic() + INDEX_SECONDS
+        while True:
+            found = self.read_indexes(load)
+            ends = {job_id for wish in load.wishes if (job_id := wish.job_id)}
+            if time.monotonic() > end or all(
+                ends <= {job_id for job_id, job in jobs.items() if job["status"] not in UNFINISHED} for jobs in found.values()
+            ):
+                return found
+            time.sleep(0.5)
+
     def read_indexes(self, load):
         """What the index of every node has of these jobs."""
         ids = {wish.job_id for wish in load.wishes} - {None}
@@ -296,7 +309,10 @@ class Stage:
         for host in self.living:
             found[host.name], cursor = {}, ""
             while cursor is not None and len(found[host.name]) < len(ids):
-                page = host.get(f"/jobs?scope=mesh&limit=1000{cursor}", timeout=20)
+                try:
+                    page = host.get(f"/jobs?scope=mesh&limit=1000{cursor}", timeout=20)
+                except (OSError, http.client.HTTPException, AssertionError):
+                    break
                 found[host.name].update({job["job_id"]: job for job in page["jobs"] if job["job_id"] in ids})
                 cursor = f"&cursor={page['next_cursor']}" if page.get("next_cursor") else None
         return found

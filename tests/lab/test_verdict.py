@@ -172,6 +172,10 @@ def test_nodes_that_differ():
     assert found(spoiled) == set()
     spoiled["index"]["h2"]["id-b"]["status"] = "JOB_FAILED"
     assert found(spoiled) == {"told_wrong"}
+    for index in spoiled["index"].values():
+        index["id-b"]["status"] = "JOB_TIMEOUT"
+    assert found(spoiled) == {"told_wrong"}, "they agree with each other, and not with the owner"
+    spoiled["index"] = {host: copy.deepcopy(spoiled["told"]["h1"]) for host in NODES}
     del spoiled["index"]["h2"]["id-b"]
     assert found(spoiled) == {"told_wrong"}
 

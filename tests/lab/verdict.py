@@ -251,17 +251,23 @@ class Judge:
         return None
 
     def judge_agreement(self, which, who):
-        """Whoever tells of a job tells the same."""
+        """Whoever tells of a job tells the same, which is what its owner tells."""
         ends = collections.defaultdict(lambda: collections.defaultdict(list))
         for host, told in self.record.get(which, {}).items():
             for job_id, job in told.items():
                 ends[job_id][job["status"], job["exit_code"]].append(host)
         for wish in self.wishes.values():
-            said = ends.get(wish["job_id"], {})
+            if wish["job_id"] is None or not self.record.get(which):
+                continue
+            said = ends[wish["job_id"]]
+            if owner := self.told_of(wish):
+                said[owner["status"], owner["exit_code"]].append("its owner")
             known = {host for some in said.values() for host in some}
-            missing = which == "index" and set(self.record.get("index", {})) - known
-            if len(said) > 1 or (missing and wish["job_id"]):
-                self.verdict.count("told_wrong", f"{wish['name']}: {who} should say the same: {dict(said)}")
+            missing = set(self.record["index"]) - known if which == "index" else set()
+            if len(said) > 1 or missing:
+                self.verdict.count(
+                    "told_wrong", f"{wish['name']}: {who} should say the same: {dict(said)}; nothing: {sorted(missing)}"
+                )
 
     # Who was said to be lost.
 
