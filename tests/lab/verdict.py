@@ -248,6 +248,18 @@ class Judge:
             return "no such run has ended there"
         if job.get("stdout") != f"{wish['name']} begins\n{wish['name']} ends\n":
             return "not what it printed"
+        return self.what_is_wrong_before(wish, job)
+
+    def what_is_wrong_before(self, wish, job):
+        """With the runs that did not decide how it ended."""
+        told = {(one["attempt"], self.hosts.get(one["node_id"])): one["exit_code"] for one in job.get("attempts", [])}
+        for run in self.runs.get(wish["name"], []):
+            if run.job_id != wish["job_id"] or run.attempt == job["attempt"]:
+                continue
+            if (run.attempt, run.host) not in told:
+                return f"nothing of {run}"
+            if told[run.attempt, run.host] not in (None, run.exit_status):
+                return f"{run} ended with {told[run.attempt, run.host]}"
         return None
 
     def judge_agreement(self, which, who):
