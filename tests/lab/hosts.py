@@ -322,7 +322,9 @@ class Host:
         return bool(self.pid) and guardian.start_time(self.pid) is not None
 
     def crash(self):
-        """Power loss: nothing of it runs any more, at once. The cable is gone with it."""
+        """Power loss: nothing of it runs any more, at once. The cable is gone first, so that nobody hears its last
+        words; the kernel would take it away too, but much later when it has other things to do."""
+        self._in_switch("ip", "link", "delete", self.name, check=False)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, 9)
         wait_for(lambda: not self.is_up(), 10, f"{self} is off")

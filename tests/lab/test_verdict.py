@@ -127,7 +127,10 @@ def test_a_job_that_must_not_begin_again():
     for which in ("told", "told_again"):
         good[which]["h1"]["id-b"].update(status="JOB_FAILED", exit_code=None, attempt=1, stdout="b begins\n")
     assert found(good) == set()
-    good["troubles"][0].update(begin=130.0, end=131.0)
+    without(good, "b")
+    assert found(good) == set(), "nor if it was sent there and never began"
+    good["lines"] += lines("b", "h2", 101.0, 104.0, is_ended=False)
+    good["troubles"][0].update(begin=30.0, end=50.0)
     good["losses"] = []
     assert found(good) == {"lost", "told_wrong"}, "nobody was lost at that time"
 

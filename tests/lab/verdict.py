@@ -154,17 +154,25 @@ class Judge:
 
     def may_end_unseen(self, wish, runs):
         """Whether its end is that nobody runs it again."""
-        lost = [run for run in runs if self.may_lose(run.host, run.start, run.last + UNTOLD_SECONDS)]
         told = self.told_of(wish)
+        lost = self.lost_with(wish, told, runs)
         if not lost or told.get("status") != "JOB_FAILED" or told.get("exit_code") is not None:
             return False
         if wish.get("on_node_loss") == "fail":
             return True
         # Until it begins again like all others: what the owner itself ran when its power went.
-        if "requeue-own" not in self.landed and any(run.host == wish["host"] for run in lost):
+        if "requeue-own" not in self.landed and wish["host"] in lost:
             self.verdict.count("given_up")
             return True
         return False
+
+    def lost_with(self, wish, told, runs):
+        """The hosts with which it was lost: where it ran, and where it was sent, be it that it never got there."""
+        lost = {run.host for run in runs if self.may_lose(run.host, run.start, run.last + UNTOLD_SECONDS)}
+        sent_to = self.hosts.get(told.get("executor_node_id"))
+        if self.may_lose(sent_to, wish["acknowledged"], float("inf")):
+            lost.add(sent_to)
+        return lost
 
     def judge_repeated(self, wish, runs):
         if len(runs) > 1:
@@ -235,8 +243,7 @@ class Judge:
             excused = job["status"] == "JOB_FAILED" and (
                 wish.get("on_node_loss") == "fail" or "requeue-own" not in self.landed
             )
-            lost = any(self.may_lose(run.host, run.start, run.last + UNTOLD_SECONDS) for run in runs)
-            return None if excused and lost else "an end without exit status"
+            return None if excused and self.lost_with(wish, job, runs) else "an end without exit status"
         status = "JOB_FAILED" if wish["exit_status"] else "JOB_COMPLETED"
         if (job["status"], job["exit_code"]) != (status, wish["exit_status"]):
             return f"should be {status} with {wish['exit_status']}"
