@@ -40,7 +40,7 @@ SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 #   requeue-own   what an owner ran itself when its power went begins again
 #   takeover      a keeper goes on with the jobs of an owner that does not return (and needs calls, to be seen)
 FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover")
-LANDED = frozenset(("index", "on-node-loss"))
+LANDED = frozenset(("calls", "index", "on-node-loss"))
 
 
 class Stage:

@@ -125,13 +125,15 @@ def test_a_job_that_must_not_begin_again():
     good["wishes"][1]["on_node_loss"] = "fail"
     good["lines"] = good["lines"][:3] + lines("b", "h2", 101.0, 104.0, is_ended=False)
     for which in ("told", "told_again"):
-        good[which]["h1"]["id-b"].update(status="JOB_FAILED", exit_code=None, attempt=1, stdout="b begins\n")
+        good[which]["h1"]["id-b"].update(status="JOB_FAILED", exit_code=None, attempt=1, executor_node_id=NODES["h2"])
     assert found(good) == set()
     without(good, "b")
     assert found(good) == set(), "nor if it was sent there and never began"
     good["lines"] += lines("b", "h2", 101.0, 104.0, is_ended=False)
-    good["troubles"][0].update(begin=30.0, end=50.0)
-    good["losses"] = []
+    good["troubles"][0]["host"] = "h1"
+    good["losses"] = good["losses"][2:]
+    assert "lost" not in found(good), "it is the owner that was cut off"
+    good["troubles"], good["losses"] = [], []
     assert found(good) == {"lost", "told_wrong"}, "nobody was lost at that time"
 
 

@@ -107,6 +107,15 @@ class Judge:
             for trouble in self.troubles(host, ISOLATES, begin, end)
         )
 
+    def was_cut_off(self, owner, begin, end):
+        """The troubles in which an owner heard nobody for long enough to lose all others, or in which others took over."""
+        kinds = ("cable", "power") if "takeover" in self.landed else ("cable",)
+        return [
+            trouble
+            for trouble in self.troubles(owner, kinds, begin, end)
+            if trouble["end"] - trouble["begin"] >= LOST_AT_LEAST_SECONDS
+        ]
+
     def may_begin_again(self, run, again, owner):
         """Whether somebody had a reason to begin another run: its host was lost, or who owns it could not hear it."""
         begin, end = run.start, run.last + UNTOLD_SECONDS
@@ -116,11 +125,7 @@ class Judge:
             if self.may_lose(run.host, begin, end)
         ):
             return True
-        isolated = self.troubles(owner, ("cable", "power") if "takeover" in self.landed else ("cable",), begin, end)
-        return any(
-            trouble["begin"] <= again.start and trouble["end"] - trouble["begin"] >= LOST_AT_LEAST_SECONDS
-            for trouble in isolated
-        )
+        return any(trouble["begin"] <= again.start for trouble in self.was_cut_off(owner, begin, end))
 
     # The jobs.
 
@@ -172,6 +177,8 @@ class Judge:
         sent_to = self.hosts.get(told.get("executor_node_id"))
         if self.may_lose(sent_to, wish["acknowledged"], float("inf")):
             lost.add(sent_to)
+        if self.was_cut_off(wish["host"], wish["acknowledged"], float("inf")):
+            lost |= ({run.host for run in runs} | {sent_to}) - {wish["host"]}
         return lost
 
     def judge_repeated(self, wish, runs):
@@ -329,7 +336,7 @@ class Judge:
                 self.verdict.count("unasked", f"{name}: {runs}", n=len(runs))
         self.judge_told()
         self.judge_losses()
-        self.verdict.problems += self.record.get("failures", [])
+        self.verdict.problems[:0] = self.record["failures"]
         return self.verdict
 
 
