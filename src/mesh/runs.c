@@ -95,6 +95,16 @@ void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
                 job_give_up(mesh, job, ATTEMPT_LOST, NULL);
 }
 
+/* Whether a run left nothing behind: handed back by a node that drains, never understood by an executor that
+ * leaves, or gone with a node that was away for so short a time that nobody missed it. */
+static bool begins_again(const struct mesh_job *job, const struct job_result *result) {
+        bool ran = result->started_at > 0;
+
+        if (result->outcome == RUN_LOST)
+                return job->place || (!ran && job->state == JOB_STATE_SENT);
+        return result->outcome == RUN_KILLED && !ran;
+}
+
 /* What a result means for its job. Takes the reference. */
 void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *result) {
         bool ran = result->started_at > 0;
@@ -104,14 +114,11 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
         else if (result->outcome == RUN_KILLED && job->cancel_requested)
                 job_finish(
                         mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
-        else if (result->outcome == RUN_LOST && !ran && loss_ends(job))
+        else if (result->outcome == RUN_LOST && (!ran || job->place) && loss_ends(job))
                 job_finish(
                         mesh, job, JOB_FAILED, result,
                         "node lost: the executor that had the job has ended; it may have run");
-        else if (
-                !ran && (result->outcome == RUN_KILLED ||
-                         (result->outcome == RUN_LOST && job->state == JOB_STATE_SENT))) {
-                /* Handed back by a node that drains, or never understood by an executor that leaves. */
+        else if (begins_again(job, result)) {
                 job_give_up(
                         mesh, job, result->outcome == RUN_LOST ? ATTEMPT_EXECUTOR_LOST : ATTEMPT_NEVER_BEGAN,
                         NULL);

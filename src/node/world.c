@@ -139,7 +139,12 @@ static void world_peer_changed(void *userdata, const struct mesh_peer *peer, boo
         struct node *node = userdata;
         bool found = !gone && !peer->verified && peer->first_heard_usec == peer->last_heard_usec;
 
-        if (peer->verified && !gone)
+        if (peer->verified && peer->lost && !gone)
+                log_event(
+                        LOG_NOTICE, MESSAGE_PEER_LOST,
+                        "Peer %s at %s does not answer; what it had of our jobs begins again elsewhere.",
+                        info->node_id, info->address);
+        else if (peer->verified && !gone)
                 log_debug(
                         "Peer %s at %s is here: %s.", info->node_id, info->address,
                         node_status_to_text(info->status));

@@ -132,6 +132,21 @@ def test_labels_of_strangers(mesh_node):
     assert peer["pressure"] == {"cpu": 100.0, "memory": 1.5, "io": 0.0}
 
 
+def test_a_node_that_hangs_is_told_of(make_mesh):
+    """Long before it is off the list."""
+    first, second = make_mesh(2, environment={"HEARTBEAT_INTERVAL": "500ms", "PEER_TIMEOUT": "10min"})
+    wait_for(lambda: first.peers()[second.node_id]["verified"])
+    second.send(signal.SIGSTOP)
+    line = f"Peer {second.node_id} at {first.peers()[second.node_id]['address']} does not answer"
+    wait_for(lambda: line in first.log(), 20, "it is lost, and the log says so")
+    assert first.sees(second)
+    second.send(signal.SIGCONT)
+    time_before = first.peers()[second.node_id]["last_heartbeat"]
+    wait_for(lambda: first.peers()[second.node_id]["last_heartbeat"] > time_before, 10, "it is heard again")
+    assert "does not answer" not in second.log(), "who was paused itself judges nobody"
+    assert first.log().count("does not answer") == 1
+
+
 def test_load_is_shown_within_a_heartbeat(make_mesh, tmp_path):
     first, second = make_mesh(2, slots=2, environment={"HEARTBEAT_INTERVAL": "1s"})
     jobs = first.submit_many([f"while ! [ -e {tmp_path}/go ]; do sleep 0.05; done"] * 5)

@@ -322,13 +322,28 @@ class Host:
         return bool(self.pid) and guardian.start_time(self.pid) is not None
 
     def crash(self):
-        """Power loss: nothing of it runs any more, at once. The cable is gone with it."""
+        """Power loss: nothing of it runs any more, at once. The cable is gone first, so that nobody hears its last
+        words; the kernel would take it away too, but much later when it has other things to do."""
+        self._in_switch("ip", "link", "delete", self.name, check=False)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, 9)
         wait_for(lambda: not self.is_up(), 10, f"{self} is off")
         self.reap()
         remove_cgroup(self.cgroup)
         os.unlink(self.lab.inside(f"{self.disk}/pid"))
+
+    def freeze(self):
+        """Nothing of it runs any more until thaw(): its memory, its connections and its cable stay as they are."""
+        self._set_frozen(True)
+
+    def thaw(self):
+        self._set_frozen(False)
+
+    def _set_frozen(self, frozen):
+        with open(f"{self.cgroup}/cgroup.freeze", "w", encoding="ascii") as file:
+            file.write(str(int(frozen)))
+        wanted = f"frozen {int(frozen)}\n"
+        wait_for(lambda: wanted in _read(f"{self.cgroup}/cgroup.events"), 10, f"{self}: {wanted}")
 
     def activate(self):
         """What a package does after its files are there: users, folders, what is started at boot. Starts nothing."""
@@ -439,6 +454,10 @@ class Host:
     def path(self, path):
         """A path of the host, while it is up, for this process. Symbolic links with absolute targets lead astray."""
         return f"/proc/{self.pid}/root{path}"
+
+    def kept(self, path):
+        """What a file holds that the host has made or changed, be it on or off."""
+        return _read(self._upper(path.lstrip("/")))
 
     def write(self, path, text, mode=0o644):
         os.makedirs(os.path.dirname(self.path(path)), exist_ok=True)

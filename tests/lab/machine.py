@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What of this machine a lab uses, and whether that is there."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from cgroups import remove_cgroup
 
 STATE = "/run/worker-mesh-lab"
 CGROUP_PREFIX = "mesh-lab-"
+PROBES = itertools.count(1)
 PROGRAMS = ("unshare", "nsenter", "setpriv", "ip", "bash", "mount", "systemctl", "dbus-daemon", "journalctl")
 
 
@@ -79,19 +81,19 @@ def why_unavailable(root="/"):
     cgroups = cgroup_root()
     if not cgroups:
         return "the lab needs version 2 of control groups, and it is not mounted"
-    probe = os.path.join(cgroups, f"{CGROUP_PREFIX}probe{os.getpid()}")
+    name = f"probe{os.getpid()}-{next(PROBES)}"
+    probe = os.path.join(cgroups, CGROUP_PREFIX + name)
     try:
         os.mkdir(probe)
     except OSError as error:
         return f"the lab needs to make control groups in {cgroups}: {error.strerror}"
     try:
-        return _try_namespaces(root)
+        return _try_namespaces(root, f"{STATE}/{name}")
     finally:
         remove_cgroup(probe)
 
 
-def _try_namespaces(root):
-    folder = f"{STATE}/probe{os.getpid()}"
+def _try_namespaces(root, folder):
     try:
         os.makedirs(folder, mode=0o755)
     except OSError as error:

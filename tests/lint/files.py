@@ -15,6 +15,9 @@ def walk(root, suffixes=None, below=("",)):
         for folder, folders, names in os.walk(os.path.join(root, start)):
             folders[:] = sorted(name for name in folders if not _is_foreign(os.path.join(folder, name)))
             for name in sorted(names):
+                # In a further worktree it is a file, which names a path.
+                if name == ".git":
+                    continue
                 if suffixes is None or name.endswith(suffixes):
                     found.append(os.path.relpath(os.path.join(folder, name), root))
     return found

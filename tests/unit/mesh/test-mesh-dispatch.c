@@ -175,6 +175,40 @@ static void test_loss_is_found(void) {
         world_done(&world);
 }
 
+/* Off and on again before anybody has missed it: what ran there is lost all the same. */
+static void test_node_is_off_for_a_moment(void) {
+        struct uuid ids[2];
+
+        begin(2, 2);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        ASSERT_EQ(world_submit_batch(world.nodes[0], "3000", 2, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(world_state(world.nodes[0]).queued, 0u);
+        world_crash(world.nodes[1]);
+        executor_crash(world.nodes[1]);
+        world_start(world.nodes[1]);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 2, JOB_COMPLETED) == 2);
+        ASSERT_EQ(world.nodes[0]->n_lost, 0u);
+        check_clean();
+        world_done(&world);
+}
+
+/* A peer that says nothing more after it has proven to be there. */
+static void test_loss_of_a_newcomer(void) {
+        const struct mesh_peer *peer = NULL;
+
+        world_init(&world, 7);
+        world_add(&world, "node-a", 1);
+        world_add(&world, "node-b", 1);
+        world_start(world.nodes[0]);
+        world_start(world.nodes[1]);
+        WORLD_UNTIL(
+                &world, USEC_PER_MINUTE, (peer = world_peer(world.nodes[0], "node-b")) && peer->verified);
+        world.nodes[1]->paused = true;
+        WORLD_UNTIL(&world, 11 * USEC_PER_SEC, world.nodes[0]->n_lost > 0);
+        world_done(&world);
+}
+
 static bool anybody_is_lost(void) {
         for (size_t i = 0; i < world.n_nodes; i++)
                 if (world_n_peers(world.nodes[i]) != world.n_nodes - 1 || world.nodes[i]->n_lost > 0)
@@ -244,7 +278,9 @@ int main(void) {
         RUN(test_owner_restarts);
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
+        RUN(test_node_is_off_for_a_moment);
         RUN(test_loss_is_found);
+        RUN(test_loss_of_a_newcomer);
         RUN(test_loss_of_datagrams_is_no_loss_of_nodes);
         RUN(test_cancel_elsewhere);
         RUN(test_drain_hands_back);
