@@ -10,8 +10,8 @@
 #define MESSAGE_JOB_ATTEMPT_OVER "40d4a278784c4835addaedd8d98c1b81" /* it does not decide its job */
 #define MESSAGE_JOB_ATTEMPT_LATE "784a99171cbc409ca2038ce303a882d6" /* the end of one that was given up */
 #define MESSAGE_JOB_CANCEL "71e3c5e773c045a8bd71bd4e4cdeedf7"       /* asked for by somebody */
-#define MESSAGE_JOBS_TAKEN_OVER "984b16613f544fe8b645fcf88896e0a8" /* of a node that is gone */
-#define MESSAGE_JOB_YIELDED "5bf73a148fa24491ba97909577627ad8"     /* to the node that took it over */
+#define MESSAGE_JOBS_TAKEN_OVER "984b16613f544fe8b645fcf88896e0a8"  /* of a node that is gone */
+#define MESSAGE_JOB_YIELDED "5bf73a148fa24491ba97909577627ad8"      /* to the node that took it over */
 #define MESSAGE_JOB_MERGED "3a2475ea89ce40d0a99a7f61f064164c" /* after a split: which of two ends counts */
 #define MESSAGE_JOB_OUTPUT_LEFT_OUT "e5291a7e11b340149febedeeeb7f095e" /* of what a job printed */
 #define MESSAGE_SUBMISSIONS_REFUSED "1850348407154cfd8be25f77968460c1" /* so many, for these reasons */
