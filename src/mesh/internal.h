@@ -453,7 +453,6 @@ void keeper_resume(struct mesh *mesh); /* what was held back after a restart may
 void keeper_holder_answered(struct mesh *mesh, const struct place *place);
 bool keeper_is_idle(const struct mesh *mesh);
 void keeper_free(struct mesh *mesh);
-unsigned job_copies(const struct mesh *mesh, const struct mesh_job *job);
 int answer_new(struct mesh *mesh, void *tag, struct answer **ret);
 void answer_free(struct answer *answer);
 void answer_expect(struct mesh *mesh, struct answer *answer, struct mesh_job *job);

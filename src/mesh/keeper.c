@@ -68,8 +68,11 @@ bool keeper_needs_link(const struct mesh *mesh, const struct place *place) {
         return is_keeper(mesh, place) && !keeper_is_idle(mesh);
 }
 
-/* How many disks have it, as far as we know. */
-unsigned job_copies(const struct mesh *mesh, const struct mesh_job *job) {
+unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id) {
+        const struct mesh_job *job = job_find(mesh, id);
+
+        if (!job)
+                return 0;
         return mesh->keeper.state == KEEPER_CHOSEN && job->copied ? 2 : 1;
 }
 

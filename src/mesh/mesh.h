@@ -180,6 +180,9 @@ const struct job_result *mesh_guest_result(const struct mesh *mesh, const struct
 bool mesh_guest_owner(
         const struct mesh *mesh, const struct uuid *id, char ret_node_id[static NODE_ID_MAX + 1]);
 
+/* On how many disks an unfinished job of this node is, as far as is known. 0: it is not unfinished here. */
+unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id);
+
 /* Why a job of this node does not run yet, in a few words (static); NULL: it is not waiting, or not known.
  */
 const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id);
