@@ -151,6 +151,15 @@ static void submit_now(struct ops_call *call) {
         call_later(call, answer_problem);
 }
 
+/* What has ended, or is another node's, is on one disk at least. */
+static unsigned copies_now(const struct ops_call *call) {
+        unsigned copies = 2;
+
+        for (size_t i = 0; i < call->submit.n && copies > 1; i++)
+                copies = MAX(mesh_job_copies(call->ops->mesh, &call->submit.ids[i]), 1u);
+        return copies;
+}
+
 void submit_call_found(struct ops_call *call, const struct stored_job *job) {
         call->problem = (struct problem){};
         if (!job) {
@@ -166,6 +175,7 @@ void submit_call_found(struct ops_call *call, const struct stored_job *job) {
                 return;
         }
         call->submit.created_at = job->created_at;
+        call->submit.copies = copies_now(call);
         answer(call, /* repeated= */ true);
 }
 

@@ -173,7 +173,7 @@ struct ops_submitted {
         const struct uuid *ids; /* in order of the requests */
         size_t n_ids;
         usec_t created_at; /* of the first */
-        unsigned copies;   /* on how many disks they are; 0: not known, since they are repeated */
+        unsigned copies;   /* on how many disks each of them is at least */
         bool repeated;     /* an Idempotency-Key that was seen before: these are the first answer's jobs */
 };
 typedef void (*ops_submitted_t)(void *userdata, const struct ops_submitted *answer);

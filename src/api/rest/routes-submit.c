@@ -130,11 +130,6 @@ void submit_body(struct request *request, const char *data, size_t size) {
         }
 }
 
-static void write_copies(struct writer *writer, unsigned copies) {
-        if (copies > 0)
-                writer_unsigned(writer, "copies", copies);
-}
-
 /* The original's keys in its order. */
 static void write_accepted(struct request *request, struct writer *writer) {
         struct rest *rest = request_client(request)->rest;
@@ -152,7 +147,7 @@ static void write_accepted(struct request *request, struct writer *writer) {
         (void) writer_bytes(writer, "command", job->command, job->command_size);
         writer_text(writer, "status", job_status_to_text(JOB_PENDING));
         writer_time(writer, "created_at", request->created_at);
-        write_copies(writer, request->copies);
+        writer_unsigned(writer, "copies", request->copies);
         writer_close(writer, '}');
 }
 
@@ -192,7 +187,7 @@ static void answer_list(struct request *request, const struct ops_submitted *sub
         for (size_t i = 0; i < submitted->n_ids; i++) {
                 writer_open(&writer, NULL, '{');
                 writer_text(&writer, "job_id", uuid_to_text(&submitted->ids[i], id));
-                write_copies(&writer, submitted->copies);
+                writer_unsigned(&writer, "copies", submitted->copies);
                 writer_close(&writer, '}');
         }
         writer_close(&writer, ']');

@@ -472,6 +472,7 @@ static void answer_submit(struct ops_call *call) {
                 .problem = call->problem,
                 .ids = call->ids,
                 .n_ids = call->n_ids,
+                .copies = 2,
                 .created_at = now_usec(CLOCK_REALTIME),
                 .repeated = call->repeated,
         };

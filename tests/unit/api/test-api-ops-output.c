@@ -68,6 +68,10 @@ const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
         return NULL;
 }
 
+unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id) {
+        return 0;
+}
+
 bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
         return job_of(id)->awaited;
 }

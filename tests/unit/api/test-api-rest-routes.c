@@ -232,7 +232,9 @@ static void test_submit_several(void) {
         strcpy(second, strrchr(job_path(1, ""), '/') + 1);
         (void) snprintf(
                 expected, sizeof(expected),
-                "{\"count\":2,\"jobs\":[{\"job_id\":\"%s\"},{\"job_id\":\"%s\"}]}\n", first, second);
+                "{\"count\":2,\"jobs\":[{\"job_id\":\"%s\",\"copies\":2},{\"job_id\":\"%s\",\"copies\":2}]}"
+                "\n",
+                first, second);
         ASSERT_STREQ(response.body.data, expected);
         ASSERT_NULL(response_header(&response, "Location"));
         response_done(&response);
