@@ -85,6 +85,7 @@ def test_a_wrong_command_line(arguments, pieces, tmp_path):
         ("HEARTBEAT_INTERVAL", "1ms", "100ms"),
         ("HEARTBEAT_INTERVAL", "2h", "1h"),
         ("PEER_TIMEOUT", "-5s", ""),
+        ("KEEPER_WAIT", "5ms", ""),
         ("SLOTS", "all", ""),
         ("OUTPUT_MAX", "1", "4K"),
         ("OUTPUT_MAX", "1T", "64M"),

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import time
 
 import pytest
 from harness import FINAL, processes, wait_for
@@ -63,7 +64,7 @@ def end_for_good(node):
 
 
 def owners(nodes, job_id):
-    return [node for node in nodes if node.get(f"/jobs/{job_id}").status == 200]
+    return [node for node in nodes if rows(node, "SELECT 1 FROM jobs WHERE job_id = ?", job_id)]
 
 
 def test_answers_say_how_many_copies(make_node):
@@ -74,18 +75,24 @@ def test_answers_say_how_many_copies(make_node):
 
     nodes = make_mesh_of_three(make_node, (1, 1, 1))
     keeper = keeper_of(nodes[0], nodes[1:])
+    # Who asks the keeper for what ended is told by the owner, which has all of a long output.
+    long = nodes[0].run("head -c 100000 /dev/zero | tr '\\0' x", target_node_id=nodes[1].node_id)["job_id"]
+    query = "SELECT count(*) FROM copies WHERE job_id = ? AND status = 'JOB_COMPLETED'"
+    wait_for(lambda: rows(keeper, query, long) == [(1,)], 20, "the keeper has its end")
+    assert keeper.get(f"/jobs/{long}/stdout").body == b"x" * 100000
+    assert len(keeper.job(long)["stdout"]) == 100000
+
     answer = nodes[0].post("/jobs", [{"command": "sleep 30"}] * 3)
     assert [job["copies"] for job in answer.json()["jobs"]] == [2, 2, 2]
     for job in answer.json()["jobs"]:
         told = rows(keeper, "SELECT owner_node_id, status, command FROM copies WHERE job_id = ?", job["job_id"])
         assert told == [(nodes[0].node_id, None, "sleep 30")]
-        assert keeper.get(f"/jobs/{job['job_id']}").status == 404, "it is not this node's"
-    # What was said before is said again, but where it is now is not known.
+        assert owners(nodes, job["job_id"]) == [nodes[0]], "it is not the keeper's"
     headers = {"Idempotency-Key": "once"}
-    assert nodes[0].post("/jobs", {"command": "true"}, headers=headers).json()["copies"] == 2
-    assert "copies" not in nodes[0].post("/jobs", {"command": "true"}, headers=headers).json()
+    for _ in range(2):
+        assert nodes[0].post("/jobs", {"command": "sleep 29"}, headers=headers).json()["copies"] == 2
 
-    for job in answer.json()["jobs"]:
+    for job in nodes[0].jobs(status="pending,running"):
         cancel(nodes[0], job["job_id"])
     wait_for(lambda: rows(keeper, "SELECT count(*) FROM copies WHERE status IS NULL") == [(0,)], 20, "all copies have ended")
 
@@ -106,7 +113,7 @@ def test_a_lost_owner(make_node, evidence):
     ids = [job["job_id"] for job in jobs]
     wait_for(lambda: rows(keeper, "SELECT count(*) FROM takeovers")[0][0] > 0, 20, "the keeper has taken jobs over")
     for job_id in ids:
-        wait_for(lambda job_id=job_id: owners([keeper], job_id), 20, "the keeper knows the job")
+        wait_for(lambda job_id=job_id: keeper.get(f"/jobs/{job_id}").status == 200, 20, "the keeper tells of the job")
         assert keeper.finish(job_id, 60)["status"] == "JOB_COMPLETED"
     assert {line[0] for line in evidence.of("end")} == set(ids)
     # Only what the lost node ran itself, in its one slot, may have been done without anybody hearing of it.
@@ -114,11 +121,12 @@ def test_a_lost_owner(make_node, evidence):
     assert rows(keeper, "SELECT count(*) FROM copies WHERE status IS NULL") == [(0,)]
     assert rows(keeper, "SELECT DISTINCT from_node_id FROM takeovers") == [(owner.node_id,)]
 
-    # What had ended before is told by the keeper.
-    told = keeper.job(done)
-    assert (told["status"], told["exit_code"], told["stdout"], told["stderr"]) == ("JOB_FAILED", 3, "out\n", "err\n")
-    assert told["created_by_node"] == owner.node_id
-    assert keeper.get(f"/jobs/{done}/stdout").body == b"out\n"
+    # What had ended before is told by the keeper, whoever is asked.
+    for node in others:
+        told = node.job(done)
+        assert (told["status"], told["exit_code"], told["stdout"], told["stderr"]) == ("JOB_FAILED", 3, "out\n", "err\n")
+        assert told["created_by_node"] == owner.node_id
+        assert node.get(f"/jobs/{done}/stdout").body == b"out\n"
     assert done not in {job["job_id"] for job in keeper.jobs()}, "but it is not this node's"
 
 
@@ -138,8 +146,7 @@ def test_an_owner_comes_back(make_node, evidence):
     wait_for(lambda: all(len(owners(nodes, job_id)) == 1 for job_id in moved), 30, "each has one owner")
     assert all(owners(nodes, job_id) == [keeper] for job_id in moved)
     for job_id in ids:
-        (node,) = owners([owner, keeper] if job_id not in moved else [keeper], job_id)[:1]
-        assert node.finish(job_id, 60)["status"] == "JOB_COMPLETED"
+        assert owner.finish(job_id, 60)["status"] == "JOB_COMPLETED"
     ended = collections.Counter(line[0] for line in evidence.of("end"))
     assert ended == dict.fromkeys(ids, 1)
     stranger = owner.submit("true")
@@ -167,8 +174,7 @@ def test_an_owner_that_stops(make_node, evidence):
 
     owner.start()
     for job_id in ids:
-        (node,) = wait_for(lambda job_id=job_id: owners([owner, keeper], job_id)[-1:], 20, "somebody has it")
-        assert node.finish(job_id)["status"] == "JOB_COMPLETED"
+        assert owner.finish(job_id)["status"] == "JOB_COMPLETED", "whoever has it"
     assert sorted(line[0] for line in evidence.of("end")) == sorted(ids), "each ran once"
 
 
@@ -189,6 +195,30 @@ def test_a_restart_hands_nothing_over(make_node, manager, evidence):
     assert sorted(line[0] for line in evidence.of("end")) == sorted(ids), "each ran once"
     assert rows(keeper, "SELECT count(*) FROM takeovers") == [(0,)]
     wait_for(lambda: rows(keeper, "SELECT count(*) FROM copies WHERE status IS NULL") == [(0,)], 20, "its copies have ended")
+
+
+def test_a_keeper_that_hangs(make_node):
+    """It is waited for once, for as long as KeeperWait= says; then another one has all jobs."""
+    nodes = make_mesh_of_three(make_node, (0, 0, 0), KEEPER_WAIT="1s", PEER_TIMEOUT="60s")
+    owner = nodes[0]
+    keeper = keeper_of(owner, nodes[1:])
+    (other,) = set(nodes[1:]) - {keeper}
+    before = [owner.submit("true") for _ in range(3)]
+    keeper.send(signal.SIGSTOP)
+    begin = time.monotonic()
+    answer = owner.post("/jobs", {"command": "true"}).json()
+    assert 0.8 < time.monotonic() - begin < 5 and answer["copies"] == 1, answer
+    query = "SELECT job_id FROM copies WHERE status IS NULL AND owner_node_id = ?"
+    ids = {*before, answer["job_id"]}
+    wait_for(lambda: ids <= {job_id for (job_id,) in rows(other, query, owner.node_id)}, 20, "the other one has all")
+    wait_for(lambda: has_keeper(owner), 20, "answers say so")
+    # The first one may have copies until it has said that it forgot them.
+    held = "SELECT node_id FROM holders"
+    assert {name for (name,) in rows(owner, held)} == {keeper.node_id, other.node_id}
+    keeper.send(signal.SIGCONT)
+    wait_for(lambda: rows(owner, held) == [(other.node_id,)], 30, "it has forgotten them")
+    assert rows(keeper, query, owner.node_id) == []
+    assert rows(keeper, "SELECT count(*) FROM takeovers") == [(0,)]
 
 
 def test_a_keeper_that_restarts(make_node, evidence):

@@ -25,6 +25,7 @@ static void test_good(void) {
                                    "  DiscoveryPort \t =  8090  \n"
                                    "HeartbeatInterval=1min 30s\n"
                                    "PeerTimeout=5min\n"
+                                   "KeeperWait=250ms\n"
                                    "Interfaces=lo eth0\n"
                                    "Interfaces=\\\n"
                                    "# a comment between continued lines\n"
@@ -58,6 +59,7 @@ static void test_good(void) {
         ASSERT_EQ(config->discovery_port, 8090);
         ASSERT_EQ(config->heartbeat_interval_usec, 90 * USEC_PER_SEC);
         ASSERT_EQ(config->peer_timeout_usec, 5 * USEC_PER_MINUTE);
+        ASSERT_EQ(config->keeper_wait_usec, 250 * USEC_PER_MSEC);
         ASSERT_EQ(strv_length(config->labels), 3);
         ASSERT_STREQ(config->labels[0], "arch=x86_64");
         ASSERT_STREQ(config->labels[1], "gpu=h200");
@@ -77,7 +79,7 @@ static void test_good(void) {
         ASSERT_EQ(config->kill_grace_usec, 0);
         ASSERT_EQ(config->queue_max, 1000000); /* not named: the default */
         ASSERT_STREQ(builder.settings[SETTING_API_PORT].origin, "file:5");
-        ASSERT_STREQ(builder.settings[SETTING_INTERFACES].origin, "file:10");
+        ASSERT_STREQ(builder.settings[SETTING_INTERFACES].origin, "file:11");
 }
 
 static void test_reset(void) {

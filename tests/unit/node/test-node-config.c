@@ -74,6 +74,7 @@ static void test_defaults(void) {
         ASSERT_GE(config->slots, 1);
         ASSERT_EQ(config->heartbeat_interval_usec, 5 * USEC_PER_SEC);
         ASSERT_EQ(config->peer_timeout_usec, 30 * USEC_PER_SEC);
+        ASSERT_EQ(config->keeper_wait_usec, 100 * USEC_PER_MSEC);
         ASSERT_EQ(config->drain_timeout_usec, 30 * USEC_PER_SEC);
         ASSERT_EQ(config->kill_grace_usec, 5 * USEC_PER_SEC);
         ASSERT_EQ(config->queue_max, 1000000);
