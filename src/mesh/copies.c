@@ -104,13 +104,27 @@ static void say_kept(struct mesh *mesh, struct place *owner, uint64_t term, uint
         place_send_or_close(mesh, owner, &message);
 }
 
+/* node_id: NULL: its owner, or nobody. */
+static int set_executor(struct copy *copy, const char *node_id) {
+        struct node_name *executor = NULL;
+        int r;
+
+        if (node_id) {
+                r = node_name_new(node_id, &executor);
+                if (r < 0)
+                        return r;
+        }
+        node_name_unref(copy->executor);
+        copy->executor = executor;
+        return 0;
+}
+
 /* The state of one job under the present term. */
 static int take_state(
         struct mesh *mesh, struct copies *copies, const struct link_copy *state,
         struct record_batch *batch) {
         _cleanup_(job_spec_unref_p) struct job_spec *spec = NULL;
         struct copy *copy = copy_find(mesh, &state->run.job);
-        struct node_name *executor = NULL;
         int r;
 
         /* Of two that say that it is theirs the later one is believed. */
@@ -132,13 +146,9 @@ static int take_state(
                 if (r < 0)
                         return r;
         }
-        if (state->node_id) {
-                r = node_name_new(state->node_id, &executor);
-                if (r < 0)
-                        return r;
-        }
-        node_name_unref(copy->executor);
-        copy->executor = executor;
+        r = set_executor(copy, state->node_id);
+        if (r < 0)
+                return r;
         copy->run = state->run;
         copy->epoch = state->epoch;
         copy->term = copies->term;
@@ -164,6 +174,8 @@ static int take_end(
                         return r;
                 copy = copy_find(mesh, &state->run.job);
         }
+        if (copy && set_executor(copy, state->node_id) < 0)
+                return -ENOMEM;
         record = copy_record(
                 copies, batch, copy && !state->gone ? RECORD_COPY_ENDED : RECORD_COPY_GONE, copy);
         if (!record)

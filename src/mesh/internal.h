@@ -155,6 +155,7 @@ struct place {
         usec_t asked_usec;       /* when we asked whether it is there, since a run of its waits for that */
         usec_t silent_since;     /* since when it is not alive; USEC_INFINITY: it is */
         struct copies *copies;   /* of its jobs, here; NULL: none */
+        uint64_t instance;       /* of its process, as its last link told; 0: not known */
 
         /* Kept in step with the above by place_review(): it may be given jobs now, or once it is linked. */
         bool ready;
@@ -445,7 +446,7 @@ void keeper_flush(struct mesh *mesh, const struct place *place);
 void keeper_check(struct mesh *mesh);
 void keeper_take(struct mesh *mesh, struct place *place, const struct link_message *message);
 void keeper_written(struct mesh *mesh, const struct record *record, int error);
-void keeper_link_up(struct mesh *mesh, struct place *place);
+void keeper_link_up(struct mesh *mesh, struct place *place, uint64_t instance);
 void keeper_heard(struct mesh *mesh, struct place *place);
 void keeper_lost(struct mesh *mesh, const struct place *place);
 void keeper_start(struct mesh *mesh);

@@ -437,8 +437,21 @@ void keeper_written(struct mesh *mesh, const struct record *record, int error) {
         flush(mesh);
 }
 
-void keeper_link_up(struct mesh *mesh, struct place *place) {
+/* A keeper that has begun a new life may have lost what it had: it gets everything once more. */
+static bool has_begun_anew(struct place *place, uint64_t instance) {
+        bool anew = place->instance != 0 && place->instance != instance;
+
+        place->instance = instance;
+        return anew;
+}
+
+void keeper_link_up(struct mesh *mesh, struct place *place, uint64_t instance) {
         struct mesh_job *job;
+
+        if (has_begun_anew(place, instance) && is_keeper(mesh, place)) {
+                drop(mesh, /* too_slow= */ false);
+                keeper_choose(mesh);
+        }
 
         if (!is_keeper(mesh, place)) {
                 forget_there(mesh, place);

@@ -23,7 +23,7 @@ int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello
                 claims_owner_back(place);
         place_link_up(mesh, place);
         guests_tell_held(mesh, place);
-        keeper_link_up(mesh, place);
+        keeper_link_up(mesh, place, hello ? hello->instance : 0);
         index_link_up(mesh, place);
         mesh_arm(mesh);
         return 0;

@@ -113,6 +113,26 @@ static void test_slow_keeper_is_replaced(void) {
         world_done(&world);
 }
 
+/* It is there again, but has nothing any more: it gets everything once more. */
+static void test_keeper_loses_its_disk(void) {
+        struct uuid ids[5];
+        uint64_t incarnation;
+
+        begin(2, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "100", 5, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(n_unfinished_copies(node(1)), 5u);
+        incarnation = node(1)->disk.incarnation;
+        world_crash(node(1));
+        disk_done(&node(1)->disk);
+        memset(&node(1)->disk, 0, sizeof(node(1)->disk));
+        disk_init(&node(1)->disk);
+        node(1)->disk.incarnation = incarnation;
+        world_start(node(1));
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, n_unfinished_copies(node(1)) == 5);
+        world_done(&world);
+}
+
 static void test_alone_there_is_one_copy(void) {
         struct uuid id;
 
@@ -298,6 +318,7 @@ static void test_owner_with_a_full_disk_keeps_nothing(void) {
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
+        RUN(test_keeper_loses_its_disk);
         RUN(test_alone_there_is_one_copy);
         RUN(test_ends_are_copied_before_they_are_told);
         RUN(test_owner_is_lost);
