@@ -11,10 +11,11 @@
 
 #define PATH_ENTRY "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define LANG_ENTRY "LANG=C.UTF-8"
-#define BASE_MAX 9u
+#define BASE_MAX 10u
 
 struct run_environment {
         char job_id[sizeof("JOB_ID=") + UUID_TEXT_SIZE];
+        char epoch[sizeof("EPOCH=18446744073709551615")];
         char attempt[sizeof("ATTEMPT=4294967295")];
         char marker[sizeof(ORPHAN_MARKER "=") + RUN_MARKER_MAX];
         size_t n_entries;
@@ -44,10 +45,12 @@ static void fill_fixed(const struct run *run, struct run_environment *environmen
         char marker[RUN_MARKER_MAX];
 
         uuid_to_text(&run->id.job, stpcpy(environment->job_id, "JOB_ID="));
+        (void) snprintf(environment->epoch, sizeof(environment->epoch), "EPOCH=%" PRIu64, run->id.epoch);
         (void) snprintf(
                 environment->attempt, sizeof(environment->attempt), "ATTEMPT=%" PRIu32, run->id.attempt);
         environment->entries[environment->n_entries++] = environment->job_id;
         environment->entries[environment->n_entries++] = run->executor->node_id;
+        environment->entries[environment->n_entries++] = environment->epoch;
         environment->entries[environment->n_entries++] = environment->attempt;
 
         /* Where cgroups tell what belongs to a job, nothing in its environment has to. */

@@ -93,7 +93,7 @@ static bool env_name_is_valid(const char *name, size_t size) {
 }
 
 static bool env_name_is_reserved(const struct job_env *env) {
-        static const char *const reserved[] = { "JOB_ID", "NODE_ID", "ATTEMPT" };
+        static const char *const reserved[] = { "JOB_ID", "NODE_ID", "EPOCH", "ATTEMPT" };
 
         for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
                 if (env->name_size == strlen(reserved[i]) &&

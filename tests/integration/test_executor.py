@@ -76,10 +76,10 @@ def test_environment(node):
     assert variables["UMLAUT"] == "gr\u00fcn = 1"
     assert variables["JOB_ID"] == job_id
     assert variables["NODE_ID"] == node.node_id
-    assert variables["ATTEMPT"] == "1"
+    assert (variables["EPOCH"], variables["ATTEMPT"]) == ("1", "1")
     assert {"PATH", "HOME", "LANG"} <= set(variables)
     # What the shell itself sets.
-    extra = set(variables) - {"GREETING", "EMPTY", "UMLAUT", "JOB_ID", "NODE_ID", "ATTEMPT", "PATH", "HOME", "LANG"}
+    extra = set(variables) - {"GREETING", "EMPTY", "UMLAUT", "JOB_ID", "NODE_ID", "EPOCH", "ATTEMPT", "PATH", "HOME", "LANG"}
     assert extra <= {"PWD", "OLDPWD", "SHLVL", "_", "USER", "LOGNAME", "SHELL"}, "a small clean environment"
 
 

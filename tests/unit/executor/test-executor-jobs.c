@@ -112,13 +112,13 @@ static void test_environment(void) {
         ASSERT_EQ(unsetenv("SECRET_OF_THE_EXECUTOR"), 0);
         result = fixture_run_job(
                 &fixture,
-                &(const struct fixture_job){
-                        .command =
-                                "echo $GREETING,$LANG,$JOB_ID,$NODE_ID,$ATTEMPT,${HOME:+home},${PATH:+path};"
-                                "env | grep -c -e SECRET -e forged -e ATTEMPT=77",
-                        .env = env });
+                &(const struct fixture_job){ .command = "echo "
+                                                        "$GREETING,$LANG,$JOB_ID,$NODE_ID,$EPOCH,$ATTEMPT,${"
+                                                        "HOME:+home},${PATH:+path};"
+                                                        "env | grep -c -e SECRET -e forged -e ATTEMPT=77",
+                                             .env = env });
         (void) snprintf(
-                expected, sizeof(expected), "hello = world,de_DE.UTF-8,%s,node-test,1,home,path\n0\n",
+                expected, sizeof(expected), "hello = world,de_DE.UTF-8,%s,node-test,1,1,home,path\n0\n",
                 uuid_to_text(&result->run.job, id));
         assert_output(&result->stdout_output, expected);
 }
@@ -130,7 +130,7 @@ static void test_clean_environment(void) {
         begin(&fixture);
         result = fixture_run(
                 &fixture, "env | sed 's/=.*//' | grep -v -e PWD -e WORKER_MESH_EXECUTOR | sort | xargs");
-        assert_output(&result->stdout_output, "ATTEMPT HOME JOB_ID LANG NODE_ID PATH\n");
+        assert_output(&result->stdout_output, "ATTEMPT EPOCH HOME JOB_ID LANG NODE_ID PATH\n");
 }
 
 /* Nothing of the executor leaks: no descriptors, no blocked or ignored signals, its limits. */
