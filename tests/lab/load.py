@@ -17,10 +17,10 @@ AGAIN_SECONDS = 0.2
 FIRST = 6
 BURSTS = (1, 1, 1, 1, 5)  # how many come at once; on average less than two
 
-# A line is written in one piece (O_APPEND): what, whose wish, job, attempt, node, when, exit status. All hosts of a lab
+# A line is written in one piece (O_APPEND): what, whose wish, job, epoch, attempt, node, when, exit status. All hosts of a lab
 # have one clock.
 COMMAND = (
-    'say() {{ echo "$1 {name} $JOB_ID $ATTEMPT $NODE_ID $(date +%s.%N) {exit_status}" >>{path}; }}; '
+    'say() {{ echo "$1 {name} $JOB_ID $EPOCH $ATTEMPT $NODE_ID $(date +%s.%N) {exit_status}" >>{path}; }}; '
     "say start; echo {name} begins; i=0; "
     "while [ $i -lt {beats} ]; do i=$((i+1)); sleep {pause}; say beat; done; "
     "echo {name} ends; say end; exit {exit_status}"

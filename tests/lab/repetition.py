@@ -40,7 +40,7 @@ SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 #   requeue-own   what an owner ran itself when its power went begins again
 #   takeover      a keeper goes on with the jobs of an owner that does not return (and needs calls, to be seen)
 FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover")
-LANDED = frozenset(("calls", "index", "on-node-loss"))
+LANDED = frozenset(("calls", "index", "on-node-loss", "takeover"))
 
 
 class Stage:
@@ -268,9 +268,9 @@ class Stage:
     def is_quiet(self, load):
         last = {}
         for host, words in load.lines():
-            last[host, *words[1:4]] = words
+            last[host, *words[1:5]] = words
         now = time.time()
-        if any(words[0] != "end" and now - float(words[5]) < SILENT_SECONDS for words in last.values()):
+        if any(words[0] != "end" and now - float(words[6]) < SILENT_SECONDS for words in last.values()):
             return False
         return all(host.get("/status")["running"] == 0 for host in self.living)
 

@@ -11,8 +11,8 @@ NODES = {f"h{number}": f"node-{number:016x}" for number in (1, 2, 3)}
 CUT = {"host": "h2", "what": "cable", "begin": 102.0, "end": 112.0}
 
 
-def lines(name, host, begin, end, attempt=1, exit_status=0, job_id=None, is_ended=True):
-    words = [name, job_id or f"id-{name}", str(attempt), NODES[host]]
+def lines(name, host, begin, end, attempt=1, exit_status=0, job_id=None, is_ended=True, epoch=1):
+    words = [name, job_id or f"id-{name}", str(epoch), str(attempt), NODES[host]]
     times = [("start", begin), ("beat", (begin + end) / 2), ("end" if is_ended else "beat", end)]
     return [[host, [kind, *words, f"{when:.3f}", str(exit_status)]] for kind, when in times]
 
@@ -114,6 +114,11 @@ def test_again_without_reason():
     spoiled = record()
     spoiled["lines"] += lines("b", "h1", 107.0, 107.2, attempt=2)
     assert "again_wrong" in found(spoiled), "one attempt on two nodes"
+    spoiled = record()
+    for which in ("told", "told_again"):
+        spoiled[which]["h1"]["id-b"]["attempt"] = 1
+    spoiled["lines"] = spoiled["lines"][:6] + lines("b", "h3", 107.0, 116.0, epoch=2)
+    assert found(spoiled) == set(), "but for another owner's"
     spoiled = record()
     spoiled["wishes"][1]["on_node_loss"] = "fail"
     assert found(spoiled) == {"again_wrong"}

@@ -34,18 +34,18 @@ class Run:
     """One process, as its lines say. last: when it was surely still there."""
 
     def __init__(self, host, words):
-        _, self.name, self.job_id, attempt, self.node_id, when, *_ = words
-        self.host, self.attempt = host, int(attempt)
+        _, self.name, self.job_id, epoch, attempt, self.node_id, when, *_ = words
+        self.host, self.attempt = host, (int(epoch), int(attempt))
         self.start = self.last = float(when)
         self.ended, self.exit_status = False, None
 
     def take(self, words):
-        self.last = float(words[5])
+        self.last = float(words[6])
         if words[0] == "end":
-            self.ended, self.exit_status = True, int(words[6])
+            self.ended, self.exit_status = True, int(words[7])
 
     def __repr__(self):
-        return f"attempt {self.attempt} on {self.host} from {self.start:.2f} to {self.last:.2f}"
+        return f"attempt {self.attempt[1]} (epoch {self.attempt[0]}) on {self.host} from {self.start:.2f} to {self.last:.2f}"
 
 
 class Verdict:
@@ -66,9 +66,9 @@ def runs_of(lines):
     """Of each wish; a line that does not go on with a run begins one."""
     runs, open_runs = collections.defaultdict(list), {}
     for host, words in lines:
-        if len(words) != 7:
+        if len(words) != 8:
             continue  # the host lost its power while it was written
-        key = (host, *words[1:4])
+        key = (host, *words[1:5])
         if words[0] == "start" or key not in open_runs:
             run = open_runs[key] = Run(host, words)
             runs[run.name].append(run)
@@ -108,8 +108,8 @@ class Judge:
         )
 
     def was_cut_off(self, owner, begin, end):
-        """The troubles in which an owner heard nobody for long enough to lose all others, or in which others took over."""
-        kinds = ("cable", "power") if "takeover" in self.landed else ("cable",)
+        """The troubles in which an owner heard nobody for long enough to lose all others, or to be taken over by them."""
+        kinds = ISOLATES if "takeover" in self.landed else ("cable",)
         return [
             trouble
             for trouble in self.troubles(owner, kinds, begin, end)
@@ -179,6 +179,8 @@ class Judge:
             lost.add(sent_to)
         if self.was_cut_off(wish["host"], wish["acknowledged"], float("inf")):
             lost |= ({run.host for run in runs} | {sent_to}) - {wish["host"]}
+            if "takeover" in self.landed and wish.get("on_node_loss") == "fail":
+                lost.add(wish["host"])
         return lost
 
     def judge_repeated(self, wish, runs):
@@ -255,7 +257,7 @@ class Judge:
         if (job["status"], job["exit_code"]) != (status, wish["exit_status"]):
             return f"should be {status} with {wish['exit_status']}"
         if not any(
-            run.ended and (run.job_id, run.attempt) == (wish["job_id"], job["attempt"]) and
+            run.ended and (run.job_id, run.attempt[1]) == (wish["job_id"], job["attempt"]) and
             run.host == self.hosts.get(job["executor_node_id"])
             for run in self.runs.get(wish["name"], [])
         ):
@@ -265,15 +267,17 @@ class Judge:
         return self.what_is_wrong_before(wish, job)
 
     def what_is_wrong_before(self, wish, job):
-        """With the runs that did not decide how it ended."""
+        """With the runs that did not decide how it ended. Who takes a job over need not know what its owner had begun."""
+        if "takeover" in self.landed and self.was_cut_off(wish["host"], wish["acknowledged"], float("inf")):
+            return None
         told = {(one["attempt"], self.hosts.get(one["node_id"])): one["exit_code"] for one in job.get("attempts", [])}
         for run in self.runs.get(wish["name"], []):
-            if run.job_id != wish["job_id"] or run.attempt == job["attempt"]:
+            if run.job_id != wish["job_id"] or run.attempt[1] == job["attempt"]:
                 continue
-            if (run.attempt, run.host) not in told:
+            if (run.attempt[1], run.host) not in told:
                 return f"nothing of {run}"
-            if told[run.attempt, run.host] not in (None, run.exit_status):
-                return f"{run} ended with {told[run.attempt, run.host]}"
+            if told[run.attempt[1], run.host] not in (None, run.exit_status):
+                return f"{run} ended with {told[run.attempt[1], run.host]}"
         return None
 
     def judge_agreement(self, which, who):
