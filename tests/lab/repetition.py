@@ -39,7 +39,8 @@ SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 #   on-node-loss  some jobs say "on_node_loss": "fail"
 #   requeue-own   what an owner ran itself when its power went begins again
 #   takeover      a keeper goes on with the jobs of an owner that does not return (and needs calls, to be seen)
-FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover")
+#   one-answer    after a split all nodes tell the same exit status, run and output, and not only the same status
+FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover", "one-answer")
 LANDED = frozenset(("calls", "index", "on-node-loss", "takeover"))
 
 

@@ -194,6 +194,24 @@ def test_nodes_that_differ():
     assert found(spoiled) == {"told_wrong"}
 
 
+def test_two_owners():
+    """One that was taken over has told an end, too: of the two one counts."""
+    spoiled = record()
+    spoiled["landed"] = ["calls", "takeover"]
+    spoiled["troubles"][0]["host"] = "h1"
+    spoiled["losses"] = [{"by": by, "of": of, "at": 106.5} for by, of in (("h2", "h1"), ("h3", "h1"))]
+    for which in ("told", "told_again"):
+        spoiled[which]["h2"] = copy.deepcopy(spoiled[which]["h1"])
+        spoiled[which]["h1"]["id-b"].update(exit_code=None, stdout="")
+    assert found(spoiled) == set()
+    assert judge(spoiled).figures["differ"] == 1
+    spoiled["landed"].append("one-answer")
+    assert found(spoiled) == {"told_wrong"}
+    spoiled["landed"].pop()
+    spoiled["told"]["h1"]["id-b"]["status"] = "JOB_FAILED"
+    assert found(spoiled) == {"told_wrong"}
+
+
 def test_alarms():
     spoiled = record()
     spoiled["losses"].append({"by": "h1", "of": "h3", "at": 106.5})

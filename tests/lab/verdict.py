@@ -26,7 +26,7 @@ KILLS = ("power",)
 ISOLATES = ("power", "cable", "stop", "freeze", "down")
 
 # The columns of a report. Those with a limit of 0 make a repetition fail.
-COUNTED = ("submitted", "acknowledged", "runs", "again", "twice", "forgotten", "given_up")
+COUNTED = ("submitted", "acknowledged", "runs", "again", "twice", "forgotten", "given_up", "differ")
 FORBIDDEN = ("lost", "unasked", "again_wrong", "twice_wrong", "told_wrong", "false_alarms", "undetected")
 
 
@@ -232,10 +232,23 @@ class Judge:
                 wrong = self.what_is_wrong(wish, job)
                 if not wrong and host in self.record["told_again"] and self.essence(job) != self.essence(later):
                     wrong = f"and later {self.essence(later)}"
-                if wrong:
+                if wrong and self.may_differ(wish) and job and later and (job["status"], later["status"]) == (
+                    self.told_of(wish)["status"],
+                ) * 2:
+                    self.verdict.count("differ")
+                elif wrong:
                     self.verdict.count("told_wrong", f"{host} told of {wish['name']}: {wrong}; {self.essence(job)}")
         self.judge_agreement("told", "all nodes")
         self.judge_agreement("index", "the index of every node")
+
+    def may_differ(self, wish):
+        """Whether two owners may have told an end each, of which one counts: its status is told by both, and not yet the rest
+        of it."""
+        return (
+            "takeover" in self.landed
+            and "one-answer" not in self.landed
+            and bool(self.was_cut_off(wish["host"], wish["acknowledged"], float("inf")))
+        )
 
     @staticmethod
     def essence(job):
@@ -292,6 +305,8 @@ class Judge:
             said = ends[wish["job_id"]]
             if owner := self.told_of(wish):
                 said[owner["status"], owner["exit_code"]].append("its owner")
+            if self.may_differ(wish):
+                said = {status: sum((said[end] for end in said if end[0] == status), []) for status, _ in said}
             known = {host for some in said.values() for host in some}
             missing = set(self.record["index"]) - known if which == "index" else set()
             if len(said) > 1 or missing:
