@@ -55,8 +55,8 @@ def record():
         + lines("b", "h2", 101.0, 110.0)
         + lines("b", "h3", 107.0, 116.0, attempt=2),
         "troubles": [dict(CUT)],
-        "told": {"h1": jobs},
-        "told_again": {"h1": copy.deepcopy(jobs)},
+        "told": {"h1": jobs, "h2": {}, "h3": {}},
+        "told_again": {"h1": copy.deepcopy(jobs), "h2": {}, "h3": {}},
         "losses": [
             {"by": by, "of": of, "at": 106.5} for by, of in (("h1", "h2"), ("h3", "h2"), ("h2", "h1"), ("h2", "h3"))
         ],
@@ -177,7 +177,6 @@ def test_an_end_that_changes():
 
 def test_nodes_that_differ():
     spoiled = record()
-    spoiled["told"]["h3"] = {}
     assert found(spoiled) == set(), "nobody asks h3 for jobs of h1"
     spoiled["landed"] = ["calls"]
     assert found(spoiled) == {"told_wrong"}, "until every node tells of every job"
@@ -201,7 +200,8 @@ def test_two_owners():
     spoiled["troubles"][0]["host"] = "h1"
     spoiled["losses"] = [{"by": by, "of": of, "at": 106.5} for by, of in (("h2", "h1"), ("h3", "h1"))]
     for which in ("told", "told_again"):
-        spoiled[which]["h2"] = copy.deepcopy(spoiled[which]["h1"])
+        for host in ("h2", "h3"):
+            spoiled[which][host] = copy.deepcopy(spoiled[which]["h1"])
         spoiled[which]["h1"]["id-b"].update(exit_code=None, stdout="")
     assert found(spoiled) == set()
     assert judge(spoiled).figures["differ"] == 1

@@ -330,7 +330,7 @@ class Judge:
     def judge_detection(self, trouble):
         """How long it took others to lose the host. It may have come back, or have said goodbye, before that."""
         duration = trouble["end"] - trouble["begin"]
-        for host in self.record["nodes"]:
+        for host in self.record["told"]:  # those that are on; the journals of others are not read
             away = self.troubles(host, ISOLATES, trouble["begin"], trouble["end"])
             if host == trouble["host"] or away:
                 continue
