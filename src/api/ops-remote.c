@@ -377,12 +377,20 @@ static void look(struct ops_call *call) {
 }
 
 bool remote_is_not_needed(struct ops_call *call, const struct stored_job *job) {
+        char node_id[NODE_ID_MAX + 1] = "";
         const struct mesh_peer *owner;
 
-        if (!job->owner_node_id || call->copy_will_do)
+        if (call->copy_will_do || !job_status_is_final(job->status))
+                return true;
+        /* Of two ends, since a split had two sides, all nodes tell the one that counts. */
+        if (job->owner_node_id)
+                (void) snprintf(node_id, sizeof(node_id), "%s", job->owner_node_id);
+        else if (!mesh_index_find_owner(call->ops->mesh, &job->id, node_id))
+                return true;
+        if (streq(node_id, call->ops->config.node_id))
                 return true;
         call->copy_seen = true;
-        owner = mesh_get_peer(call->ops->mesh, job->owner_node_id);
+        owner = mesh_get_peer(call->ops->mesh, node_id);
         return !owner || !owner->verified || !owner->trusted || owner->lost;
 }
 

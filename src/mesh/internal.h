@@ -71,6 +71,7 @@ struct mesh_job {
         uint64_t epoch;       /* of our ownership; a run that another owner began has a lower one */
         uint32_t given_up;    /* attempts up to this one are over, on the disk */
         uint32_t retries_used;
+        unsigned n_executors_lost; /* while it ran */
         usec_t retry_at;
         struct heap_link delay_link; /* in mesh.delayed: DELAYED, and its wait is not over */
         bool lost;         /* the attempt lost_run was given up, and who had it does not know that yet */
@@ -240,6 +241,7 @@ struct guest {
 #define GUEST_OUTPUT_MAX                                                                 \
         (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken yet \
                                        */
+#define EXECUTORS_LOST_MAX 3u         /* with one job; then it fails */
 #define REFUSED_WAIT_USEC USEC_PER_SEC
 #define MISFIT_USEC (30 * USEC_PER_SEC) /* before it is given what it refused for its labels */
 /* A run of another owner begins only when that was heard so short a time ago: it gives the run up, and
@@ -618,6 +620,8 @@ void index_own_changed(struct mesh *mesh, const struct mesh_job *job);
 void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
 bool index_own_is_beaten(
         struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best);
+struct ended_copy;
+void index_of_lost_owner(struct mesh *mesh, const struct ended_copy *ended);
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);

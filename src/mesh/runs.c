@@ -97,11 +97,21 @@ void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
 
 /* Whether a run left nothing behind: handed back by a node that drains, never understood by an executor that
  * leaves, or gone with a node that was away for so short a time that nobody missed it. */
+/* One that takes its executor with it would do so on one node after the other. */
+static bool kills_executors(const struct mesh_job *job) {
+        return job->n_executors_lost >= EXECUTORS_LOST_MAX;
+}
+
+static void job_executor_lost(struct mesh *mesh, struct mesh_job *job) {
+        job->n_executors_lost++;
+        job_give_up(mesh, job, ATTEMPT_EXECUTOR_LOST, NULL);
+}
+
 static bool begins_again(const struct mesh_job *job, const struct job_result *result) {
         bool ran = result->started_at > 0;
 
         if (result->outcome == RUN_LOST)
-                return job->place || (!ran && job->state == JOB_STATE_SENT);
+                return job->place || !kills_executors(job);
         return result->outcome == RUN_KILLED && !ran;
 }
 
@@ -114,14 +124,15 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
         else if (result->outcome == RUN_KILLED && job->cancel_requested)
                 job_finish(
                         mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
-        else if (result->outcome == RUN_LOST && (!ran || job->place) && loss_ends(job))
+        else if (result->outcome == RUN_LOST && loss_ends(job))
                 job_finish(
                         mesh, job, JOB_FAILED, result,
                         "node lost: the executor that had the job has ended; it may have run");
         else if (begins_again(job, result)) {
-                job_give_up(
-                        mesh, job, result->outcome == RUN_LOST ? ATTEMPT_EXECUTOR_LOST : ATTEMPT_NEVER_BEGAN,
-                        NULL);
+                if (result->outcome == RUN_LOST)
+                        job_executor_lost(mesh, job);
+                else
+                        job_give_up(mesh, job, ATTEMPT_NEVER_BEGAN, NULL);
                 job_result_unref(result);
         } else if (result->outcome == RUN_KILLED)
                 job_finish(
@@ -192,16 +203,16 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
 static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its executor has ended");
-        else if (job->state == JOB_STATE_RUNNING)
-                job_finish(
-                        mesh, job, JOB_FAILED, NULL,
-                        "lost: the executor ended while the job ran, and the job with it");
         else if (loss_ends(job))
                 job_finish(
                         mesh, job, JOB_FAILED, NULL,
                         "node lost: the executor that had the job has ended; it may have run");
+        else if (kills_executors(job))
+                job_finish(
+                        mesh, job, JOB_FAILED, NULL,
+                        "lost: the executor ended again and again while the job ran");
         else
-                job_give_up(mesh, job, ATTEMPT_EXECUTOR_LOST, NULL);
+                job_executor_lost(mesh, job);
 }
 
 /* A job that we gave to an executor, and that this one does not have. */

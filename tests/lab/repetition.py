@@ -41,7 +41,7 @@ SILENT_SECONDS = 3.0  # a run that has not written for so long is gone
 #   takeover      a keeper goes on with the jobs of an owner that does not return (and needs calls, to be seen)
 #   one-answer    after a split all nodes tell the same exit status, run and output, and not only the same status
 FEATURES = ("calls", "index", "on-node-loss", "requeue-own", "takeover", "one-answer")
-LANDED = frozenset(("calls", "index", "on-node-loss", "takeover"))
+LANDED = frozenset(("calls", "index", "on-node-loss", "requeue-own", "takeover"))
 
 
 class Stage:

@@ -479,6 +479,8 @@ static bool has_several_owners(struct world *world, const struct uuid *id) {
                 const struct disk_job *job = disk_find(world->nodes[i], id);
 
                 n += job && !job->moved;
+                /* Its keeper speaks for an owner that is gone. */
+                n += find_copy(&world->nodes[i]->disk, id) != NULL;
         }
         return n > 1;
 }
