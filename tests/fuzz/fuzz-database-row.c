@@ -90,19 +90,20 @@ static const char *columns[][2] = {
         { "updated_at", "'2026-01-01T00:00:00.000003Z'" },
         { "assignment", NULL },
         { "ending", NULL },
+        { "retries_used", "1" },
 
         { "epoch", "4294967297" },
 };
 
 /* The first of each table, and of what follows. */
 #define COLUMN_TAKEOVERS (ELEMENTSOF(columns) - 1)
-#define COLUMN_COPIES (COLUMN_TAKEOVERS - 13)
+#define COLUMN_COPIES (COLUMN_TAKEOVERS - 14)
 #define COLUMN_GUESTS (COLUMN_COPIES - 10)
 
 #define COLUMN_ENDING (COLUMN_COPIES - 4)
 #define COLUMN_ASSIGNMENT (COLUMN_COPIES - 3)
-#define COLUMN_COPY_ASSIGNMENT (COLUMN_TAKEOVERS - 2)
-#define COLUMN_COPY_ENDING (COLUMN_TAKEOVERS - 1)
+#define COLUMN_COPY_ASSIGNMENT (COLUMN_TAKEOVERS - 3)
+#define COLUMN_COPY_ENDING (COLUMN_TAKEOVERS - 2)
 
 static const struct table {
         const char *name;
