@@ -42,49 +42,10 @@ static int copies_get(struct place *owner, struct copies **ret) {
         return 0;
 }
 
-/* What memory does not allow is missing from the index, and only there. */
-static void remember_end(struct copies *copies, const struct copy *copy, const struct link_copy *state) {
-        const struct link_ended *ended = state->ended;
-        struct ended_copy *slot;
-
-        if (!copies->ended)
-                copies->ended = calloc(ENDED_COPIES_MAX, sizeof(*copies->ended));
-        if (!copies->ended)
-                return;
-        slot = &copies->ended[copies->n_ended++ % ENDED_COPIES_MAX];
-        node_name_unref(slot->executor);
-        *slot = (struct ended_copy){
-                .job = copy->run.job,
-                .status = state->status,
-                .exit_code = ended && ended->outcome == LINK_EXITED ? ended->exit_code : -1,
-                .created_at = copy->spec->created_at,
-                .started_at = ended ? ended->started_at : 0,
-                .finished_at = ended ? ended->finished_at : copy->spec->created_at,
-                .epoch = state->run.epoch,
-        };
-        if (copy->executor || slot->started_at > 0)
-                slot->executor = node_name_ref(copy->executor ? copy->executor : copies->owner->name);
-}
-
-static void forget_ends(struct copies *copies) {
-        for (size_t i = 0; copies->ended && i < ENDED_COPIES_MAX; i++)
-                node_name_unref(copies->ended[i].executor);
-        free(copies->ended);
-        copies->ended = NULL;
-        copies->n_ended = 0;
-}
-
-void copies_tell_ends(struct mesh *mesh, struct copies *copies) {
-        for (size_t i = 0; copies->ended && i < MIN(copies->n_ended, (size_t) ENDED_COPIES_MAX); i++)
-                index_of_lost_owner(mesh, &copies->ended[i]);
-        forget_ends(copies);
-}
-
 void copies_free(struct mesh *mesh, struct copies *copies) {
         struct place *owner = copies->owner;
         struct copy *copy;
 
-        forget_ends(copies);
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 copy_free(mesh, copy);
         claim_answers_drop(copies);
@@ -232,8 +193,6 @@ static int take_end(
                 if (job_result_from_link(&bare, LINK_OUTPUT_INLINE_MAX, &result) >= 0)
                         record->result = TAKE_PTR(result);
         }
-        if (copy && record->type == RECORD_COPY_ENDED)
-                remember_end(copies, copy, state);
         if (copy)
                 copy_free(mesh, copy);
         return 0;

@@ -33,17 +33,6 @@ struct claim_answer {
         struct link_held *held; /* owned */
 };
 
-/* What is known of one that has ended, for the index: its owner may be gone before it told all. */
-struct ended_copy {
-        struct uuid job;
-        struct node_name *executor; /* NULL: none */
-        enum job_status status;
-        int exit_code;                              /* -1: none */
-        usec_t created_at, started_at, finished_at; /* CLOCK_REALTIME */
-        uint64_t epoch;
-};
-#define ENDED_COPIES_MAX 1024u /* of each owner, the last ones */
-
 /* All of one owner. */
 struct copies {
         struct place *owner;
@@ -52,9 +41,7 @@ struct copies {
         usec_t claim_due; /* when its owner has been away for too long; USEC_INFINITY: it is there */
         bool claiming;
         usec_t claimed_usec, asked_usec;
-        struct list answers;      /* struct claim_answer */
-        struct ended_copy *ended; /* a ring of ENDED_COPIES_MAX; NULL: none yet */
-        size_t n_ended;           /* ever */
+        struct list answers; /* struct claim_answer */
 };
 
 struct copy *copy_find(const struct mesh *mesh, const struct uuid *job);
@@ -68,8 +55,6 @@ int copy_restore(
         uint64_t epoch, uint32_t retries_used, bool cancel_requested);
 /* None of them is to be taken over any more. */
 void copies_discard(struct mesh *mesh, struct copies *copies);
-/* Its owner is gone: what ended is told by this node now. */
-void copies_tell_ends(struct mesh *mesh, struct copies *copies);
 void copies_free(struct mesh *mesh, struct copies *copies);
 void claim_answers_drop(struct copies *copies);
 

@@ -3,7 +3,6 @@
 /* This node's own jobs in the index, each change with a number, and what is asked of the index. How it
  * travels is index-links.c. */
 
-#include "mesh/copies.h"
 #include "mesh/index-internal.h"
 
 #define LOG_MIN 64u
@@ -152,27 +151,6 @@ bool index_own_is_beaten(
                 .owner_node_id = best->owner->text,
         };
         return true;
-}
-
-void index_of_lost_owner(struct mesh *mesh, const struct ended_copy *ended) {
-        struct index *index = mesh->index;
-        struct index_said said = {
-                .job = ended->job,
-                .status = ended->status,
-                .exit_code = ended->exit_code,
-                .created_at = ended->created_at,
-                .started_at = ended->started_at,
-                .finished_at = ended->finished_at,
-                .epoch = ended->epoch,
-        };
-
-        if (index_table_find(index->table, &said.job, index->self))
-                return;
-        if (ended->executor)
-                (void) index_name_get(index->table, ended->executor->text, &said.executor);
-        (void) note(index, &said);
-        index_name_put(index->table, said.executor);
-        index_links_changed(mesh);
 }
 
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job) {

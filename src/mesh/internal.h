@@ -620,8 +620,6 @@ void index_own_changed(struct mesh *mesh, const struct mesh_job *job);
 void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
 bool index_own_is_beaten(
         struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best);
-struct ended_copy;
-void index_of_lost_owner(struct mesh *mesh, const struct ended_copy *ended);
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);

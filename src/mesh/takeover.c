@@ -134,7 +134,6 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
                 n += r >= 0;
                 copy_free(mesh, copy); /* one that is ours already needs none */
         }
-        copies_tell_ends(mesh, copies);
         copies->claiming = false;
         copies->claim_due = list_is_empty(&copies->list) ? USEC_INFINITY : mesh_now(mesh);
         claim_answers_drop(copies);

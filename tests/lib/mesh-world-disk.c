@@ -340,7 +340,7 @@ static void write_merged(struct world_node *node, const struct record *record) {
         ASSERT_TRUE(job_status_is_final(job->status) && job_status_is_final(record->status));
         ASSERT_TRUE(node->world->any_split);
         job->status = record->status;
-        job->run.epoch = record->run.epoch;
+        job->merged_epoch = record->run.epoch;
 }
 
 static void write_batch(struct world_node *node, const struct record_batch *batch) {
@@ -459,7 +459,7 @@ static void restore_ended(struct world_node *node) {
                         .started_at = job->started_at,
                         .finished_at = result && result->finished_at > 0 ? result->finished_at
                                                                          : job->spec->created_at,
-                        .epoch = job->run.epoch,
+                        .epoch = MAX(job->run.epoch, job->merged_epoch),
                 };
 
                 if (job_status_is_final(job->status) && !job->moved)
@@ -484,8 +484,8 @@ check_index(struct world_node *node, const struct uuid *id, const char *owner, e
                         uuid_to_text(id, text), job_status_to_text(world_index_status(node, id)), owner,
                         job_status_to_text(status));
         }
-        /* After a split several may have ended it, and a keeper speaks for an owner that is gone: whoever it is,
-         * the status is the same. */
+        /* After a split several may have ended it, and a keeper speaks for an owner that is gone: whoever it
+         * is, the status is the same. */
         ASSERT_TRUE(mesh_index_find_owner(node->mesh, id, told));
 }
 

@@ -21,7 +21,7 @@ struct disk_job {
         struct job_spec *spec;
         enum job_status status;
         struct run_id run;
-        uint64_t epoch;
+        uint64_t epoch, merged_epoch;
         bool moved; /* to another owner: not restored */
         bool in_executor;
         struct uuid executor;

@@ -186,22 +186,6 @@ static void test_owner_is_lost(void) {
         world_done(&world);
 }
 
-/* What it told its keeper, and nobody else, is known to all when it is gone. */
-static void test_end_of_a_lost_owner(void) {
-        struct uuid id;
-
-        begin(3, 1);
-        ASSERT_EQ(world_submit(node(0), "1000", &id), MESH_ACCEPTED);
-        WORLD_UNTIL(&world, 5 * USEC_PER_SEC, world_end(node(0), &id) == JOB_COMPLETED);
-        lose(node(0));
-        ASSERT_NE(world_index_status(node(1), &id), JOB_COMPLETED);
-        WORLD_UNTIL(
-                &world, 2 * USEC_PER_MINUTE,
-                world_index_status(node(1), &id) == JOB_COMPLETED &&
-                        world_index_status(node(2), &id) == JOB_COMPLETED);
-        world_done(&world);
-}
-
 static void test_owner_comes_back(void) {
         struct uuid ids[10];
 
@@ -338,7 +322,6 @@ int main(void) {
         RUN(test_alone_there_is_one_copy);
         RUN(test_ends_are_copied_before_they_are_told);
         RUN(test_owner_is_lost);
-        RUN(test_end_of_a_lost_owner);
         RUN(test_owner_comes_back);
         RUN(test_owner_restarts);
         RUN(test_leaving_hands_over_at_once);
