@@ -191,7 +191,7 @@ static void test_late_ends_are_bounded(void) {
         begin(0);
         world_run_for(&world, USEC_PER_SEC);
         links_open(owner, "node-b");
-        WORLD_UNTIL(&world, USEC_PER_SEC, owner->links[1].up && other->links[0].up);
+        WORLD_UNTIL(&world, USEC_PER_SEC, links_are_up(owner, other) && links_are_up(other, owner));
         for (size_t i = 0; i < N_ENDS; i++) {
                 world_random(&world, &ended[i].run.job, sizeof(ended[i].run.job));
                 ended[i].run.epoch = ended[i].run.attempt = 1;
@@ -204,9 +204,9 @@ static void test_late_ends_are_bounded(void) {
         LIST_FOREACH(&owner->disk.batches, batch, struct record_batch, link)
                 n_held += batch->records[0].type == RECORD_ATTEMPT;
         ASSERT_EQ(n_held, N_ENDS);
-        ASSERT_TRUE(owner->links[1].up);
+        ASSERT_TRUE(links_are_up(owner, other));
         disk_set_mode(owner, DISK_WORKS);
-        WORLD_UNTIL(&world, USEC_PER_MINUTE, !owner->links[1].up);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, !links_are_up(owner, other));
         world_done(&world);
         free(ended);
 }

@@ -164,13 +164,13 @@ static void test_loss_is_found(void) {
         mesh_set_slots(world.nodes[0]->mesh, 0);
         ASSERT_EQ(world_submit_batch(world.nodes[0], "forever", 4, ids, ids), MESH_ACCEPTED);
         WORLD_UNTIL(&world, USEC_PER_SEC, world_state(world.nodes[0]).queued == 0);
-        world.nodes[1]->paused = true;
+        world_pause(world.nodes[1]);
         usec_t begun = world.now;
         WORLD_UNTIL(&world, USEC_PER_MINUTE, world_state(world.nodes[0]).queued == 2);
         printf("a silent node was lost after %.2f s\n", (double) (world.now - begun) / USEC_PER_SEC);
         ASSERT_LT(world.now - begun, 11 * USEC_PER_SEC);
         ASSERT_EQ(world_n_peers(world.nodes[0]), 2u);
-        world.nodes[1]->paused = false;
+        world_resume(world.nodes[1]);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, world_state(world.nodes[0]).queued == 0);
         world_done(&world);
 }

@@ -343,11 +343,11 @@ static void test_cable(void) {
         struct world world;
 
         begin_two(&world, &a, &b);
-        b->detached = true;
+        world_detach(b);
         world_run_for(&world, 60 * SEC);
         ASSERT_EQ(world_n_peers(a), 0);
         ASSERT_EQ(world_n_peers(b), 0);
-        b->detached = false;
+        world_attach(b);
         mesh_network_changed(b->mesh);
         world_run_for(&world, 100 * MSEC);
         ASSERT_TRUE(is_verified(a, "node-b"));
@@ -362,14 +362,14 @@ static void test_pause(void) {
 
         begin_two(&world, &a, &b);
         world_run_for(&world, 3 * SEC);
-        a->paused = true;
+        world_pause(a);
         world_run_for(&world, 3600 * SEC);
         ASSERT_NULL(world_peer(b, "node-a"));
         /* What came meanwhile did not wait for it. */
-        a->detached = true;
-        a->paused = false;
+        world_detach(a);
+        world_resume(a);
         world_run_for(&world, MSEC);
-        a->detached = false;
+        world_attach(a);
         ASSERT_NOT_NULL(world_peer(a, "node-b"));
         world_run_for(&world, 12 * SEC);
         ASSERT_NOT_NULL(world_peer(a, "node-b"));

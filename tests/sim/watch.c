@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What must hold: at every moment, told by the disks and executors of the world, never by the minds; and at
+ * the end. */
+
+#include "sim.h"
+
+/* As mesh/internal.h has them: the most that an executor is given beyond its slots. */
+#define PREFETCH_MSEC 20u
+#define PREFETCH_MAX 64u
+
+/* Without what pads the struct. */
+#define RUN_KEY_SIZE (offsetof(struct run_id, attempt) + sizeof(uint32_t))
+
+static struct sim_job *find_or_add(struct sim *sim, const struct uuid *id) {
+        struct sim_job *job = watch_find(sim, id);
+
+        if (job)
+                return job;
+        if (sim->n_jobs == sim->n_jobs_allocated) {
+                sim->n_jobs_allocated = MAX(sim->n_jobs_allocated * 2, (size_t) 256);
+                sim->jobs = reallocarray(sim->jobs, sim->n_jobs_allocated, sizeof(struct sim_job *));
+                ASSERT_NOT_NULL(sim->jobs);
+        }
+        job = calloc(1, sizeof(*job));
+        ASSERT_NOT_NULL(job);
+        job->id = *id;
+        job->number = sim->n_jobs;
+        ASSERT_OK(map_add(&sim->jobs_by_id, &job->by_id, &job->id, sizeof(job->id)));
+        sim->jobs[sim->n_jobs++] = job;
+        return job;
+}
+
+struct sim_job *watch_find(struct sim *sim, const struct uuid *id) {
+        return MAP_GET(&sim->jobs_by_id, id, sizeof(*id), struct sim_job, by_id);
+}
+
+/* No attempt runs twice, wherever. */
+static void note_run(struct sim *sim, struct world_node *node, const struct run_id *id) {
+        struct sim_run *run = calloc(1, sizeof(*run));
+
+        ASSERT_NOT_NULL(run);
+        run->run = *id;
+        run->node = node;
+        ASSERT_OK(map_add(&sim->runs, &run->by_run, &run->run, RUN_KEY_SIZE));
+}
+
+static void on_run_begins(struct world_node *node, const struct run_id *run) {
+        struct sim *sim = node->world->userdata;
+        struct sim_job *job = watch_find(sim, &run->job);
+
+        ASSERT_NOT_NULL(job);
+        sim_say(sim, "%s starts job %zu, attempt %u of epoch %" PRIu64, node->config.node_id, job->number,
+                run->attempt, run->epoch);
+        note_run(sim, node, run);
+        sim->result.n_runs++;
+        job->n_starts++;
+        ASSERT_FALSE(job->once && job->n_starts > 1);
+        if (job->n_running++ > 0) {
+                sim_say(sim, "… beside another run of it");
+                ASSERT_TRUE(split_happened(sim)); /* no job runs twice at the same time */
+                sim->result.n_together++;
+        }
+        if (job->cancelled) {
+                sim_say(sim, "… after its cancel was acknowledged");
+                ASSERT_TRUE(split_happened(sim)); /* none starts after an acknowledged cancel */
+                sim->result.n_after_cancel++;
+        }
+        ASSERT_FALSE(sim->mood == MOOD_CALM && job->n_starts > 1); /* nothing runs twice for no reason */
+        ASSERT_LE(node->executor.n_running, node->executor.slots);
+}
+
+static void on_run_ends(struct world_node *node, const struct run_id *run) {
+        struct sim *sim = node->world->userdata;
+        struct sim_job *job = watch_find(sim, &run->job);
+
+        sim_say(sim, "%s ends job %zu, attempt %u", node->config.node_id, job->number, run->attempt);
+        job->n_running--;
+}
+
+/* No node hoards: neither its own jobs nor those of others. */
+static void on_run_taken(struct world_node *node, const struct run_id *id) {
+        struct sim *sim = node->world->userdata;
+        unsigned slots = node->executor.slots, n_own = 0, n = 0;
+        unsigned limit = slots + MIN(PREFETCH_MAX, slots * PREFETCH_MSEC / sim->shortest_msec);
+        struct world_run *run;
+
+        LIST_FOREACH(&node->executor.runs, run, struct world_run, link)
+                if (run->state != WORLD_RUN_ENDED && !run->killed) {
+                        const struct sim_job *job = watch_find(sim, &run->run.job);
+
+                        n_own += job->owner == node;
+                        n++;
+                }
+        ASSERT_LE(n_own, limit);
+        ASSERT_LE(n, 2 * limit);
+}
+
+static void note_accepted(struct sim *sim, struct world_node *node, const struct job_spec *spec) {
+        struct sim_job *job = find_or_add(sim, &spec->id);
+
+        job->owner = node;
+        job->order = ++sim->n_orders;
+        job->pinned = spec->target_node_id != NULL;
+}
+
+/* Those that any node may run are assigned in the order in which their owner accepted them. */
+static void note_assigned(struct sim *sim, struct world_node *node, const struct record *record) {
+        struct sim_job *job = watch_find(sim, &record->run.job);
+        struct sim_node *owner = &sim->nodes[node->index];
+
+        if (record->run.attempt != 1 || job->assigned || job->pinned || job->cancel_asked)
+                return;
+        job->assigned = true;
+        sim_say(sim, "%s assigns job %zu", node->config.node_id, job->number);
+        ASSERT_GT(job->order, owner->last_order);
+        owner->last_order = job->order;
+}
+
+static void on_stored(struct world_node *node, const struct record_batch *batch) {
+        struct sim *sim = node->world->userdata;
+
+        for (size_t i = 0; i < batch->n_records; i++) {
+                const struct record *record = &batch->records[i];
+
+                if (record->type == RECORD_ACCEPTED)
+                        note_accepted(sim, node, record->spec);
+                if (record->type == RECORD_ACCEPTED || record->type == RECORD_ASSIGNED)
+                        note_assigned(sim, node, record);
+        }
+}
+
+static void on_accepted(struct world_node *node, void *tag, int error) {
+        struct sim *sim = node->world->userdata;
+        struct sim_batch *batch = tag;
+
+        sim_say(sim, "%s: %zu jobs from %zu on are %s", node->config.node_id, batch->n,
+                watch_find(sim, &batch->ids[0])->number, error < 0 ? "refused" : "accepted");
+        for (size_t i = 0; i < batch->n && error >= 0; i++) {
+                ASSERT_NOT_NULL(disk_find(node, &batch->ids[i])); /* acknowledged means durable */
+                watch_find(sim, &batch->ids[i])->copies = 1;
+        }
+}
+
+static void on_finished(struct world_node *node, const struct job_spec *spec, enum job_status status) {
+        struct sim *sim = node->world->userdata;
+        struct sim_job *job = watch_find(sim, &spec->id);
+
+        sim_say(sim, "%s: job %zu is %s", node->config.node_id, job->number, job_status_to_text(status));
+        if (job->ended) {
+                ASSERT_TRUE(job->status == status || split_happened(sim)); /* an end never changes */
+                sim->result.n_changed += job->status != status;
+        }
+        job->ended = true;
+        job->status = status;
+        job->cancelled = job->cancelled || status == JOB_CANCELLED;
+        ASSERT_FALSE(status == JOB_CANCELLED && job->n_running > 0 && !split_happened(sim));
+}
+
+static void on_lost(struct world_node *node, const char *peer_id) {
+        struct sim *sim = node->world->userdata;
+
+        sim_say(sim, "%s: %s is lost", node->config.node_id, peer_id);
+        /* Nobody is given up for less. */
+        ASSERT_TRUE(world_find(node->world, peer_id)->gone || split_happened(sim));
+}
+
+const struct disk_job *watch_record(struct sim *sim, const struct sim_job *job) {
+        const struct disk_job *record = job->owner ? disk_find(job->owner, &job->id) : NULL;
+
+        for (size_t i = 0; i < sim->world.n_nodes && !record && job->owner->gone; i++)
+                record = disk_find(sim->world.nodes[i], &job->id);
+        return record;
+}
+
+/* What was never acknowledged, and is on no disk, does not exist. */
+bool watch_all_ended(struct sim *sim) {
+        for (size_t i = 0; i < sim->n_jobs; i++) {
+                const struct disk_job *record = watch_record(sim, sim->jobs[i]);
+
+                if (record && !job_status_is_final(record->status))
+                        return false;
+        }
+        return true;
+}
+
+bool watch_owes_nothing(struct sim *sim, const struct world_node *node) {
+        for (size_t i = 0; i < sim->n_jobs; i++)
+                if (sim->jobs[i]->owner == node && !sim->jobs[i]->ended)
+                        return false;
+        return true;
+}
+
+/* All nodes tell the same, and what they tell is what was told before. */
+static void check_job(struct sim *sim, const struct sim_job *job) {
+        const struct disk_job *record = watch_record(sim, job), *other;
+
+        ASSERT_EQ(job->n_running, 0);
+        /* One copy goes with its node. */
+        if (job->copies > 1 || (job->copies == 1 && !job->owner->gone)) {
+                ASSERT_NOT_NULL(record);
+                ASSERT_TRUE(job_status_is_final(record->status));
+        }
+        for (size_t i = 0; i < sim->world.n_nodes; i++) {
+                other = disk_find(sim->world.nodes[i], &job->id);
+                ASSERT_TRUE(!other || other->status == record->status);
+        }
+        if (record && job->ended)
+                ASSERT_TRUE(job->status == record->status || split_happened(sim));
+        sim->result.n_twice += job->n_starts > 1;
+}
+
+static void check_node(struct sim *sim, struct world_node *node) {
+        struct disk_guest *guest;
+        unsigned n_peers = 0;
+
+        ASSERT_EQ(executor_n_runs(node), 0u);
+        MAP_FOREACH(&node->disk.guests, guest, struct disk_guest, by_id)
+                ASSERT_TRUE(world_find(&sim->world, guest->owner)->gone); /* or it would have been fetched */
+        ASSERT_EQ(world_state(node).running, 0u);
+        ASSERT_EQ(world_state(node).queued, 0u);
+        for (size_t i = 0; i < sim->world.n_nodes; i++) {
+                const struct world_node *other = sim->world.nodes[i];
+                const struct mesh_peer *peer;
+
+                if (other == node || other->gone)
+                        continue;
+                peer = mesh_get_peer(node->mesh, other->config.node_id);
+                ASSERT_TRUE(peer && peer->verified && !peer->lost);
+                n_peers++;
+        }
+        ASSERT_EQ(world_state(node).n_peers, n_peers);
+        ASSERT_LE(node->executor.n_running_max, node->executor.slots);
+}
+
+void watch_settled(struct sim *sim) {
+        for (size_t i = 0; i < sim->world.n_nodes; i++)
+                if (!sim->world.nodes[i]->gone)
+                        check_node(sim, sim->world.nodes[i]);
+        for (size_t i = 0; i < sim->n_jobs; i++)
+                check_job(sim, sim->jobs[i]);
+        world_check_indexes(&sim->world);
+        sim->result.n_jobs = sim->n_jobs;
+}
+
+void watch_begin(struct sim *sim) {
+        sim->world.run_begins = on_run_begins;
+        sim->world.run_ends = on_run_ends;
+        sim->world.run_taken = on_run_taken;
+        sim->world.stored = on_stored;
+        sim->world.accepted = on_accepted;
+        sim->world.finished = on_finished;
+        sim->world.lost = on_lost;
+}
+
+void watch_done(struct sim *sim) {
+        struct sim_batch *batch;
+        struct sim_run *run;
+
+        MAP_FOREACH(&sim->runs, run, struct sim_run, by_run) {
+                map_remove(&sim->runs, &run->by_run);
+                free(run);
+        }
+        for (size_t i = 0; i < sim->n_jobs; i++) {
+                map_remove(&sim->jobs_by_id, &sim->jobs[i]->by_id);
+                free(sim->jobs[i]);
+        }
+        free(sim->jobs);
+        LIST_FOREACH(&sim->batches, batch, struct sim_batch, link)
+                free(batch);
+}
