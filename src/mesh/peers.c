@@ -323,6 +323,7 @@ void peers_check(struct mesh *mesh) {
                 else
                         next = MIN(next, MIN(limit, suspicion_check(mesh, peer)));
         }
+        places_check_unheard(mesh);
         if (mesh->rival.reported)
                 next = MIN(next, usec_add(mesh->rival.last_proven_usec, mesh->config.peer_timeout_usec));
         /* Not more often than it matters to anybody. */

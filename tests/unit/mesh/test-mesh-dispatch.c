@@ -157,6 +157,23 @@ static void test_executor_node_is_lost(void) {
         world_done(&world);
 }
 
+/* And while the owner was down, so that it has never heard of that node since. */
+static void test_executor_node_is_lost_before_the_owner_starts(void) {
+        struct uuid ids[8];
+
+        begin(3, 2);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        ASSERT_EQ(world_submit_batch(world.nodes[0], "3000", 8, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(executor_n_runs(world.nodes[1]), 2u);
+        world_crash(world.nodes[0]);
+        world_destroy(world.nodes[1]);
+        world_run_for(&world, USEC_PER_SEC);
+        world_start(world.nodes[0]);
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 8, JOB_COMPLETED) == 8);
+        world_done(&world);
+}
+
 static void test_loss_is_found(void) {
         struct uuid ids[4];
 
@@ -279,6 +296,7 @@ int main(void) {
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
         RUN(test_node_is_off_for_a_moment);
+        RUN(test_executor_node_is_lost_before_the_owner_starts);
         RUN(test_loss_is_found);
         RUN(test_loss_of_a_newcomer);
         RUN(test_loss_of_datagrams_is_no_loss_of_nodes);
