@@ -117,22 +117,30 @@ renew(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
       const struct sockaddr_in *source, size_t datagram_size) {
         struct renewal *renewal = &peer->renewal;
         struct sockaddr_in address;
+        bool claimed =
+                message->incarnation == renewal->incarnation && message->instance == renewal->instance;
 
-        if (message->incarnation == renewal->incarnation && message->instance == renewal->instance &&
-            question_is_answered(&renewal->question, message)) {
+        /* Asked whether it still is there it says so in its new life: that is proof, too. */
+        if ((claimed && question_is_answered(&renewal->question, message)) ||
+            question_is_answered(&peer->question, message)) {
                 begin_life(peer, message, /* verified= */ true);
-                peer->public.address = renewal->address;
-                if (renewal->asks)
+                if (claimed)
+                        peer->public.address = renewal->address;
+                if (claimed && renewal->asks)
                         question_answer_later(mesh, peer, renewal->nonce);
                 renewal->asks = false;
                 return true;
         }
         if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info ||
-            message->node_info.node_port == 0)
+            message->node_info.node_port == 0) {
+                /* The question, or its answer, may have been lost. */
+                if (claimed)
+                        question_ask(mesh, &renewal->question, &renewal->address, datagram_size);
                 return false;
+        }
 
         question_address(message, source, &address);
-        if (message->incarnation != renewal->incarnation || message->instance != renewal->instance) {
+        if (!claimed) {
                 if (renewal->question.asked &&
                     mesh_now(mesh) < usec_add(renewal->question.asked_usec, RENEWAL_WAIT_USEC))
                         return false;
