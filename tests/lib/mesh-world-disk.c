@@ -174,6 +174,7 @@ static void write_change(struct world_node *node, const struct record *record) {
                 break;
         case RECORD_FINISHED:
                 ASSERT_TRUE(job_status_is_final(record->status));
+                ASSERT_TRUE(!record->result || run_id_equal(&record->result->run, &record->run));
                 ASSERT_TRUE(record->status == JOB_COMPLETED || record->error_message || record->result);
                 /* What was given up decides nothing. */
                 ASSERT_TRUE(!record->result || !disk_find_attempt(node, &record->run));

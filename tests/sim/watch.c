@@ -134,12 +134,12 @@ static void on_accepted(struct world_node *node, void *tag, int error) {
         struct sim *sim = node->world->userdata;
         struct sim_batch *batch = tag;
 
-        sim_say(sim, "%s: %zu jobs from %zu on are %s", node->config.node_id, batch->n,
-                watch_find(sim, &batch->ids[0])->number, error < 0 ? "refused" : "accepted");
         for (size_t i = 0; i < batch->n && error >= 0; i++) {
                 ASSERT_NOT_NULL(disk_find(node, &batch->ids[i])); /* acknowledged means durable */
                 watch_find(sim, &batch->ids[i])->copies = 1;
         }
+        sim_say(sim, "%s: %zu jobs from %zu on are %s", node->config.node_id, batch->n,
+                watch_find(sim, &batch->ids[0])->number, error < 0 ? "refused" : "accepted");
 }
 
 static void on_finished(struct world_node *node, const struct job_spec *spec, enum job_status status) {
