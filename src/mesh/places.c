@@ -226,7 +226,9 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
                 place_want_link(mesh, place);
         keeper_heard(mesh, place);
         index_heard(mesh, place);
-        jobs_schedule(mesh);
+        /* Among many peers one is heard all the time, and mostly neither side has anything for the other. */
+        if (mesh->n_queued > 0 || place->backlog > 0)
+                jobs_schedule(mesh);
 }
 
 /* Its attempts are over: they are not waited for any more, and what they still tell changes nothing. */
