@@ -61,6 +61,31 @@ static void test_burst_is_shared(void) {
 }
 
 /* Short jobs before are no reason to keep long ones here that another node has room for. */
+/* Slots become free one by one, while others are being filled: none is forgotten for that. */
+static void test_no_slot_is_forgotten(void) {
+        struct uuid ids[200];
+        char command[16];
+        usec_t work = 0;
+
+        begin(2, 4);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        for (unsigned i = 0; i < 200; i++) {
+                unsigned msec = 200 + i * 37 % 400;
+
+                snprintf(command, sizeof(command), "%u", msec);
+                work += msec * USEC_PER_MSEC;
+                ASSERT_EQ(world_submit(world.nodes[0], command, &ids[i]), MESH_ACCEPTED);
+        }
+        usec_t begun = world.now;
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 200, JOB_COMPLETED) == 200);
+        usec_t took = world.now - begun;
+        printf("200 mixed jobs on 4 slots of another node: %.2f s of %.2f\n", (double) took / USEC_PER_SEC,
+               (double) work / 4 / USEC_PER_SEC);
+        ASSERT_LT(took, work / 4 + USEC_PER_SEC);
+        check_clean();
+        world_done(&world);
+}
+
 static void test_nothing_is_hoarded(void) {
         struct uuid ids[12], shorts[8];
 
@@ -289,6 +314,7 @@ static void test_full_disk_elsewhere(void) {
 
 int main(void) {
         RUN(test_burst_is_shared);
+        RUN(test_no_slot_is_forgotten);
         RUN(test_nothing_is_hoarded);
         RUN(test_only_others_run);
         RUN(test_link_breaks);
