@@ -58,6 +58,7 @@ void executor_init(struct world_node *node, unsigned slots) {
         list_init(&node->executor.runs);
         list_init(&node->executor.tells);
         node->executor.slots = slots;
+        node->executor.speed = 100;
         world_random(node->world, &node->executor.instance, sizeof(node->executor.instance));
 }
 
@@ -99,9 +100,10 @@ static void start_run(struct world_node *node, struct world_run *run) {
         ASSERT_FALSE(job_is_running(node, &run->run.job));
         run->state = WORLD_RUN_RUNNING;
         run->started_at = world_realtime(node->world);
-        run->ends_at = sscanf(run->spec->command, "%u", &milliseconds) == 1
-                               ? usec_add(node->world->now, milliseconds * USEC_PER_MSEC)
-                               : USEC_INFINITY;
+        run->ends_at =
+                sscanf(run->spec->command, "%u", &milliseconds) == 1
+                        ? usec_add(node->world->now, milliseconds * USEC_PER_MSEC * 100 / executor->speed)
+                        : USEC_INFINITY;
         executor->n_running++;
         executor->n_running_max = MAX(executor->n_running_max, executor->n_running);
         world_wake(node, run->ends_at);

@@ -113,6 +113,7 @@ struct world_executor {
         bool loses_starts; /* what is sent to it gets lost, as when the connection is about to end */
         struct uuid instance;
         unsigned slots;
+        unsigned speed;    /* percent; a job takes so much less */
         struct list runs;  /* in order of arrival */
         struct list tells; /* on the way to the daemon */
         unsigned n_running, n_running_max;

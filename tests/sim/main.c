@@ -4,6 +4,7 @@
  * sim --seed N --trace        one, with all that happens in it
  * sim --until-failure --seeds N  succeeds when one of them fails: is a broken rule noticed?
  * sim --twice --seeds N       the same seed gives the same history
+ * sim --balance             how well work is spread
  * sim --nodes N, --loss, --jobs N  of that size; nodes lost with what they own; in so many processes */
 
 #include <getopt.h>
@@ -92,7 +93,7 @@ int main(int argc, char *argv[]) {
                 {},
         };
         struct sim_plan plan = { .first = 1, .n = 100, .n_workers = 1, .n_failures_max = FAILURES_MAX };
-        bool tracing = false, until_failure = false;
+        bool tracing = false, until_failure = false, balance = false;
         int option;
 
         while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0)
@@ -126,8 +127,13 @@ int main(int argc, char *argv[]) {
                         until_failure = true;
                         plan.n_failures_max = 1;
                         break;
+                case 'b':
+                        balance = true;
+                        break;
                 default:
                         return 2;
                 }
+        if (balance)
+                return balance_main(plan.options.n_nodes);
         return tracing ? trace(&plan) : run(&plan, until_failure);
 }

@@ -166,4 +166,5 @@ size_t workers_run(const struct sim_plan *plan, struct sim_result *ret_total, ui
 void workers_replay(uint64_t seed, const struct sim_options *options, size_t n_lines);
 
 /* balance.c */
-int balance_main(void);
+/* With 4, 20 and 200 nodes, or one of these. 0: it was good enough everywhere. */
+int balance_main(unsigned n_nodes);
