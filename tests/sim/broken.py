@@ -47,7 +47,7 @@ RULES = {
     # Who had a run is never told that it may forget it.
     "retirement": [
         (
-            "                place_send_run(mesh, job->place, &job->run, WORD_RETIRE);\n",
+            "                place_send_run(mesh, job->place, &job->run, job->result ? WORD_RETIRE : WORD_KILL);\n",
             "                (void) job->place;\n",
         ),
     ],

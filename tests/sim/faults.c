@@ -195,6 +195,7 @@ static void replace_executor(struct sim *sim) {
         if (!node->mesh || node->paused)
                 return;
         sim_say(sim, "%s: the executor is killed", node->config.node_id);
+        watch_lost(sim, node, /* host= */ false);
         executor_crash(node);
         executor_connect(node);
 }
@@ -210,6 +211,7 @@ static void destroy(struct sim *sim) {
                 return;
         sim->n_destroyed++;
         sim_say(sim, "%s: burns down", node->config.node_id);
+        watch_lost(sim, node, /* host= */ true);
         world_destroy(node);
         set_ways(sim);
         if (sim_below(sim, 2) == 0)

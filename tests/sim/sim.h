@@ -47,6 +47,7 @@ struct sim_run {
         struct map_link by_run;
         struct run_id run;
         struct world_node *node;
+        bool lost; /* with its executor */
 };
 
 enum sim_fault_kind {
@@ -87,6 +88,7 @@ struct sim_result {
         uint64_t n_split_meshes, n_split_pairs;
         /* What may happen after a split, and did. */
         uint64_t n_twice, n_together, n_after_cancel, n_changed;
+        uint64_t n_given_up, n_late; /* attempts; and those of which the end is known */
         usec_t usec;
 };
 
@@ -131,6 +133,7 @@ void sim_show(struct sim *sim);
 /* watch.c: what must hold at every moment, and at the end. */
 void watch_begin(struct sim *sim);
 void watch_done(struct sim *sim);
+void watch_lost(struct sim *sim, struct world_node *node, bool host); /* its executor is about to be */
 void watch_settled(struct sim *sim);
 struct sim_job *watch_find(struct sim *sim, const struct uuid *id);
 /* Of the job, where it is kept; NULL: nowhere. */

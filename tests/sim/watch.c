@@ -233,12 +233,46 @@ static void check_node(struct sim *sim, struct world_node *node) {
         ASSERT_LE(node->executor.n_running_max, node->executor.slots);
 }
 
+/* An executor goes with the runs that it has, a host also with the ends that it has not told their owners.
+ */
+void watch_lost(struct sim *sim, struct world_node *node, bool host) {
+        struct sim_run *run;
+
+        MAP_FOREACH(&sim->runs, run, struct sim_run, by_run) {
+                const struct world_run *held = run->node == node ? executor_find(node, &run->run.job) : NULL;
+
+                if ((held && run_id_equal(&held->run, &run->run)) || (host && run->node == node))
+                        run->lost = true;
+        }
+}
+
+/* Every run that began and did not decide its job is kept with it, and its end, unless nobody knows that. */
+static void check_attempts(struct sim *sim) {
+        struct sim_run *run;
+
+        MAP_FOREACH(&sim->runs, run, struct sim_run, by_run) {
+                struct sim_job *job = watch_find(sim, &run->run.job);
+                const struct disk_job *record = disk_find(job->owner, &job->id);
+                const struct disk_attempt *attempt;
+
+                if (!record || run_id_equal(&record->run, &run->run))
+                        continue;
+                attempt = disk_find_attempt(job->owner, &run->run);
+                ASSERT_NOT_NULL(attempt);
+                ASSERT_STREQ(attempt->node, run->node->config.node_id);
+                ASSERT_TRUE(attempt->result || run->lost);
+                sim->result.n_given_up++;
+                sim->result.n_late += attempt->result != NULL;
+        }
+}
+
 void watch_settled(struct sim *sim) {
         for (size_t i = 0; i < sim->world.n_nodes; i++)
                 if (!sim->world.nodes[i]->gone)
                         check_node(sim, sim->world.nodes[i]);
         for (size_t i = 0; i < sim->n_jobs; i++)
                 check_job(sim, sim->jobs[i]);
+        check_attempts(sim);
         world_check_indexes(&sim->world);
         sim->result.n_jobs = sim->n_jobs;
 }
