@@ -74,7 +74,8 @@ static void begin(struct balance *balance, unsigned n_nodes, uint64_t seed) {
                 node->executor.speed = speeds[below(balance, 4)];
                 node->config.peers_max = WORLD_NODES_MAX;
                 node->config.queue_max = UINT32_MAX;
-                node->disk.slow_usec = 1; /* all that has gathered is one commit */
+                node->config.index_max = 1000; /* or many nodes would need much memory here */
+                node->disk.slow_usec = 1;      /* all that has gathered is one commit */
                 for (unsigned j = 0; j < slots; j++) {
                         ASSERT_LT(balance->n_slots, SLOTS_MAX);
                         balance->slot_speed[balance->n_slots++] = node->executor.speed;

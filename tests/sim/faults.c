@@ -200,8 +200,8 @@ static void replace_executor(struct sim *sim) {
         executor_connect(node);
 }
 
-/* A host burns down. Sometimes another one takes its place. The first one stays, so that somebody is left;
- * and without a second copy only such go as nobody needs any more. */
+/* A host burns down. Another one takes its place, unless enough are left to do the work; the first one
+ * stays. Without a second copy only such go as nobody needs any more. */
 static void destroy(struct sim *sim) {
         struct world_node *node = sim_any_node(sim), *heir;
         char name[32];
@@ -214,8 +214,10 @@ static void destroy(struct sim *sim) {
         watch_lost(sim, node, /* host= */ true);
         world_destroy(node);
         set_ways(sim);
-        if (sim_below(sim, 2) == 0)
+        if (sim_below(sim, 2) == 0 && (sim->n_slots_gone + node->executor.slots) * 2 <= sim->n_slots) {
+                sim->n_slots_gone += node->executor.slots;
                 return;
+        }
         (void) snprintf(name, sizeof(name), "heir-%u", sim->n_destroyed);
         heir = world_add(&sim->world, name, node->executor.slots);
         heir->config.peers_max = WORLD_NODES_MAX;

@@ -111,7 +111,7 @@ struct sim {
         enum sim_mood mood;
         size_t n_nodes_max;
         usec_t began_usec;
-        unsigned n_slots, shortest_msec, longest_msec, batch_max, n_destroyed;
+        unsigned n_slots, n_slots_gone, shortest_msec, longest_msec, batch_max, n_destroyed;
         struct sim_node *nodes;
         struct sim_pair *pairs; /* n_nodes_max * n_nodes_max: what the first hears of the second */
         size_t n_jobs, n_jobs_allocated;
