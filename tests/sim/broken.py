@@ -38,11 +38,8 @@ RULES = {
     ],
     # Submissions begin at once although the slots are taken.
     "slots": [
-        (
-            "                free_slots = mesh->config.slots - in_hand;\n",
-            "                free_slots = mesh->config.slots;\n",
-        ),
-        (" && in_hand < mesh->config.slots)\n", " && in_hand > 0)\n"),
+        (" || in_hand >= mesh->config.slots)\n", " || in_hand == 0)\n"),
+        ("        return mesh->config.slots - in_hand;\n", "        return mesh->config.slots;\n"),
     ],
     # Who had a run is never told that it may forget it.
     "retirement": [
@@ -51,12 +48,13 @@ RULES = {
             "                (void) job->place;\n",
         ),
     ],
+    # A job that must not start twice does so when the node that had it is lost.
+    "failure": [
+        ("        return job->spec->rules.loss_is_failure && job->may_have_begun;\n", "        return false;\n"),
+    ],
     # What waits for a slot is given to it in another order than it came.
     "order": [
-        (
-            "                list_append(queue, &job->queue_link);\n",
-            "                list_prepend(queue, &job->queue_link);\n",
-        ),
+        ("job->arrival < other->arrival;\n", "job->arrival > other->arrival;\n"),
     ],
 }
 

@@ -219,8 +219,7 @@ static void destroy(struct sim *sim) {
                 return;
         }
         (void) snprintf(name, sizeof(name), "heir-%u", sim->n_destroyed);
-        heir = world_add(&sim->world, name, node->executor.slots);
-        heir->config.peers_max = WORLD_NODES_MAX;
+        heir = sim_add_node(sim, name, node->executor.slots);
         sim_say(sim, "%s: takes its place", name);
         split_started(sim, heir);
         world_start(heir);

@@ -12,10 +12,29 @@ static const char *const mood_text[] = {
         [MOOD_LONG] = "long faults",
 };
 
-static void submit(struct sim *sim) {
-        struct world_node *node = sim_any_node(sim), *target;
-        char command[32];
+/* Three of four have some rule of their own. */
+static struct world_wishes draw_wishes(struct sim *sim) {
+        static char *const even[] = { (char *) "parity=even", NULL };
+        const struct world_node *target = sim_any_node(sim);
         struct world_wishes wishes = {};
+
+        if (sim_below(sim, 2) == 0)
+                wishes.rules.priority = (int32_t) sim_below(sim, SIM_PRIORITIES) - SIM_PRIORITIES / 2;
+        wishes.rules.loss_is_failure = sim_below(sim, 3) == 0;
+        if (sim_below(sim, 3) == 0)
+                wishes.rules.retries = sim_below(sim, 4);
+        /* The first node has this label, and slots. */
+        if (sim_below(sim, 8) == 0)
+                wishes.requires = even;
+        else if (sim_below(sim, 12) == 0 && target->executor.slots > 0)
+                wishes.target = target->config.node_id;
+        return wishes;
+}
+
+static void submit(struct sim *sim) {
+        struct world_node *node = sim_any_node(sim);
+        char command[32];
+        struct world_wishes wishes;
         struct sim_batch *batch;
         unsigned msec = sim->shortest_msec + sim_below(sim, sim->longest_msec - sim->shortest_msec + 1);
         int r;
@@ -27,10 +46,7 @@ static void submit(struct sim *sim) {
         list_append(&sim->batches, &batch->link);
         batch->n = 1 + sim_below(sim, sim->batch_max);
         (void) snprintf(command, sizeof(command), "%u %u", msec, sim_below(sim, 4) == 0);
-        target = sim_any_node(sim);
-        if (sim_below(sim, 12) == 0 && target->executor.slots > 0) {
-                wishes.target = target->config.node_id;
-        }
+        wishes = draw_wishes(sim);
         r = world_submit_wishes(node, command, batch->n, &wishes, batch->ids, batch);
         ASSERT_GE(r, 0);
         if (r == MESH_ACCEPTED)
@@ -110,6 +126,16 @@ static void draw_jobs(struct sim *sim) {
         sim->longest_msec = MAX(MIN(longest, 8000u), sim->shortest_msec);
 }
 
+/* Every other one has a label. */
+struct world_node *sim_add_node(struct sim *sim, const char *name, unsigned slots) {
+        struct world_node *node = world_add(&sim->world, name, slots);
+
+        node->config.peers_max = WORLD_NODES_MAX;
+        if (node->index % 2 == 0)
+                node->config.labels[node->config.n_labels++] = (struct metadata_entry){ "parity", "even" };
+        return node;
+}
+
 static void draw_mesh(struct sim *sim, uint64_t seed) {
         unsigned n = sim->options.n_nodes;
         char name[16];
@@ -125,7 +151,7 @@ static void draw_mesh(struct sim *sim, uint64_t seed) {
                 unsigned slots = i == 0 ? 1 + sim_below(sim, 4) : sim_below(sim, 5);
 
                 (void) snprintf(name, sizeof(name), "node-%u", i);
-                world_add(&sim->world, name, slots)->config.peers_max = WORLD_NODES_MAX;
+                sim_add_node(sim, name, slots);
                 sim->n_slots += slots;
         }
         split_begin(sim);

@@ -27,7 +27,8 @@ struct sim_job {
         uint64_t order;           /* in which owners accepted jobs */
         unsigned copies;          /* of which its acknowledgement spoke; 0: it was not acknowledged */
         bool pinned;              /* to one node */
-        bool once;                /* on_node_loss=fail */
+        bool choosy;              /* to nodes with some label */
+        struct job_rules rules;
         bool assigned, cancelled, ended;
         bool cancel_asked;      /* it may be forgotten until it is acknowledged */
         enum job_status status; /* once it has ended */
@@ -35,6 +36,7 @@ struct sim_job {
 };
 
 #define SIM_BATCH_MAX 64
+#define SIM_PRIORITIES 5 /* around 0 */
 
 /* What was submitted together; the tag of its answer. */
 struct sim_batch {
@@ -79,7 +81,7 @@ struct sim_pair {
 struct sim_node {
         usec_t absent_usec; /* when it was last paused or down */
         usec_t started_usec;
-        uint64_t last_order;
+        uint64_t last_order[SIM_PRIORITIES]; /* of those that any node may run */
 };
 
 struct sim_result {
@@ -124,6 +126,7 @@ struct sim {
 };
 
 /* life.c */
+struct world_node *sim_add_node(struct sim *sim, const char *name, unsigned slots);
 void sim_live(struct sim *sim, uint64_t seed, const struct sim_options *options);
 
 /* trace.c */

@@ -55,7 +55,10 @@ static void on_run_begins(struct world_node *node, const struct run_id *run) {
         note_run(sim, node, run);
         sim->result.n_runs++;
         job->n_starts++;
-        ASSERT_FALSE(job->once && job->n_starts > 1);
+        /* A loss is no reason to begin again where that counts as failure. */
+        ASSERT_TRUE(!job->rules.loss_is_failure || job->n_starts <= 1 + job->rules.retries);
+        ASSERT_TRUE(job_labels_match(
+                node->config.labels, node->config.n_labels, executor_find(node, &run->job)->spec->requires));
         if (job->n_running++ > 0) {
                 sim_say(sim, "… beside another run of it");
                 ASSERT_TRUE(split_happened(sim)); /* no job runs twice at the same time */
@@ -66,7 +69,8 @@ static void on_run_begins(struct world_node *node, const struct run_id *run) {
                 ASSERT_TRUE(split_happened(sim)); /* none starts after an acknowledged cancel */
                 sim->result.n_after_cancel++;
         }
-        ASSERT_FALSE(sim->mood == MOOD_CALM && job->n_starts > 1); /* nothing runs twice for no reason */
+        /* Nothing runs twice for no reason. */
+        ASSERT_TRUE(sim->mood != MOOD_CALM || job->n_starts <= 1 + job->rules.retries);
         ASSERT_LE(node->executor.n_running, node->executor.slots);
 }
 
@@ -102,19 +106,23 @@ static void note_accepted(struct sim *sim, struct world_node *node, const struct
         job->owner = node;
         job->order = ++sim->n_orders;
         job->pinned = spec->target_node_id != NULL;
+        job->choosy = spec->requires[0] != NULL;
+        job->rules = spec->rules;
 }
 
-/* Those that any node may run are assigned in the order in which their owner accepted them. */
+/* Those of one priority that any node may run are assigned in the order in which their owner accepted them.
+ */
 static void note_assigned(struct sim *sim, struct world_node *node, const struct record *record) {
         struct sim_job *job = watch_find(sim, &record->run.job);
-        struct sim_node *owner = &sim->nodes[node->index];
+        uint64_t *last_order = sim->nodes[node->index].last_order;
 
-        if (record->run.attempt != 1 || job->assigned || job->pinned || job->cancel_asked)
+        if (record->run.attempt != 1 || job->assigned || job->pinned || job->choosy || job->cancel_asked)
                 return;
+        last_order += job->rules.priority + SIM_PRIORITIES / 2;
         job->assigned = true;
         sim_say(sim, "%s assigns job %zu", node->config.node_id, job->number);
-        ASSERT_GT(job->order, owner->last_order);
-        owner->last_order = job->order;
+        ASSERT_GT(job->order, *last_order);
+        *last_order = job->order;
 }
 
 static void on_stored(struct world_node *node, const struct record_batch *batch) {
@@ -205,6 +213,10 @@ static void check_job(struct sim *sim, const struct sim_job *job) {
                 other = disk_find(sim->world.nodes[i], &job->id);
                 ASSERT_TRUE(!other || other->status == record->status);
         }
+        /* What failed by itself was tried as often as it may. */
+        if (record && record->status == JOB_FAILED && record->result &&
+            record->result->outcome == RUN_EXITED && !job->cancel_asked)
+                ASSERT_EQ(record->retries_used, job->rules.retries);
         if (record && job->ended)
                 ASSERT_TRUE(job->status == record->status || split_happened(sim));
         sim->result.n_twice += job->n_starts > 1;
