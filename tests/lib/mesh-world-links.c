@@ -255,7 +255,7 @@ static bool is_stuck(struct world_link *end, struct link_event *event) {
 
         if ((!comes || !returns) && far && event->word == WORD_FRAME)
                 note_stuck(far);
-        if (comes && !end->node->paused && (event->word != WORD_OPEN || returns) &&
+        if (comes && !end->node->is_paused && (event->word != WORD_OPEN || returns) &&
             list_is_empty(&end->held))
                 return false;
         if (!comes && end->node->world->missed)
@@ -323,7 +323,7 @@ void links_step(struct world_node *node, void *what) {
         struct world_link *end = get_end(node, event->from);
         bool own = event->word == WORD_CLOSED || event->word == WORD_LATE || event->word == WORD_STALLED;
 
-        if (own && node->paused) {
+        if (own && node->is_paused) {
                 list_append(&end->held, &event->link);
                 return;
         }

@@ -140,7 +140,7 @@ void network_step(struct world_node *node, void *what) {
         struct packet *packet = delivery->packet;
         bool reached = !packet->from || world_reaches(packet->from, node);
 
-        if (node->paused && node->mesh && reached) {
+        if (node->is_paused && node->mesh && reached) {
                 missed(node, packet->from);
                 list_append(&node->held, &delivery->link);
                 return;
@@ -207,7 +207,7 @@ void network_send(
                 packet = packet_new(world, node, &node->address, datagram.bytes, datagram.size);
                 send_packet(target, packet);
                 packet_unref(packet);
-        } else if (!node->detached) {
+        } else if (!node->is_detached) {
                 world->n_strays++;
                 world->stray_bytes += datagram.size;
                 world->last_stray = datagram;

@@ -259,7 +259,7 @@ void world_start(struct world_node *node) {
 
 /* A paused host does nothing at all. While only the daemon is down its executor goes on, but cannot tell. */
 static usec_t node_due(const struct world_node *node) {
-        if (node->paused)
+        if (node->is_paused)
                 return USEC_INFINITY;
         return MIN(MIN(node->timer_at, node->disk.due), executor_due(node));
 }
@@ -272,24 +272,24 @@ void world_crash(struct world_node *node) {
         node->mesh = mesh_free(node->mesh);
         links_crash(node);
         executor_disconnect(node);
-        node->paused = false;
+        node->is_paused = false;
 }
 
 void world_destroy(struct world_node *node) {
         world_crash(node);
         executor_crash(node);
         disk_wipe(&node->disk);
-        node->gone = node->detached = true;
+        node->gone = node->is_detached = true;
 }
 
 void world_pause(struct world_node *node) {
-        node->paused = true;
+        node->is_paused = true;
 }
 
 void world_resume(struct world_node *node) {
-        if (!node->paused)
+        if (!node->is_paused)
                 return;
-        node->paused = false;
+        node->is_paused = false;
         network_resume(node);
         links_release(node);
         node->woken_at = USEC_INFINITY;
@@ -297,11 +297,11 @@ void world_resume(struct world_node *node) {
 }
 
 void world_detach(struct world_node *node) {
-        node->detached = true;
+        node->is_detached = true;
 }
 
 void world_attach(struct world_node *node) {
-        node->detached = false;
+        node->is_detached = false;
         links_release(node);
 }
 
@@ -324,7 +324,7 @@ bool world_is_deaf(const struct world_node *node, const struct world_node *to) {
 bool world_reaches(const struct world_node *from, const struct world_node *to) {
         if (from == to)
                 return true;
-        return !from->detached && !to->detached && !world_is_deaf(to, from);
+        return !from->is_detached && !to->is_detached && !world_is_deaf(to, from);
 }
 
 static void node_step(struct world_node *node) {

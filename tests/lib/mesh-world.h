@@ -155,8 +155,8 @@ struct world_node {
         struct sockaddr_in address;
         struct mesh *mesh; /* NULL: the node is down */
         usec_t timer_at;
-        bool paused;                            /* hears, and does, nothing until it is resumed */
-        bool detached;                          /* its cable is pulled out */
+        bool is_paused;                         /* hears, and does, nothing until it is resumed */
+        bool is_detached;                       /* its cable is pulled out */
         bool gone;                              /* destroyed */
         uint64_t deaf_to[WORLD_NODES_MAX / 64]; /* a bit a node: nothing comes from there */
         struct list held;                       /* datagrams that came while it was paused */

@@ -107,7 +107,7 @@ static void end(struct sim *sim, const struct sim_fault *fault) {
         sim_say(sim, "%s: no longer %s", node ? node->config.node_id : "all", kind_text[fault->kind]);
         switch (fault->kind) {
         case FAULT_PAUSE:
-                if (node->paused)
+                if (node->is_paused)
                         split_absent(sim, node);
                 world_resume(node);
                 break;
@@ -192,7 +192,7 @@ static void break_link(struct sim *sim) {
 static void replace_executor(struct sim *sim) {
         struct world_node *node = sim_any_node(sim);
 
-        if (!node->mesh || node->paused)
+        if (!node->mesh || node->is_paused)
                 return;
         sim_say(sim, "%s: the executor is killed", node->config.node_id);
         watch_lost(sim, node, /* host= */ false);

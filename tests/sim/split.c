@@ -12,7 +12,7 @@ pair_of(struct sim *sim, const struct world_node *node, const struct world_node 
 }
 
 static usec_t absent_until(const struct sim *sim, const struct world_node *node) {
-        return node->mesh && !node->paused ? sim->nodes[node->index].absent_usec : sim->world.now;
+        return node->mesh && !node->is_paused ? sim->nodes[node->index].absent_usec : sim->world.now;
 }
 
 static void check(struct sim *sim, struct world_node *node, struct world_node *from) {

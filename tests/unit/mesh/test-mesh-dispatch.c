@@ -190,7 +190,7 @@ static void test_executor_node_is_lost_before_the_owner_starts(void) {
         mesh_set_slots(world.nodes[0]->mesh, 0);
         ASSERT_EQ(world_submit_batch(world.nodes[0], "3000", 8, ids, ids), MESH_ACCEPTED);
         world_run_for(&world, USEC_PER_SEC);
-        ASSERT_EQ(executor_n_runs(world.nodes[1]), 2u);
+        ASSERT_GE(executor_n_runs(world.nodes[1]), 2u);
         world_crash(world.nodes[0]);
         world_destroy(world.nodes[1]);
         world_run_for(&world, USEC_PER_SEC);
