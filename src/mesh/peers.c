@@ -131,9 +131,11 @@ renew(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
                 renewal->asks = false;
                 return true;
         }
+        /* The question, or its answer, may have been lost. */
+        if (claimed && mesh_now(mesh) >= usec_add(renewal->question.asked_usec, RENEWAL_WAIT_USEC))
+                renewal->question.asked = false;
         if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info ||
             message->node_info.node_port == 0) {
-                /* The question, or its answer, may have been lost. */
                 if (claimed)
                         question_ask(mesh, &renewal->question, &renewal->address, datagram_size);
                 return false;
