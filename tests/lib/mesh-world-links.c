@@ -18,6 +18,7 @@ enum word {
         WORD_RESET,   /* the other knows nothing of this link any more */
         WORD_CLOSED,  /* an end hears that it is closed, whoever did that */
         WORD_LATE,    /* nothing came of opening it */
+        WORD_IDLE,    /* nothing may have been said for long */
         WORD_STALLED, /* what was sent may not have been acknowledged for long */
 };
 
@@ -146,6 +147,7 @@ int links_send(struct world_node *node, const char *id, const struct link_messag
 
         if (!end || !end->up)
                 return -ENOTCONN;
+        end->moved_usec = node->world->now;
         event = event_new(node, WORD_FRAME, end->connection);
         ASSERT_OK(link_message_encode(message, &event->frame));
         node->n_frames++;
@@ -196,6 +198,9 @@ static void come_up(struct world_link *end, uint64_t connection) {
         end->connection = connection;
         end->opening = false;
         end->up = true;
+        end->moved_usec = end->node->world->now;
+        if (end->node->world->idle_usec > 0)
+                remind(end, WORD_IDLE, end->node->world->idle_usec);
         if (mesh_link_up(end->node->mesh, end->other->config.node_id, &hello) < 0) {
                 reset_other(end, connection);
                 clear(end);
@@ -231,6 +236,7 @@ static void take_frame(struct world_link *end, const struct link_event *event) {
                         reset_other(end, event->connection);
                 return;
         }
+        end->moved_usec = end->node->world->now;
         if (end->node->world->heard)
                 end->node->world->heard(end->node, end->other, event->sent_usec);
         ASSERT_OK(link_frame_size(event->frame.data, event->frame.size, &size));
@@ -267,6 +273,19 @@ static bool is_stuck(struct world_link *end, struct link_event *event) {
         return true;
 }
 
+static void check_idle(struct world_link *end) {
+        usec_t idle_at = usec_add(end->moved_usec, end->node->world->idle_usec);
+
+        if (!end->up)
+                return;
+        if (end->node->world->now < idle_at) {
+                remind(end, WORD_IDLE, idle_at - end->node->world->now);
+                return;
+        }
+        reset_other(end, end->connection);
+        go_down(end);
+}
+
 static void hear_own(struct world_link *end, const struct link_event *event) {
         const struct world_node *node = end->node;
 
@@ -280,6 +299,9 @@ static void hear_own(struct world_link *end, const struct link_event *event) {
         case WORD_LATE:
                 if (end->opening)
                         go_down(end);
+                break;
+        case WORD_IDLE:
+                check_idle(end);
                 break;
         case WORD_STALLED:
                 if (end->up && node->world->now >= usec_add(end->stuck_usec, STALL_USEC)) {
@@ -313,6 +335,7 @@ static void hear_other(struct world_link *end, const struct link_event *event) {
                 break;
         case WORD_CLOSED:
         case WORD_LATE:
+        case WORD_IDLE:
         case WORD_STALLED:
                 break;
         }
@@ -321,7 +344,8 @@ static void hear_other(struct world_link *end, const struct link_event *event) {
 void links_step(struct world_node *node, void *what) {
         struct link_event *event = what;
         struct world_link *end = get_end(node, event->from);
-        bool own = event->word == WORD_CLOSED || event->word == WORD_LATE || event->word == WORD_STALLED;
+        bool own = event->word == WORD_CLOSED || event->word == WORD_LATE || event->word == WORD_IDLE ||
+                   event->word == WORD_STALLED;
 
         if (own && node->is_paused) {
                 list_append(&end->held, &event->link);

@@ -140,6 +140,7 @@ struct world_link {
         uint64_t connection; /* 0: none */
         bool opening, up, closing;
         usec_t due_last;   /* nothing overtakes what was sent before */
+        usec_t moved_usec; /* when something was last said, by either */
         usec_t stuck_usec; /* since when the other has acknowledged nothing; USEC_INFINITY: it does */
         struct list held;  /* on the way to this end, and stuck */
 };
@@ -220,6 +221,7 @@ struct world {
         /* Datagrams: so many of a hundred are lost, come twice, and come up to late_usec late. */
         unsigned loss, repeated, late;
         usec_t late_usec;
+        usec_t idle_usec;   /* a link on which nothing was said for so long is closed; 0: none is */
         usec_t jitter_usec; /* what is said on a link takes up to that much longer */
         usec_t now;         /* CLOCK_BOOTTIME of every node */
         uint64_t random_state;

@@ -205,6 +205,7 @@ void sim_live(struct sim *sim, uint64_t seed, const struct sim_options *options)
         *sim = (struct sim){ .options = *options, .result.seed = seed };
         world_init(&sim->world, seed);
         sim->world.userdata = sim;
+        sim->world.idle_usec = USEC_PER_MINUTE;
         sim->began_usec = sim->world.now;
         list_init(&sim->batches);
         draw_mesh(sim, seed);

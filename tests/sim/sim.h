@@ -17,7 +17,7 @@
 
 /* So long after it has heard the other a new life of a node may be taken for a recording: a question has to
  * be asked and answered, and either may be lost. */
-#define SIM_HELLO_USEC (2 * USEC_PER_SEC)
+#define SIM_HELLO_USEC (4 * USEC_PER_SEC)
 
 struct sim_job {
         struct map_link by_id;
@@ -74,6 +74,7 @@ struct sim_fault {
 struct sim_pair {
         usec_t heard_usec;  /* when the last that came was sent; 0: nothing ever came */
         usec_t met_usec;    /* when the first heard the second for the first time in its present life */
+        usec_t came_usec;   /* and for the last time */
         usec_t missed_usec; /* when something last did not come */
         bool split;
 };

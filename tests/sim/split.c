@@ -31,17 +31,17 @@ static void check(struct sim *sim, struct world_node *node, struct world_node *f
         sim_say(sim, "split: %s hears nothing of %s", node->config.node_id, from->config.node_id);
 }
 
-/* A word of a new life counts when the other believes in it; at the latest when a question of the other had
+/* A word of a new life counts when the other believes in it; at the latest when questions of the other had
  * the time to be heard and answered. */
 static bool
 counts(struct sim *sim, const struct world_node *node, const struct world_node *from, usec_t sent_usec) {
         const struct mesh_peer *peer = mesh_get_peer(node->mesh, from->config.node_id);
-        usec_t met_usec = pair_of(sim, from, node)->met_usec;
+        const struct sim_pair *back = pair_of(sim, from, node);
 
         if (pair_of(sim, node, from)->heard_usec == 0 || (peer && peer->instance == from->config.instance))
                 return true;
-        return met_usec >= sim->nodes[from->index].started_usec &&
-               sent_usec >= usec_add(met_usec, SIM_HELLO_USEC);
+        return back->met_usec >= sim->nodes[from->index].started_usec &&
+               back->came_usec >= usec_add(back->met_usec, SIM_HELLO_USEC) && sent_usec >= back->came_usec;
 }
 
 static void on_heard(struct world_node *node, struct world_node *from, usec_t sent_usec) {
@@ -51,6 +51,7 @@ static void on_heard(struct world_node *node, struct world_node *from, usec_t se
         check(sim, node, from);
         if (pair->met_usec < sim->nodes[node->index].started_usec)
                 pair->met_usec = sim->world.now;
+        pair->came_usec = sim->world.now;
         if (counts(sim, node, from, sent_usec))
                 pair->heard_usec = MAX(pair->heard_usec, sent_usec);
 }
