@@ -244,7 +244,8 @@ static void write_attempt(struct world_node *node, const struct record *record) 
                 attempt->result = job_result_ref(record->result);
 }
 
-static void write_guest(struct world_disk *disk, const struct record *record) {
+static void write_guest(struct world_node *node, const struct record *record) {
+        struct world_disk *disk = &node->disk;
         struct disk_guest *guest =
                 MAP_GET(&disk->guests, &record->run.job, sizeof(record->run.job), struct disk_guest, by_id);
 
@@ -264,7 +265,13 @@ static void write_guest(struct world_disk *disk, const struct record *record) {
                 ASSERT_OK(map_add(&disk->guests, &guest->by_id, &guest->spec->id, sizeof(guest->spec->id)));
                 return;
         }
-        ASSERT_NOT_NULL(guest);
+        /* Its owner came back while it was being taken over: forgotten for either reason. */
+        if (!guest && record->type == RECORD_GUEST_GONE && node->world->any_split)
+                return;
+        if (!guest)
+                _TEST_FAIL(
+                        "a record of type %d about attempt %u of job %s, which is no guest", record->type,
+                        record->run.attempt, uuid_to_text(&record->run.job, (char[UUID_TEXT_SIZE]){ 0 }));
         ASSERT_TRUE(run_id_equal(&guest->run, &record->run));
         if (record->type == RECORD_GUEST_GONE) {
                 disk_guest_free(disk, guest);
@@ -375,7 +382,7 @@ static void write_batch(struct world_node *node, const struct record_batch *batc
                 case RECORD_GUEST_TAKEN:
                 case RECORD_GUEST_ENDED:
                 case RECORD_GUEST_GONE:
-                        write_guest(&node->disk, &batch->records[i]);
+                        write_guest(node, &batch->records[i]);
                         break;
                 case RECORD_COPY:
                 case RECORD_COPY_ENDED:

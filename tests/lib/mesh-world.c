@@ -100,7 +100,7 @@ static void on_accepted(void *userdata, void *tag, int error, unsigned copies) {
         struct world_node *node = userdata;
 
         if (node->world->accepted) {
-                node->world->accepted(node, tag, error);
+                node->world->accepted(node, tag, error, copies);
                 return;
         }
         ASSERT_LT(node->n_answers, WORLD_SEEN_MAX);

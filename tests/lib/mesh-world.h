@@ -209,7 +209,7 @@ struct world {
         void (*run_ends)(struct world_node *node, const struct run_id *run);
         void (*run_taken)(struct world_node *node, const struct run_id *run);
         /* What the mind told, which is not remembered then. */
-        void (*accepted)(struct world_node *node, void *tag, int error);
+        void (*accepted)(struct world_node *node, void *tag, int error, unsigned copies);
         void (*finished)(struct world_node *node, const struct job_spec *spec, enum job_status status);
         void (*lost)(struct world_node *node, const char *peer_id);
         void (*stored)(struct world_node *node, const struct record_batch *batch); /* handed over */

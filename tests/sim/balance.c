@@ -36,7 +36,7 @@ static void on_run(struct world_node *node, const struct run_id *run) {
         ASSERT_LE(node->executor.n_running, node->executor.slots);
 }
 
-static void on_accepted(struct world_node *node, void *tag, int error) {
+static void on_accepted(struct world_node *node, void *tag, int error, unsigned copies) {
         ASSERT_OK(error);
 }
 

@@ -17,8 +17,8 @@ RULES = {
     # A submission is acknowledged before it is durable.
     "acceptance": [
         (
-            "        batch->owner = tag;\n",
-            "        mesh->ops.accepted(mesh->userdata, tag, 0);\n        batch->owner = tag;\n",
+            "        batch->owner = answer;\n",
+            "        mesh->ops.accepted(mesh->userdata, tag, 0, 1);\n        batch->owner = answer;\n",
         ),
     ],
     # What is told of an attempt that was given up is taken for news of the present one.
@@ -44,8 +44,8 @@ RULES = {
     # Who had a run is never told that it may forget it.
     "retirement": [
         (
-            "                place_send_run(mesh, job->place, &job->run, job->result ? WORD_RETIRE : WORD_KILL);\n",
-            "                (void) job->place;\n",
+            "        else if (job->place)\n                /* Where its end",
+            "        else if (job->place && job->moved)\n                /* Where its end",
         ),
     ],
     # A job that must not start twice does so when the node that had it is lost.

@@ -55,12 +55,16 @@ static void submit(struct sim *sim) {
                         wishes.target ? wishes.target : "");
 }
 
+/* Whoever owns it now. */
 static void cancel_job(struct sim *sim, struct sim_job *job) {
-        if (!job->owner->mesh || job->ended)
+        if (job->ended)
                 return;
         sim_say(sim, "cancel job %zu", job->number);
         job->cancel_asked = true;
-        (void) mesh_cancel(job->owner->mesh, &job->id);
+        for (size_t i = 0; i < sim->world.n_nodes; i++)
+                if (sim->world.nodes[i]->mesh &&
+                    mesh_cancel(sim->world.nodes[i]->mesh, &job->id) == MESH_CANCEL_STARTED)
+                        break;
 }
 
 static void cancel(struct sim *sim) {
@@ -213,6 +217,7 @@ void sim_live(struct sim *sim, uint64_t seed, const struct sim_options *options)
         run_until(sim, sim->world.now + 3 * USEC_PER_SEC);
         while (sim->world.now < end) {
                 one_event(sim);
+                (void) split_happened(sim);
                 run_until(sim, sim->world.now + sim_below(sim, 2000) * USEC_PER_MSEC);
         }
         mend(sim);

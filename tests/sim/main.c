@@ -27,8 +27,9 @@ static void print_total(const struct sim_plan *plan, const struct sim_result *to
                "%llu runs beside another of the same job, %llu after a cancel, %llu ends changed\n",
                ull(total->n_split_meshes), ull(total->n_split_pairs), ull(total->n_twice),
                ull(total->n_together), ull(total->n_after_cancel), ull(total->n_changed));
-        printf("%llu attempts were given up, and the end of %llu of them is known\n", ull(total->n_given_up),
-               ull(total->n_late));
+        printf("%llu jobs changed their owner; %llu attempts were given up, and the end of %llu of them is "
+               "known\n",
+               ull(total->n_moved), ull(total->n_given_up), ull(total->n_late));
 }
 
 static int run(const struct sim_plan *plan, bool until_failure) {

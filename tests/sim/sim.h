@@ -25,8 +25,10 @@ struct sim_job {
         size_t number;
         struct world_node *owner; /* who accepted it */
         uint64_t order;           /* in which owners accepted jobs */
+        uint64_t life;            /* of the owner, in which it was accepted */
         unsigned copies;          /* of which its acknowledgement spoke; 0: it was not acknowledged */
         bool pinned;              /* to one node */
+        bool moved;               /* it has had another owner since */
         bool choosy;              /* to nodes with some label */
         struct job_rules rules;
         bool assigned, cancelled, ended;
@@ -82,13 +84,16 @@ struct sim_pair {
 struct sim_node {
         usec_t absent_usec; /* when it was last paused or down */
         usec_t started_usec;
-        uint64_t last_order[SIM_PRIORITIES]; /* of those that any node may run */
+        /* Of those that any node may run: accepted in this life of the node, and before, which first have to
+         * be known not to be another's by now. */
+        uint64_t last_order[2][SIM_PRIORITIES];
+        uint64_t life;
 };
 
 struct sim_result {
         uint64_t seed, hash;
         uint64_t n_jobs, n_runs, n_frames, n_datagrams, n_bytes;
-        uint64_t n_split_meshes, n_split_pairs;
+        uint64_t n_split_meshes, n_split_pairs, n_moved; /* jobs that have changed their owner */
         /* What may happen after a split, and did. */
         uint64_t n_twice, n_together, n_after_cancel, n_changed;
         uint64_t n_given_up, n_late; /* attempts; and those of which the end is known */
@@ -140,10 +145,11 @@ void watch_done(struct sim *sim);
 void watch_lost(struct sim *sim, struct world_node *node, bool host); /* its executor is about to be */
 void watch_settled(struct sim *sim);
 struct sim_job *watch_find(struct sim *sim, const struct uuid *id);
-/* Of the job, where it is kept; NULL: nowhere. */
+/* Of the job, where somebody owns it, one that has not ended first; NULL: nowhere. */
 const struct disk_job *watch_record(struct sim *sim, const struct sim_job *job);
 bool watch_all_ended(struct sim *sim);
-bool watch_owes_nothing(struct sim *sim, const struct world_node *node);
+bool watch_owes_nothing(struct sim *sim, struct world_node *node);
+bool watch_is_lost(struct sim *sim, const struct sim_job *job);
 
 /* split.c: two nodes that cannot exchange messages for longer than the loss time. */
 void split_begin(struct sim *sim);

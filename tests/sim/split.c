@@ -25,7 +25,7 @@ static void check(struct sim *sim, struct world_node *node, struct world_node *f
         if (pair->missed_usec <= pair->heard_usec && absent_until(sim, node) <= pair->heard_usec &&
             absent_until(sim, from) <= pair->heard_usec)
                 return;
-        pair->split = true;
+        pair->split = sim->world.any_split = true;
         if (sim->result.n_split_pairs++ == 0)
                 sim->result.n_split_meshes = 1;
         sim_say(sim, "split: %s hears nothing of %s", node->config.node_id, from->config.node_id);

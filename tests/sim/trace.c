@@ -63,6 +63,10 @@ void sim_show(struct sim *sim) {
                 const struct sim_job *job = sim->jobs[i];
                 const struct disk_job *record = watch_record(sim, job);
 
+                if (watch_is_lost(sim, job))
+                        sim_say(sim, "job %zu %s of %s is lost, in spite of %u copies", job->number,
+                                uuid_to_text(&job->id, (char[40]){ 0 }), job->owner->config.node_id,
+                                job->copies);
                 if (record && !job_status_is_final(record->status))
                         sim_say(sim, "job %zu %s of %s: %s, attempt %u at %s%s%s", job->number,
                                 uuid_to_text(&job->id, (char[40]){ 0 }), job->owner->config.node_id,

@@ -93,7 +93,7 @@ static void on_run_taken(struct world_node *node, const struct run_id *id) {
                 if (run->state != WORLD_RUN_ENDED && !run->killed) {
                         const struct sim_job *job = watch_find(sim, &run->run.job);
 
-                        n_own += job->owner == node;
+                        n_own += job->owner == node && !job->moved;
                         n++;
                 }
         /* What the disk says is assigned is sent after a restart, though it may have been taken back since.
@@ -108,7 +108,9 @@ static void note_accepted(struct sim *sim, struct world_node *node, const struct
         struct sim_job *job = find_or_add(sim, &spec->id);
 
         job->owner = node;
+        sim_say(sim, "job %zu is %s", job->number, uuid_to_text(&job->id, (char[UUID_TEXT_SIZE]){ 0 }));
         job->order = ++sim->n_orders;
+        job->life = node->disk.incarnation;
         job->pinned = spec->target_node_id != NULL;
         job->choosy = spec->requires[0] != NULL;
         job->rules = spec->rules;
@@ -118,11 +120,16 @@ static void note_accepted(struct sim *sim, struct world_node *node, const struct
  */
 static void note_assigned(struct sim *sim, struct world_node *node, const struct record *record) {
         struct sim_job *job = watch_find(sim, &record->run.job);
-        uint64_t *last_order = sim->nodes[node->index].last_order;
+        struct sim_node *owner = &sim->nodes[node->index];
+        uint64_t *last_order;
 
-        if (record->run.attempt != 1 || job->assigned || job->pinned || job->choosy || job->cancel_asked)
+        if (record->run.attempt != 1 || job->moved || node != job->owner || job->assigned || job->pinned ||
+            job->choosy || job->cancel_asked)
                 return;
-        last_order += job->rules.priority + SIM_PRIORITIES / 2;
+        if (owner->life != node->disk.incarnation)
+                memset(owner->last_order, 0, sizeof(owner->last_order));
+        owner->life = node->disk.incarnation;
+        last_order = &owner->last_order[job->life == owner->life][job->rules.priority + SIM_PRIORITIES / 2];
         job->assigned = true;
         sim_say(sim, "%s assigns job %zu", node->config.node_id, job->number);
         ASSERT_GT(job->order, *last_order);
@@ -137,18 +144,23 @@ static void on_stored(struct world_node *node, const struct record_batch *batch)
 
                 if (record->type == RECORD_ACCEPTED)
                         note_accepted(sim, node, record->spec);
+                if (record->type == RECORD_ADOPTED) {
+                        sim_say(sim, "%s adopts job %zu", node->config.node_id,
+                                watch_find(sim, &record->run.job)->number);
+                        watch_find(sim, &record->run.job)->moved = true;
+                }
                 if (record->type == RECORD_ACCEPTED || record->type == RECORD_ASSIGNED)
                         note_assigned(sim, node, record);
         }
 }
 
-static void on_accepted(struct world_node *node, void *tag, int error) {
+static void on_accepted(struct world_node *node, void *tag, int error, unsigned copies) {
         struct sim *sim = node->world->userdata;
         struct sim_batch *batch = tag;
 
         for (size_t i = 0; i < batch->n && error >= 0; i++) {
                 ASSERT_NOT_NULL(disk_find(node, &batch->ids[i])); /* acknowledged means durable */
-                watch_find(sim, &batch->ids[i])->copies = 1;
+                watch_find(sim, &batch->ids[i])->copies = copies;
         }
         sim_say(sim, "%s: %zu jobs from %zu on are %s", node->config.node_id, batch->n,
                 watch_find(sim, &batch->ids[0])->number, error < 0 ? "refused" : "accepted");
@@ -178,11 +190,22 @@ static void on_lost(struct world_node *node, const char *peer_id) {
 }
 
 const struct disk_job *watch_record(struct sim *sim, const struct sim_job *job) {
-        const struct disk_job *record = job->owner ? disk_find(job->owner, &job->id) : NULL;
+        const struct disk_job *record = NULL;
 
-        for (size_t i = 0; i < sim->world.n_nodes && !record && job->owner->gone; i++)
-                record = disk_find(sim->world.nodes[i], &job->id);
+        for (size_t i = 0; i < sim->world.n_nodes; i++) {
+                const struct disk_job *found = disk_find(sim->world.nodes[i], &job->id);
+
+                if (found && !found->moved && (!record || job_status_is_final(record->status)))
+                        record = found;
+        }
         return record;
+}
+
+/* One copy goes with its node, and what has ended and was told may be history with its last owner. */
+static bool must_be_known(const struct sim_job *job) {
+        if (job->copies == 0 || (job->ended && (job->moved || job->owner->gone)))
+                return false;
+        return job->copies > 1 || !job->owner->gone;
 }
 
 /* What was never acknowledged, and is on no disk, does not exist. */
@@ -190,17 +213,39 @@ bool watch_all_ended(struct sim *sim) {
         for (size_t i = 0; i < sim->n_jobs; i++) {
                 const struct disk_job *record = watch_record(sim, sim->jobs[i]);
 
-                if (record && !job_status_is_final(record->status))
+                if (record ? !job_status_is_final(record->status) : must_be_known(sim->jobs[i]))
                         return false;
         }
         return true;
 }
 
-bool watch_owes_nothing(struct sim *sim, const struct world_node *node) {
-        for (size_t i = 0; i < sim->n_jobs; i++)
+/* Somebody would take over what has ended. */
+static bool is_held_for(struct world_node *holder, const struct world_node *owner) {
+        struct disk_copy *copy;
+
+        MAP_FOREACH(&holder->disk.copies, copy, struct disk_copy, by_id)
+                if (!copy->ended && streq(copy->owner, owner->config.node_id))
+                        return true;
+        return false;
+}
+
+bool watch_owes_nothing(struct sim *sim, struct world_node *node) {
+        for (size_t i = 0; i < sim->world.n_nodes; i++)
+                if (is_held_for(sim->world.nodes[i], node))
+                        return false;
+        for (size_t i = 0; i < sim->n_jobs; i++) {
+                const struct disk_job *record = disk_find(node, &sim->jobs[i]->id);
+
+                if (record && !record->moved && !job_status_is_final(record->status))
+                        return false;
                 if (sim->jobs[i]->owner == node && !sim->jobs[i]->ended)
                         return false;
+        }
         return true;
+}
+
+bool watch_is_lost(struct sim *sim, const struct sim_job *job) {
+        return must_be_known(job) && !watch_record(sim, job);
 }
 
 /* All nodes tell the same, and what they tell is what was told before. */
@@ -208,14 +253,10 @@ static void check_job(struct sim *sim, const struct sim_job *job) {
         const struct disk_job *record = watch_record(sim, job), *other;
 
         ASSERT_EQ(job->n_running, 0);
-        /* One copy goes with its node. */
-        if (job->copies > 1 || (job->copies == 1 && !job->owner->gone)) {
-                ASSERT_NOT_NULL(record);
-                ASSERT_TRUE(job_status_is_final(record->status));
-        }
+        ASSERT_TRUE(record ? job_status_is_final(record->status) : !must_be_known(job));
         for (size_t i = 0; i < sim->world.n_nodes; i++) {
                 other = disk_find(sim->world.nodes[i], &job->id);
-                ASSERT_TRUE(!other || other->status == record->status);
+                ASSERT_TRUE(!other || other->moved || other->status == record->status);
         }
         /* What failed by itself was tried as often as it may. */
         if (record && record->status == JOB_FAILED && record->result &&
@@ -224,6 +265,7 @@ static void check_job(struct sim *sim, const struct sim_job *job) {
         if (record && job->ended)
                 ASSERT_TRUE(job->status == record->status || split_happened(sim));
         sim->result.n_twice += job->n_starts > 1;
+        sim->result.n_moved += job->moved;
 }
 
 static void check_node(struct sim *sim, struct world_node *node) {
@@ -271,11 +313,15 @@ static void check_attempts(struct sim *sim) {
                 const struct disk_job *record = disk_find(job->owner, &job->id);
                 const struct disk_attempt *attempt;
 
-                if (!record || run_id_equal(&record->run, &run->run))
+                /* Each owner knows the attempts of its time. */
+                if (!record || run_id_equal(&record->run, &run->run) || job->moved)
                         continue;
                 attempt = disk_find_attempt(job->owner, &run->run);
                 if (!attempt && run->node->gone)
                         continue; /* it burned down before it could say that this one had begun */
+                if (!attempt)
+                        sim_say(sim, "attempt %u of job %zu at %s is not kept", run->run.attempt,
+                                job->number, run->node->config.node_id);
                 ASSERT_NOT_NULL(attempt);
                 ASSERT_STREQ(attempt->node, run->node->config.node_id);
                 ASSERT_TRUE(attempt->result || run->lost);

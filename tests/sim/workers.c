@@ -77,6 +77,7 @@ static void add_up(struct sim_result *total, const struct sim_result *result) {
         total->n_together += result->n_together;
         total->n_after_cancel += result->n_after_cancel;
         total->n_changed += result->n_changed;
+        total->n_moved += result->n_moved;
         total->n_given_up += result->n_given_up;
         total->n_late += result->n_late;
         total->usec += result->usec;

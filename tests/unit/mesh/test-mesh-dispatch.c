@@ -246,7 +246,7 @@ static void test_loss_of_a_newcomer(void) {
         world_start(world.nodes[1]);
         WORLD_UNTIL(
                 &world, USEC_PER_MINUTE, (peer = world_peer(world.nodes[0], "node-b")) && peer->verified);
-        world.nodes[1]->paused = true;
+        world_pause(world.nodes[1]);
         WORLD_UNTIL(&world, 11 * USEC_PER_SEC, world.nodes[0]->n_lost > 0);
         world_done(&world);
 }
