@@ -515,8 +515,8 @@ check_index(struct world_node *node, const struct uuid *id, const char *owner, e
                         uuid_to_text(id, text), job_status_to_text(world_index_status(node, id)), owner,
                         job_status_to_text(status));
         }
-        /* After a split several may have ended it, and a keeper speaks for an owner that is gone: whoever it is,
-         * the status is the same. */
+        /* After a split several may have ended it, and a keeper speaks for an owner that is gone: whoever it
+         * is, the status is the same. */
         ASSERT_TRUE(mesh_index_find_owner(node->mesh, id, told));
 }
 
