@@ -56,6 +56,25 @@ static void show_node(struct sim *sim, struct world_node *node) {
                 links);
 }
 
+/* Nobody owns it: what is left of it, and where. */
+static void show_lost(struct sim *sim, const struct sim_job *job) {
+        sim_say(sim, "job %zu %s of %s is lost, in spite of %u copies", job->number,
+                uuid_to_text(&job->id, (char[40]){ 0 }), job->owner->config.node_id, job->copies);
+        for (size_t i = 0; i < sim->world.n_nodes; i++) {
+                struct world_node *node = sim->world.nodes[i];
+                const struct disk_job *record = disk_find(node, &job->id);
+                const struct disk_copy *copy =
+                        MAP_GET(&node->disk.copies, &job->id, sizeof(job->id), struct disk_copy, by_id);
+
+                if (record)
+                        sim_say(sim, "… %s has it: %s%s", node->config.node_id,
+                                job_status_to_text(record->status), record->moved ? ", another's now" : "");
+                if (copy)
+                        sim_say(sim, "… %s has a copy for %s, term %" PRIu64 "%s", node->config.node_id,
+                                copy->owner, copy->term, copy->ended ? ", ended" : "");
+        }
+}
+
 void sim_show(struct sim *sim) {
         for (size_t i = 0; i < sim->world.n_nodes; i++)
                 show_node(sim, sim->world.nodes[i]);
@@ -64,9 +83,7 @@ void sim_show(struct sim *sim) {
                 const struct disk_job *record = watch_record(sim, job);
 
                 if (watch_is_lost(sim, job))
-                        sim_say(sim, "job %zu %s of %s is lost, in spite of %u copies", job->number,
-                                uuid_to_text(&job->id, (char[40]){ 0 }), job->owner->config.node_id,
-                                job->copies);
+                        show_lost(sim, job);
                 if (record && !job_status_is_final(record->status))
                         sim_say(sim, "job %zu %s of %s: %s, attempt %u at %s%s%s", job->number,
                                 uuid_to_text(&job->id, (char[40]){ 0 }), job->owner->config.node_id,
