@@ -549,6 +549,7 @@ void place_send_rest(struct mesh *mesh, struct place *place);
 void place_set_room(struct mesh *mesh, struct place *place, unsigned room);
 void place_heard(struct mesh *mesh, const struct peer *peer);
 void place_lost(struct mesh *mesh, const char *node_id);
+void places_check_unheard(struct mesh *mesh);
 void place_compare(struct mesh *mesh, struct place *place, const struct link_message *message);
 void place_link_up(struct mesh *mesh, struct place *place);
 void place_link_down(struct mesh *mesh, struct place *place);

@@ -26,6 +26,16 @@ static struct place *choose(struct mesh *mesh) {
         return best;
 }
 
+/* The owner subtracts from the offer what it gave and what we have not confirmed yet. */
+static unsigned count_unconfirmed(const struct place *owner) {
+        struct guest *guest;
+        unsigned n = 0;
+
+        LIST_FOREACH((struct list *) &owner->guests, guest, struct guest, place_link)
+                n += guest->state == GUEST_ARRIVING;
+        return n;
+}
+
 void offers_make(struct mesh *mesh) {
         size_t limit = hand_limit(mesh), taken = mesh->n_in_hand + mesh->n_guests_in_hand;
         struct link_message message = {};
@@ -40,7 +50,7 @@ void offers_make(struct mesh *mesh) {
                 place_want_link(mesh, owner);
                 return;
         }
-        message.room = (uint32_t) (limit - taken);
+        message.room = (uint32_t) (limit - taken + count_unconfirmed(owner));
         owner->offered = place_send(mesh, owner, &message);
 }
 

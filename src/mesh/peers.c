@@ -117,22 +117,32 @@ renew(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
       const struct sockaddr_in *source, size_t datagram_size) {
         struct renewal *renewal = &peer->renewal;
         struct sockaddr_in address;
+        bool claimed =
+                message->incarnation == renewal->incarnation && message->instance == renewal->instance;
 
-        if (message->incarnation == renewal->incarnation && message->instance == renewal->instance &&
-            question_is_answered(&renewal->question, message)) {
+        /* Asked whether it still is there it says so in its new life: that is proof, too. */
+        if ((claimed && question_is_answered(&renewal->question, message)) ||
+            question_is_answered(&peer->question, message)) {
                 begin_life(peer, message, /* verified= */ true);
-                peer->public.address = renewal->address;
-                if (renewal->asks)
+                if (claimed)
+                        peer->public.address = renewal->address;
+                if (claimed && renewal->asks)
                         question_answer_later(mesh, peer, renewal->nonce);
                 renewal->asks = false;
                 return true;
         }
+        /* The question, or its answer, may have been lost. */
+        if (claimed && mesh_now(mesh) >= usec_add(renewal->question.asked_usec, RENEWAL_WAIT_USEC))
+                renewal->question.asked = false;
         if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info ||
-            message->node_info.node_port == 0)
+            message->node_info.node_port == 0) {
+                if (claimed)
+                        question_ask(mesh, &renewal->question, &renewal->address, datagram_size);
                 return false;
+        }
 
         question_address(message, source, &address);
-        if (message->incarnation != renewal->incarnation || message->instance != renewal->instance) {
+        if (!claimed) {
                 if (renewal->question.asked &&
                     mesh_now(mesh) < usec_add(renewal->question.asked_usec, RENEWAL_WAIT_USEC))
                         return false;
@@ -323,6 +333,7 @@ void peers_check(struct mesh *mesh) {
                 else
                         next = MIN(next, MIN(limit, suspicion_check(mesh, peer)));
         }
+        places_check_unheard(mesh);
         if (mesh->rival.reported)
                 next = MIN(next, usec_add(mesh->rival.last_proven_usec, mesh->config.peer_timeout_usec));
         /* Not more often than it matters to anybody. */

@@ -226,7 +226,9 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
                 place_want_link(mesh, place);
         keeper_heard(mesh, place);
         index_heard(mesh, place);
-        jobs_schedule(mesh);
+        /* Among many peers one is heard all the time, and mostly neither side has anything for the other. */
+        if (mesh->n_queued > 0 || place->backlog > 0)
+                jobs_schedule(mesh);
 }
 
 /* Its attempts are over: they are not waited for any more, and what they still tell changes nothing. */
@@ -252,6 +254,36 @@ void place_lost(struct mesh *mesh, const char *node_id) {
         place->busy--;
         place_check(mesh, place);
         jobs_schedule(mesh);
+}
+
+static bool has_ours(const struct place *place) {
+        struct mesh_job *job;
+
+        LIST_FOREACH((struct list *) &place->in_hand, job, struct mesh_job, hand_link)
+                if (job_is_out(job))
+                        return true;
+        return false;
+}
+
+static struct place *find_unheard(struct mesh *mesh) {
+        struct place *place;
+
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (!place->alive && !place->link_up && has_ours(place))
+                        return place;
+        return NULL;
+}
+
+/* What the disk says of a node from before our start: one that has not been heard since is lost like one
+ * that fell silent. */
+void places_check_unheard(struct mesh *mesh) {
+        usec_t limit = usec_add(mesh->started_usec, mesh->config.peer_timeout_usec);
+        struct place *place;
+
+        if (mesh_now(mesh) < MAX(limit, mesh->judge_after_usec))
+                return;
+        while ((place = find_unheard(mesh)))
+                place_lost(mesh, place->name->text);
 }
 
 /* And our disk says so. What is on its way there is retired when it has arrived. */

@@ -26,7 +26,7 @@ static bool probe(struct mesh *mesh, struct peer *peer) {
         const struct link_message ping = { .ping = true };
 
         question_probe(mesh, peer);
-        if (place && !place->link_up && peer->n_probes == 0)
+        if (place && !place->link_up)
                 place_want_link(mesh, place);
         if (place && place->link_up && peer->n_probes % 3 == 0)
                 (void) place_send(mesh, place, &ping);

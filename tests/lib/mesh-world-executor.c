@@ -58,6 +58,7 @@ void executor_init(struct world_node *node, unsigned slots) {
         list_init(&node->executor.runs);
         list_init(&node->executor.tells);
         node->executor.slots = slots;
+        node->executor.speed = 100;
         world_random(node->world, &node->executor.instance, sizeof(node->executor.instance));
 }
 
@@ -74,9 +75,10 @@ static void tell_daemon(struct world_node *node, const struct world_run *run) {
         tell->run = run->run;
         tell->started_at = run->started_at;
         tell->result = run->state == WORLD_RUN_ENDED ? job_result_ref(run->result) : NULL;
-        if (node->executor.connected)
+        if (node->executor.connected) {
                 list_append(&node->executor.tells, &tell->link);
-        else {
+                world_wake(node, tell->due);
+        } else {
                 job_result_unref(tell->result);
                 free(tell);
         }
@@ -98,15 +100,19 @@ static void start_run(struct world_node *node, struct world_run *run) {
         ASSERT_FALSE(job_is_running(node, &run->run.job));
         run->state = WORLD_RUN_RUNNING;
         run->started_at = world_realtime(node->world);
-        run->ends_at = sscanf(run->spec->command, "%u", &milliseconds) == 1
-                               ? usec_add(node->world->now, milliseconds * USEC_PER_MSEC)
-                               : USEC_INFINITY;
+        run->ends_at =
+                sscanf(run->spec->command, "%u", &milliseconds) == 1
+                        ? usec_add(node->world->now, milliseconds * USEC_PER_MSEC * 100 / executor->speed)
+                        : USEC_INFINITY;
         executor->n_running++;
         executor->n_running_max = MAX(executor->n_running_max, executor->n_running);
-        ASSERT_LT(executor->n_starts, WORLD_SEEN_MAX);
-        executor->starts[executor->n_starts++] = run->run.job;
+        world_wake(node, run->ends_at);
         if (node->world->run_begins)
                 node->world->run_begins(node, &run->run);
+        else {
+                ASSERT_LT(executor->n_starts, WORLD_SEEN_MAX);
+                executor->starts[executor->n_starts++] = run->run.job;
+        }
         tell_daemon(node, run);
 }
 
@@ -143,7 +149,7 @@ static void end_run(struct world_node *node, struct world_run *run) {
         fill_slots(node);
 }
 
-static size_t count_held(const struct world_node *node) {
+size_t executor_n_held(const struct world_node *node) {
         struct world_run *run;
         size_t n = 0;
 
@@ -166,7 +172,9 @@ int executor_take(struct world_node *node, const struct run_id *id, const struct
         run->spec = job_spec_ref((struct job_spec *) spec);
         run->ends_at = USEC_INFINITY;
         list_append(&node->executor.runs, &run->link);
-        node->executor.n_held_max = MAX(node->executor.n_held_max, count_held(node));
+        node->executor.n_held_max = MAX(node->executor.n_held_max, executor_n_held(node));
+        if (node->world->run_taken)
+                node->world->run_taken(node, id);
         fill_slots(node);
         return 0;
 }
@@ -178,6 +186,7 @@ void executor_kill(struct world_node *node, const struct run_id *id) {
                 return;
         run->killed = true;
         run->ends_at = node->world->now + KILL_USEC;
+        world_wake(node, run->ends_at);
         if (run->state == WORLD_RUN_WAITING)
                 end_run(node, run);
 }
@@ -235,12 +244,13 @@ void executor_disconnect(struct world_node *node) {
 }
 
 void executor_connect(struct world_node *node) {
-        struct mesh_known_run known[256];
+        _cleanup_free_ struct mesh_known_run *known = NULL;
         struct world_run *run;
         size_t n = 0;
 
+        known = calloc(executor_n_runs(node) + 1, sizeof(*known));
+        ASSERT_NOT_NULL(known);
         LIST_FOREACH(&node->executor.runs, run, struct world_run, link) {
-                ASSERT_LT(n, 256);
                 known[n++] = (struct mesh_known_run){
                         .run = run->run,
                         .started = run->started_at > 0,

@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The clock, the network, and the nodes. */
+/* The clock, and the nodes. */
 
 #include "lib/mesh-world.h"
 
-#include <arpa/inet.h>
-
-#include "wire/codec.h"
-
 #define WORLD_BEGIN_USEC (1000 * USEC_PER_SEC)
 #define REALTIME_OFFSET_USEC (UINT64_C(1764000000) * USEC_PER_SEC)
-#define RECORDED_MAX 4096
-
-/* A datagram on its way to one node. */
-struct delivery {
-        struct list_link link;
-        usec_t due;
-        struct world_node *node;
-        struct sockaddr_in source;
-        size_t size;
-        uint8_t bytes[2048]; /* longer than any node sends: a test may */
-};
 
 usec_t world_realtime(const struct world *world) {
         return world->now + REALTIME_OFFSET_USEC;
@@ -38,115 +23,13 @@ void world_random(struct world *world, void *buffer, size_t size) {
         }
 }
 
-struct sockaddr_in world_address(unsigned host, uint16_t port) {
-        return (struct sockaddr_in){
-                .sin_family = AF_INET,
-                .sin_port = htons(port),
-                .sin_addr.s_addr = htonl(0x0a000000 | host),
-        };
-}
-
-static bool address_equal(const struct sockaddr_in *a, const struct sockaddr_in *b) {
-        return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
-}
-
-void world_deliver(
-        struct world_node *node, const struct sockaddr_in *source, const void *data, size_t size) {
-        struct delivery *delivery;
-        uint32_t drawn = 0;
-
-        if (node->world->loss > 0)
-                world_random(node->world, &drawn, sizeof(drawn));
-        if (drawn % 100 < node->world->loss)
-                return;
-        delivery = calloc(1, sizeof(*delivery));
-        ASSERT_NOT_NULL(delivery);
-        ASSERT_TRUE(size <= sizeof(delivery->bytes));
-        delivery->due = node->world->now + WORLD_LATENCY_USEC;
-        delivery->node = node;
-        delivery->source = *source;
-        delivery->size = size;
-        memcpy(delivery->bytes, data, size);
-        list_append(&node->world->deliveries, &delivery->link);
-}
-
-void world_deliver_message(
-        struct world_node *node, const struct sockaddr_in *source, const struct mesh_message *message,
-        bool pad) {
-        uint8_t bytes[DATAGRAM_MAX];
-
-        int size = (int) ASSERT_OK(mesh_message_encode(message, pad, bytes));
-        world_deliver(node, source, bytes, (size_t) size);
-}
-
-static void delivery_free(struct delivery *delivery) {
-        list_remove(&delivery->link);
-        free(delivery);
-}
-
-static void deliver(struct delivery *delivery) {
-        struct world_node *node = delivery->node;
-        struct mesh_message message;
-
-        if (node->mesh && !node->detached && delivery->size <= DATAGRAM_MAX &&
-            mesh_message_decode(delivery->bytes, delivery->size, &message) >= 0)
-                mesh_received(node->mesh, &message, &delivery->source, delivery->size);
-        delivery_free(delivery);
-}
-
-static void record(struct world *world, const struct world_datagram *datagram) {
-        if (!world->recording)
-                return;
-        if (!world->recorded)
-                world->recorded = calloc(RECORDED_MAX, sizeof(*world->recorded));
-        ASSERT_NOT_NULL(world->recorded);
-        ASSERT_LT(world->n_recorded, RECORDED_MAX);
-        world->recorded[world->n_recorded++] = *datagram;
-}
-
-static struct world_datagram make_datagram(
-        struct world_node *node, const struct mesh_message *message, bool pad,
-        const struct sockaddr_in *destination) {
-        struct world_datagram datagram = { .source = node->address, .destination = *destination };
-
-        datagram.size = (size_t) ASSERT_OK(mesh_message_encode(message, pad, datagram.bytes));
-        return datagram;
-}
-
 static void
 on_send(void *userdata, const struct sockaddr_in *address, const struct mesh_message *message, bool pad) {
-        struct world_node *node = userdata;
-        struct world *world = node->world;
-        struct world_datagram datagram = make_datagram(node, message, pad, address);
-
-        node->n_sent++;
-        record(world, &datagram);
-        if (node->detached)
-                return;
-        for (size_t i = 0; i < world->n_nodes; i++)
-                if (address_equal(&world->nodes[i]->address, address)) {
-                        world_deliver(world->nodes[i], &node->address, datagram.bytes, datagram.size);
-                        return;
-                }
-        world->n_strays++;
-        world->stray_bytes += datagram.size;
-        world->last_stray = datagram;
+        network_send(userdata, address, message, pad);
 }
 
 static void on_broadcast(void *userdata, const struct mesh_message *message, bool pad) {
-        struct world_node *node = userdata;
-        struct world *world = node->world;
-        const struct sockaddr_in everybody = {
-                .sin_family = AF_INET,
-                .sin_addr.s_addr = htonl(INADDR_BROADCAST),
-        };
-        struct world_datagram datagram = make_datagram(node, message, pad, &everybody);
-
-        node->n_broadcasts++;
-        record(world, &datagram);
-        for (size_t i = 0; i < world->n_nodes; i++)
-                if (!node->detached || world->nodes[i] == node)
-                        world_deliver(world->nodes[i], &node->address, datagram.bytes, datagram.size);
+        network_broadcast(userdata, message, pad);
 }
 
 static usec_t on_now(void *userdata) {
@@ -167,6 +50,7 @@ static void on_random(void *userdata, void *buffer, size_t size) {
 static void on_set_timer(void *userdata, usec_t at_usec) {
         struct world_node *node = userdata;
         node->timer_at = at_usec;
+        world_wake(node, at_usec);
 }
 
 static void on_store(void *userdata, struct record_batch *batch) {
@@ -215,6 +99,10 @@ static void on_hurry(void *userdata) {
 static void on_accepted(void *userdata, void *tag, int error, unsigned copies) {
         struct world_node *node = userdata;
 
+        if (node->world->accepted) {
+                node->world->accepted(node, tag, error, copies);
+                return;
+        }
         ASSERT_LT(node->n_answers, WORLD_SEEN_MAX);
         node->answers[node->n_answers++] = (struct world_answer){
                 .tag = tag,
@@ -227,6 +115,10 @@ static void on_job_finished(void *userdata, const struct job_spec *spec, enum jo
         struct world_node *node = userdata;
 
         ASSERT_EQ(disk_status(node, &spec->id), status); /* durable before it is told */
+        if (node->world->finished) {
+                node->world->finished(node, spec, status);
+                return;
+        }
         ASSERT_LT(node->n_ends, WORLD_SEEN_MAX);
         node->ends[node->n_ends++] = (struct world_end){ .id = spec->id, .status = status };
 }
@@ -248,6 +140,8 @@ static void on_peer_changed(void *userdata, const struct mesh_peer *peer, bool g
         ASSERT_TRUE(node_id_is_valid(peer->info.node_id));
         node->n_peers_gone += gone;
         node->n_lost += peer->lost && !gone;
+        if (peer->lost && !gone && node->world->lost)
+                node->world->lost(node, peer->info.node_id);
 }
 
 static void on_incarnation_raised(void *userdata, uint64_t incarnation) {
@@ -294,32 +188,41 @@ void world_init(struct world *world, uint64_t seed) {
         memset(world, 0, sizeof(*world));
         world->now = WORLD_BEGIN_USEC;
         world->random_state = seed * 2 + 1; /* never 0 */
-        list_init(&world->deliveries);
-        list_init(&world->link_events);
 }
 
 void world_done(struct world *world) {
-        struct delivery *delivery;
-
         for (size_t i = 0; i < world->n_nodes; i++) {
-                mesh_free(world->nodes[i]->mesh);
-                disk_done(&world->nodes[i]->disk);
-                executor_done(world->nodes[i]);
+                struct world_node *node = world->nodes[i];
+
+                mesh_free(node->mesh);
+                disk_done(&node->disk);
+                executor_done(node);
+                network_forget(node);
+        }
+        events_done(world);
+        for (size_t i = 0; i < world->n_nodes; i++) {
+                links_done(world->nodes[i]);
+                map_remove(&world->by_id, &world->nodes[i]->by_id);
                 free(world->nodes[i]);
         }
-        LIST_FOREACH(&world->deliveries, delivery, struct delivery, link)
-                delivery_free(delivery);
-        links_done(world);
         free(world->recorded);
+}
+
+struct world_node *world_find(struct world *world, const char *id) {
+        return MAP_GET(&world->by_id, id, strlen(id), struct world_node, by_id);
 }
 
 struct world_node *world_add(struct world *world, const char *id, unsigned slots) {
         struct world_node *node = calloc(1, sizeof(*node));
+        int r;
 
         ASSERT_NOT_NULL(node);
         ASSERT_LT(world->n_nodes, WORLD_NODES_MAX);
+        node->index = world->n_nodes;
         world->nodes[world->n_nodes++] = node;
         node->world = world;
+        node->woken_at = USEC_INFINITY;
+        list_init(&node->held);
         node->address = world_address((unsigned) world->n_nodes, 8081);
         node->timer_at = USEC_INFINITY;
         node->config = (struct mesh_config){
@@ -336,6 +239,9 @@ struct world_node *world_add(struct world *world, const char *id, unsigned slots
         };
         strcpy(node->config.node_id, id);
         strcpy(node->config.address, "127.0.0.1:3000");
+        /* Of two with one id the first is the one that links find. */
+        r = map_add(&world->by_id, &node->by_id, node->config.node_id, strlen(node->config.node_id));
+        ASSERT_TRUE(r == 0 || r == -EEXIST);
         disk_init(&node->disk);
         executor_init(node, slots);
         return node;
@@ -351,33 +257,74 @@ void world_start(struct world_node *node) {
         executor_connect(node);
 }
 
-void world_crash(struct world_node *node) {
-        struct delivery *delivery;
+/* A paused host does nothing at all. While only the daemon is down its executor goes on, but cannot tell. */
+static usec_t node_due(const struct world_node *node) {
+        if (node->is_paused)
+                return USEC_INFINITY;
+        return MIN(MIN(node->timer_at, node->disk.due), executor_due(node));
+}
 
+void world_crash(struct world_node *node) {
         node->executor.connected = false;
         node->timer_at = USEC_INFINITY;
         disk_forget(&node->disk);
-        LIST_FOREACH(&node->world->deliveries, delivery, struct delivery, link)
-                if (delivery->node == node)
-                        delivery_free(delivery);
+        network_forget(node);
         node->mesh = mesh_free(node->mesh);
         links_crash(node);
         executor_disconnect(node);
+        node->is_paused = false;
 }
 
-static struct delivery *next_delivery(struct world *world) {
-        struct delivery *delivery;
-
-        LIST_FOREACH(&world->deliveries, delivery, struct delivery, link)
-                if (!delivery->node->paused)
-                        return delivery;
-        return NULL;
+void world_destroy(struct world_node *node) {
+        world_crash(node);
+        executor_crash(node);
+        disk_wipe(&node->disk);
+        node->gone = node->is_detached = true;
 }
 
-/* A paused host does nothing at all. While only the daemon is down its executor goes on, but cannot tell. */
-static usec_t node_due(const struct world_node *node) {
-        usec_t due = node->paused ? USEC_INFINITY : MIN(node->timer_at, node->disk.due);
-        return node->paused ? due : MIN(due, executor_due(node));
+void world_pause(struct world_node *node) {
+        node->is_paused = true;
+}
+
+void world_resume(struct world_node *node) {
+        if (!node->is_paused)
+                return;
+        node->is_paused = false;
+        network_resume(node);
+        links_release(node);
+        node->woken_at = USEC_INFINITY;
+        world_wake(node, node_due(node));
+}
+
+void world_detach(struct world_node *node) {
+        node->is_detached = true;
+}
+
+void world_attach(struct world_node *node) {
+        node->is_detached = false;
+        links_release(node);
+}
+
+void world_set_deaf(struct world_node *node, const struct world_node *to, bool deaf) {
+        uint64_t bit = UINT64_C(1) << to->index % 64;
+
+        if (deaf)
+                node->deaf_to[to->index / 64] |= bit;
+        else
+                node->deaf_to[to->index / 64] &= ~bit;
+        if (!deaf)
+                links_release(node);
+}
+
+bool world_is_deaf(const struct world_node *node, const struct world_node *to) {
+        return node->deaf_to[to->index / 64] >> to->index % 64 & 1;
+}
+
+/* A node hears itself without a cable. */
+bool world_reaches(const struct world_node *from, const struct world_node *to) {
+        if (from == to)
+                return true;
+        return !from->is_detached && !to->is_detached && !world_is_deaf(to, from);
 }
 
 static void node_step(struct world_node *node) {
@@ -392,31 +339,35 @@ static void node_step(struct world_node *node) {
                 executor_step(node);
 }
 
-bool world_step(struct world *world, usec_t at) {
-        struct delivery *delivery = next_delivery(world);
-        struct world_node *first = NULL;
-        usec_t due = delivery ? delivery->due : USEC_INFINITY;
-        bool link = links_due(world) < due;
+/* What was due may not be any more, and what is due now may have become so since. */
+static void node_wakes(struct world_node *node, usec_t due) {
+        if (node->woken_at != due)
+                return;
+        node->woken_at = USEC_INFINITY;
+        if (node_due(node) <= node->world->now)
+                node_step(node);
+        world_wake(node, node_due(node));
+}
 
-        if (link)
-                due = links_due(world);
-        for (size_t i = 0; i < world->n_nodes; i++)
-                if (node_due(world->nodes[i]) < due) {
-                        first = world->nodes[i];
-                        due = node_due(first);
-                }
-        if (due > at) {
+bool world_step(struct world *world, usec_t at) {
+        struct world_event event;
+
+        if (!events_take(world, at, &event)) {
                 world->now = MAX(world->now, at);
                 return false;
         }
-
-        world->now = MAX(world->now, due);
-        if (first)
-                node_step(first);
-        else if (link)
-                links_step(world);
-        else
-                deliver(delivery);
+        world->now = MAX(world->now, event.due);
+        switch (event.kind) {
+        case EVENT_NODE:
+                node_wakes(event.node, event.due);
+                break;
+        case EVENT_DATAGRAM:
+                network_step(event.node, event.what);
+                break;
+        case EVENT_LINK:
+                links_step(event.node, event.what);
+                break;
+        }
         return true;
 }
 

@@ -11,7 +11,7 @@
 #include "util/list.h"
 #include "util/map.h"
 
-#define WORLD_NODES_MAX 8
+#define WORLD_NODES_MAX 1024
 #define WORLD_SEEN_MAX 4096 /* of what is remembered for the test: more is a mistake of the test */
 #define WORLD_LATENCY_USEC USEC_PER_MSEC
 
@@ -19,6 +19,7 @@
 struct disk_job {
         struct map_link by_id;
         struct job_spec *spec;
+        uint64_t arrival; /* its place in the order of acceptance */
         enum job_status status;
         struct run_id run;
         uint64_t epoch, merged_epoch;
@@ -81,6 +82,10 @@ struct world_disk {
         enum disk_mode mode;
         struct list batches; /* not written yet */
         usec_t due;          /* when the first of them is; USEC_INFINITY: none, or held */
+        usec_t slow_usec; /* a commit takes up to that much longer, and all that has gathered goes with it */
+        uint64_t n_taken, n_written; /* batches, ever */
+        uint64_t commit_through;     /* the commit that is being made takes those up to this one */
+        uint64_t n_accepted;         /* jobs, ever: their order */
         struct map jobs;
         struct map guests, copies, holders;
         uint64_t incarnation;
@@ -108,6 +113,7 @@ struct world_executor {
         bool loses_starts; /* what is sent to it gets lost, as when the connection is about to end */
         struct uuid instance;
         unsigned slots;
+        unsigned speed;    /* percent; a job takes so much less */
         struct list runs;  /* in order of arrival */
         struct list tells; /* on the way to the daemon */
         unsigned n_running, n_running_max;
@@ -129,20 +135,32 @@ struct world_end {
 
 /* One end of a link. */
 struct world_link {
-        bool opening, up;
-        usec_t moved_usec;
+        struct map_link by_other;
+        struct world_node *node, *other;
+        uint64_t connection; /* 0: none */
+        bool opening, up, closing;
+        usec_t due_last;   /* nothing overtakes what was sent before */
+        usec_t moved_usec; /* when something was last said, by either */
+        usec_t stuck_usec; /* since when the other has acknowledged nothing; USEC_INFINITY: it does */
+        struct list held;  /* on the way to this end, and stuck */
 };
 
 struct world_node {
         struct world *world;
-        struct world_link links[WORLD_NODES_MAX];
+        size_t index; /* in world.nodes */
+        struct map_link by_id;
+        struct map links;               /* struct world_link, by the other node */
         uint64_t n_frames, frame_bytes; /* sent */
+        usec_t woken_at;                /* an event of this node is due then */
         struct mesh_config config;
         struct sockaddr_in address;
         struct mesh *mesh; /* NULL: the node is down */
         usec_t timer_at;
-        bool paused;   /* hears, and does, nothing until it is resumed */
-        bool detached; /* its cable is pulled out */
+        bool is_paused;                         /* hears, and does, nothing until it is resumed */
+        bool is_detached;                       /* its cable is pulled out */
+        bool gone;                              /* destroyed */
+        uint64_t deaf_to[WORLD_NODES_MAX / 64]; /* a bit a node: nothing comes from there */
+        struct list held;                       /* datagrams that came while it was paused */
         struct world_disk disk;
         struct world_executor executor;
 
@@ -164,19 +182,54 @@ struct world_datagram {
         uint8_t bytes[DATAGRAM_MAX];
 };
 
+enum world_event_kind {
+        EVENT_NODE, /* something of the node itself is due */
+        EVENT_DATAGRAM,
+        EVENT_LINK,
+};
+
+struct world_event {
+        usec_t due;
+        uint64_t number; /* those that are due together happen in the order in which they were added */
+        enum world_event_kind kind;
+        struct world_node *node;
+        void *what;
+};
+
+/* A heap; the first is due first. */
+struct world_events {
+        size_t n, n_allocated;
+        uint64_t n_added;
+        struct world_event *heap;
+};
+
 struct world {
         /* What really happens in an executor; may be NULL. */
         void (*run_begins)(struct world_node *node, const struct run_id *run);
         void (*run_ends)(struct world_node *node, const struct run_id *run);
+        void (*run_taken)(struct world_node *node, const struct run_id *run);
+        /* What the mind told, which is not remembered then. */
+        void (*accepted)(struct world_node *node, void *tag, int error, unsigned copies);
+        void (*finished)(struct world_node *node, const struct job_spec *spec, enum job_status status);
+        void (*lost)(struct world_node *node, const char *peer_id);
+        void (*stored)(struct world_node *node, const struct record_batch *batch); /* handed over */
+        /* A message of another node came, sent at that time; or it did not. */
+        void (*heard)(struct world_node *node, struct world_node *from, usec_t sent_usec);
+        void (*missed)(struct world_node *node, struct world_node *from);
         void *userdata;
         bool any_split; /* set by the test: two nodes could not speak for longer than the loss time */
-        unsigned loss;  /* percent of all datagrams */
-        usec_t now;     /* CLOCK_BOOTTIME of every node */
+        /* Datagrams: so many of a hundred are lost, come twice, and come up to late_usec late. */
+        unsigned loss, repeated, late;
+        usec_t late_usec;
+        usec_t idle_usec;   /* a link on which nothing was said for so long is closed; 0: none is */
+        usec_t jitter_usec; /* what is said on a link takes up to that much longer */
+        usec_t now;         /* CLOCK_BOOTTIME of every node */
         uint64_t random_state;
         size_t n_nodes;
         struct world_node *nodes[WORLD_NODES_MAX];
-        struct list deliveries;
-        struct list link_events;
+        struct map by_id;
+        struct world_events events;
+        uint64_t n_connections, n_frames, n_datagrams, n_bytes; /* ever; of the two sent */
         bool recording;
         size_t n_recorded;
         struct world_datagram *recorded; /* while recording is on: all that was sent */
@@ -193,6 +246,18 @@ struct world_node *world_add(struct world *world, const char *id, unsigned slots
 void world_start(struct world_node *node);
 /* As by a power cut of the daemon: what was not on the disk is forgotten; the executor stays. */
 void world_crash(struct world_node *node);
+/* It is gone for ever, with its disk and its executor. */
+void world_destroy(struct world_node *node);
+struct world_node *world_find(struct world *world, const char *id);
+
+void world_pause(struct world_node *node);
+void world_resume(struct world_node *node);
+void world_detach(struct world_node *node); /* its cable is pulled out */
+void world_attach(struct world_node *node);
+/* Whether what one says reaches the other; the other way round is another matter. */
+void world_set_deaf(struct world_node *node, const struct world_node *to, bool deaf);
+bool world_is_deaf(const struct world_node *node, const struct world_node *to);
+bool world_reaches(const struct world_node *from, const struct world_node *to);
 
 /* Until the clock is at this time; whatever is due by then has happened. */
 void world_run_until_time(struct world *world, usec_t at);
@@ -222,15 +287,34 @@ void world_deliver_message(
 const struct mesh_peer *world_peer(struct world_node *node, const char *id);
 unsigned world_n_peers(struct world_node *node);
 
+void network_send(
+        struct world_node *node, const struct sockaddr_in *address, const struct mesh_message *message,
+        bool pad);
+void network_broadcast(struct world_node *node, const struct mesh_message *message, bool pad);
+void network_step(struct world_node *node, void *what);
+void network_resume(struct world_node *node); /* what came while it was paused */
+void network_forget(struct world_node *node);
+void network_free(void *what);
+
 /* Links. */
 void world_break_link(struct world_node *a, struct world_node *b);
 void links_open(struct world_node *node, const char *id);
 int links_send(struct world_node *node, const char *id, const struct link_message *message);
 void links_close(struct world_node *node, const char *id);
 void links_crash(struct world_node *node);
-usec_t links_due(struct world *world);
-void links_step(struct world *world);
-void links_done(struct world *world);
+void links_step(struct world_node *node, void *what);
+void links_release(struct world_node *node); /* what was stuck may move now */
+void links_done(struct world_node *node);
+void links_free(void *what);
+bool links_are_up(const struct world_node *node, const struct world_node *other);
+
+/* Events. */
+void events_add(
+        struct world *world, usec_t due, enum world_event_kind kind, struct world_node *node, void *what);
+/* False: nothing is due by then. */
+bool events_take(struct world *world, usec_t at, struct world_event *ret);
+void events_done(struct world *world);
+void world_wake(struct world_node *node, usec_t due); /* something of it is due then */
 
 /* Disk. */
 void disk_init(struct world_disk *disk);
@@ -239,6 +323,7 @@ void disk_take(struct world_node *node, struct record_batch *batch);
 void disk_set_mode(struct world_node *node, enum disk_mode mode);
 void disk_write_next(struct world_node *node); /* the first batch, as the mode has it */
 void disk_forget(struct world_disk *disk);     /* what is not written yet */
+void disk_wipe(struct world_disk *disk);       /* and what is */
 void disk_restore(struct world_node *node);
 struct disk_job *disk_find(struct world_node *node, const struct uuid *id); /* NULL: never durable */
 /* NULL: it is not kept as one that was given up. */
@@ -258,6 +343,7 @@ void executor_disconnect(struct world_node *node); /* the connection ends; its j
 void executor_connect(struct world_node *node);
 void executor_crash(struct world_node *node); /* its jobs are gone with it; connect for the next one */
 size_t executor_n_runs(const struct world_node *node);
+size_t executor_n_held(const struct world_node *node); /* that have not ended */
 const struct world_run *executor_find(const struct world_node *node, const struct uuid *job); /* the last */
 
 /* Jobs. */

@@ -34,7 +34,7 @@ static void submit_and_lose(const char *command, struct uuid *ret_id) {
         ASSERT_EQ(world_submit(owner, command, ret_id), MESH_ACCEPTED);
         WORLD_UNTIL(&world, USEC_PER_SEC, is_running(other, ret_id));
         WORLD_UNTIL(&world, USEC_PER_SEC, disk_status(owner, ret_id) == JOB_RUNNING);
-        other->detached = true;
+        world_detach(other);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, disk_status(owner, ret_id) == JOB_PENDING);
 }
 
@@ -68,7 +68,7 @@ static void test_given_up_is_killed_and_kept(void) {
         mesh_set_slots(third->mesh, 1);
         third->executor.slots = 1;
         WORLD_UNTIL(&world, USEC_PER_MINUTE, is_running(third, &id));
-        other->detached = false;
+        world_attach(other);
         WORLD_UNTIL(&world, 10 * USEC_PER_SEC, kept(&id, 1) && kept(&id, 1)->result);
         ASSERT_EQ(kept(&id, 1)->result->outcome, RUN_KILLED);
         ASSERT_TRUE(is_running(third, &id));
@@ -91,7 +91,7 @@ static void test_a_late_end_changes_nothing(void) {
         ASSERT_EQ(map_size(&other->disk.guests), 1u);
         ASSERT_GT(mesh_cancel(owner->mesh, &id), 0);
         WORLD_UNTIL(&world, USEC_PER_SEC, world_end(owner, &id) == JOB_CANCELLED);
-        other->detached = false;
+        world_attach(other);
         WORLD_UNTIL(&world, 10 * USEC_PER_SEC, kept(&id, 1) && kept(&id, 1)->result);
         ASSERT_EQ(kept(&id, 1)->fate, ATTEMPT_LOST);
         ASSERT_EQ(kept(&id, 1)->result->outcome, RUN_EXITED);
@@ -109,7 +109,7 @@ static void test_full_disk(void) {
         submit_and_lose("20000 5", &id);
         world_run_for(&world, 20 * USEC_PER_SEC);
         disk_set_mode(owner, DISK_FAILS);
-        other->detached = false;
+        world_attach(other);
         world_run_for(&world, 20 * USEC_PER_SEC);
         ASSERT_EQ(map_size(&other->disk.guests), 1u);
         ASSERT_NULL(kept(&id, 1)->result);
@@ -129,7 +129,7 @@ static void test_full_disk_when_it_is_lost(void) {
         WORLD_UNTIL(&world, USEC_PER_SEC, is_running(other, &id) || is_running(third, &id));
         struct world_node *first = is_running(other, &id) ? other : third;
         disk_set_mode(owner, DISK_FAILS);
-        first->detached = true;
+        world_detach(first);
         world_run_for(&world, 20 * USEC_PER_SEC);
         ASSERT_NULL(kept(&id, 1));
         disk_set_mode(owner, DISK_WORKS);
@@ -191,7 +191,7 @@ static void test_late_ends_are_bounded(void) {
         begin(0);
         world_run_for(&world, USEC_PER_SEC);
         links_open(owner, "node-b");
-        WORLD_UNTIL(&world, USEC_PER_SEC, owner->links[1].up && other->links[0].up);
+        WORLD_UNTIL(&world, USEC_PER_SEC, links_are_up(owner, other) && links_are_up(other, owner));
         for (size_t i = 0; i < N_ENDS; i++) {
                 world_random(&world, &ended[i].run.job, sizeof(ended[i].run.job));
                 ended[i].run.epoch = ended[i].run.attempt = 1;
@@ -204,9 +204,9 @@ static void test_late_ends_are_bounded(void) {
         LIST_FOREACH(&owner->disk.batches, batch, struct record_batch, link)
                 n_held += batch->records[0].type == RECORD_ATTEMPT;
         ASSERT_EQ(n_held, N_ENDS);
-        ASSERT_TRUE(owner->links[1].up);
+        ASSERT_TRUE(links_are_up(owner, other));
         disk_set_mode(owner, DISK_WORKS);
-        WORLD_UNTIL(&world, USEC_PER_MINUTE, !owner->links[1].up);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, !links_are_up(owner, other));
         world_done(&world);
         free(ended);
 }

@@ -61,6 +61,31 @@ static void test_burst_is_shared(void) {
 }
 
 /* Short jobs before are no reason to keep long ones here that another node has room for. */
+/* Slots become free one by one, while others are being filled: none is forgotten for that. */
+static void test_no_slot_is_forgotten(void) {
+        struct uuid ids[200];
+        char command[16];
+        usec_t work = 0;
+
+        begin(2, 4);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        for (unsigned i = 0; i < 200; i++) {
+                unsigned msec = 200 + i * 37 % 400;
+
+                snprintf(command, sizeof(command), "%u", msec);
+                work += msec * USEC_PER_MSEC;
+                ASSERT_EQ(world_submit(world.nodes[0], command, &ids[i]), MESH_ACCEPTED);
+        }
+        usec_t begun = world.now;
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 200, JOB_COMPLETED) == 200);
+        usec_t took = world.now - begun;
+        printf("200 mixed jobs on 4 slots of another node: %.2f s of %.2f\n", (double) took / USEC_PER_SEC,
+               (double) work / 4 / USEC_PER_SEC);
+        ASSERT_LT(took, work / 4 + USEC_PER_SEC);
+        check_clean();
+        world_done(&world);
+}
+
 static void test_nothing_is_hoarded(void) {
         struct uuid ids[12], shorts[8];
 
@@ -157,6 +182,23 @@ static void test_executor_node_is_lost(void) {
         world_done(&world);
 }
 
+/* And while the owner was down, so that it has never heard of that node since. */
+static void test_executor_node_is_lost_before_the_owner_starts(void) {
+        struct uuid ids[8];
+
+        begin(3, 2);
+        mesh_set_slots(world.nodes[0]->mesh, 0);
+        ASSERT_EQ(world_submit_batch(world.nodes[0], "3000", 8, ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_GE(executor_n_runs(world.nodes[1]), 2u);
+        world_crash(world.nodes[0]);
+        world_destroy(world.nodes[1]);
+        world_run_for(&world, USEC_PER_SEC);
+        world_start(world.nodes[0]);
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, count_ends(world.nodes[0], ids, 8, JOB_COMPLETED) == 8);
+        world_done(&world);
+}
+
 static void test_loss_is_found(void) {
         struct uuid ids[4];
 
@@ -164,13 +206,13 @@ static void test_loss_is_found(void) {
         mesh_set_slots(world.nodes[0]->mesh, 0);
         ASSERT_EQ(world_submit_batch(world.nodes[0], "forever", 4, ids, ids), MESH_ACCEPTED);
         WORLD_UNTIL(&world, USEC_PER_SEC, world_state(world.nodes[0]).queued == 0);
-        world.nodes[1]->paused = true;
+        world_pause(world.nodes[1]);
         usec_t begun = world.now;
         WORLD_UNTIL(&world, USEC_PER_MINUTE, world_state(world.nodes[0]).queued == 2);
         printf("a silent node was lost after %.2f s\n", (double) (world.now - begun) / USEC_PER_SEC);
         ASSERT_LT(world.now - begun, 11 * USEC_PER_SEC);
         ASSERT_EQ(world_n_peers(world.nodes[0]), 2u);
-        world.nodes[1]->paused = false;
+        world_resume(world.nodes[1]);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, world_state(world.nodes[0]).queued == 0);
         world_done(&world);
 }
@@ -204,7 +246,7 @@ static void test_loss_of_a_newcomer(void) {
         world_start(world.nodes[1]);
         WORLD_UNTIL(
                 &world, USEC_PER_MINUTE, (peer = world_peer(world.nodes[0], "node-b")) && peer->verified);
-        world.nodes[1]->paused = true;
+        world_pause(world.nodes[1]);
         WORLD_UNTIL(&world, 11 * USEC_PER_SEC, world.nodes[0]->n_lost > 0);
         world_done(&world);
 }
@@ -272,6 +314,7 @@ static void test_full_disk_elsewhere(void) {
 
 int main(void) {
         RUN(test_burst_is_shared);
+        RUN(test_no_slot_is_forgotten);
         RUN(test_nothing_is_hoarded);
         RUN(test_only_others_run);
         RUN(test_link_breaks);
@@ -279,6 +322,7 @@ int main(void) {
         RUN(test_executor_node_restarts);
         RUN(test_executor_node_is_lost);
         RUN(test_node_is_off_for_a_moment);
+        RUN(test_executor_node_is_lost_before_the_owner_starts);
         RUN(test_loss_is_found);
         RUN(test_loss_of_a_newcomer);
         RUN(test_loss_of_datagrams_is_no_loss_of_nodes);

@@ -233,13 +233,13 @@ static void test_old_jobs_stay(void) {
         world_start(world.nodes[1]);
         world_run_for(&world, 10 * USEC_PER_SEC);
         ASSERT_EQ(count_listed(world.nodes[1]), 3000u);
-        world.nodes[0]->detached = true;
+        world_detach(world.nodes[0]);
         invent(world.nodes[1], 3000, 100);
         world_start(world.nodes[2]);
         WORLD_UNTIL(&world, 20 * USEC_PER_SEC, count_listed(world.nodes[2]) == 50);
 
         uint64_t bytes = world.nodes[0]->frame_bytes;
-        world.nodes[0]->detached = false;
+        world_attach(world.nodes[0]);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, count_listed(world.nodes[0]) == 3100);
         world_run_for(&world, 20 * USEC_PER_SEC);
         ASSERT_EQ(count_listed(world.nodes[2]), 50u);

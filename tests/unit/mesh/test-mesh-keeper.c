@@ -68,7 +68,7 @@ static size_t count_ends(const struct uuid *ids, size_t n, enum job_status statu
 
 /* As by the loss of the whole machine. */
 static void lose(struct world_node *lost) {
-        lost->detached = true;
+        world_detach(lost);
         world_crash(lost);
         executor_crash(lost);
 }
@@ -269,11 +269,11 @@ static void test_orphans_are_adopted(void) {
         struct world_node *runs = node(1)->executor.n_running > 0 ? node(1) : node(2);
         if (keeper == runs) /* then there is no third */
                 keeper = node(1) == runs ? node(2) : node(1);
-        runs->detached = true;
+        world_detach(runs);
         world_run_for(&world, 5 * USEC_PER_SEC);
         lose(node(0));
         lose(keeper);
-        runs->detached = false;
+        world_attach(runs);
         WORLD_UNTIL(&world, 12 * USEC_PER_MINUTE, world_end(runs, &id) == JOB_COMPLETED);
         ASSERT_EQ(runs->executor.n_starts, 1u);
         world_done(&world);
@@ -286,10 +286,10 @@ static void test_both_sides_of_a_cut(void) {
         begin(3, 2);
         ASSERT_EQ(world_submit_batch(node(0), "90000 0", 4, ids, ids), MESH_ACCEPTED);
         world_run_for(&world, 2 * USEC_PER_SEC);
-        node(0)->detached = true;
+        world_detach(node(0));
         world_run_for(&world, USEC_PER_MINUTE);
         ASSERT_GT(n_starts(), 4u); /* each side runs what it has to */
-        node(0)->detached = false;
+        world_attach(node(0));
         world_run_for(&world, 10 * USEC_PER_MINUTE);
         world.any_split = true;
         ASSERT_GE(count_ends(ids, 4, JOB_COMPLETED), 4u);

@@ -82,10 +82,10 @@ static void test_late_end(void) {
         mesh_set_slots(world.nodes[0]->mesh, 0);
         submit(world.nodes[0], "3000", 1, &id);
         WORLD_UNTIL(&world, 10 * USEC_PER_SEC, disk_status(world.nodes[0], &id) == JOB_RUNNING);
-        world.nodes[1]->detached = true;
+        world_detach(world.nodes[1]);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, world_end(world.nodes[0], &id) != JOB_UNKNOWN);
         check_node_lost(world.nodes[0], &id);
-        world.nodes[1]->detached = false;
+        world_attach(world.nodes[1]);
         WORLD_UNTIL(&world, USEC_PER_MINUTE, map_size(&world.nodes[1]->disk.guests) == 0);
         ASSERT_EQ(disk_status(world.nodes[0], &id), JOB_FAILED);
         ASSERT_EQ(count_starts(&id), 1u);

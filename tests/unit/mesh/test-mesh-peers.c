@@ -343,11 +343,11 @@ static void test_cable(void) {
         struct world world;
 
         begin_two(&world, &a, &b);
-        b->detached = true;
+        world_detach(b);
         world_run_for(&world, 60 * SEC);
         ASSERT_EQ(world_n_peers(a), 0);
         ASSERT_EQ(world_n_peers(b), 0);
-        b->detached = false;
+        world_attach(b);
         mesh_network_changed(b->mesh);
         world_run_for(&world, 100 * MSEC);
         ASSERT_TRUE(is_verified(a, "node-b"));
@@ -362,19 +362,83 @@ static void test_pause(void) {
 
         begin_two(&world, &a, &b);
         world_run_for(&world, 3 * SEC);
-        a->paused = true;
+        world_pause(a);
         world_run_for(&world, 3600 * SEC);
         ASSERT_NULL(world_peer(b, "node-a"));
         /* What came meanwhile did not wait for it. */
-        a->detached = true;
-        a->paused = false;
+        world_detach(a);
+        world_resume(a);
         world_run_for(&world, MSEC);
-        a->detached = false;
+        world_attach(a);
         ASSERT_NOT_NULL(world_peer(a, "node-b"));
         world_run_for(&world, 12 * SEC);
         ASSERT_NOT_NULL(world_peer(a, "node-b"));
         ASSERT_NOT_NULL(world_peer(b, "node-a"));
         ASSERT_EQ(a->n_peers_gone, 0);
+        world_done(&world);
+}
+
+/* A node that has started anew, and whose hello nobody heard, is there as soon as it answers. */
+static void test_new_life_answers_probes(void) {
+        struct world_node *a, *b;
+        struct world world;
+
+        begin_two(&world, &a, &b);
+        WORLD_UNTIL(&world, 10 * SEC, world_peer(a, "node-b")->last_heard_usec == world.now);
+        world_crash(b);
+        world_run_for(&world, 5 * SEC);
+        world_detach(b);
+        world_start(b);
+        world_run_for(&world, 2 * SEC);
+        world_attach(b);
+        world_run_for(&world, SEC);
+        ASSERT_EQ(world_peer(a, "node-b")->incarnation, 2);
+        world_run_for(&world, 10 * SEC);
+        ASSERT_EQ(a->n_lost, 0);
+        world_done(&world);
+}
+
+/* The question that a new life has to answer is asked again when the answer did not come, whatever it says.
+ */
+static void test_new_life_is_asked_again(void) {
+        struct mesh_message message = stranger_message("stranger", 1), question;
+        struct world_node *a, *b;
+        struct world world;
+
+        begin_two(&world, &a, &b);
+        tell(a, &message, /* pad= */ true);
+        question = last_stray(&world);
+        message.sequence++;
+        message.has_echo = true;
+        memcpy(message.echo, question.nonce, sizeof(message.echo));
+        tell(a, &message, /* pad= */ true);
+        ASSERT_TRUE(is_verified(a, "stranger"));
+
+        message = stranger_message("stranger", 1);
+        message.incarnation = 2;
+        message.instance = 4712;
+        size_t n_strays = world.n_strays;
+        tell(a, &message, /* pad= */ true);
+        ASSERT_EQ(world.n_strays, n_strays + 1);
+
+        message.type = MESSAGE_PROBE;
+        message.has_node_info = false;
+        message.has_nonce = true;
+        message.sequence++;
+        world_run_for(&world, 3 * SEC);
+        n_strays = world.n_strays;
+        tell(a, &message, /* pad= */ false);
+        ASSERT_EQ(world.n_strays, n_strays + 1);
+        question = last_stray(&world);
+        ASSERT_TRUE(question.has_nonce);
+
+        message.type = MESSAGE_PROBE_ACK;
+        message.has_nonce = false;
+        message.sequence++;
+        message.has_echo = true;
+        memcpy(message.echo, question.nonce, sizeof(message.echo));
+        tell(a, &message, /* pad= */ false);
+        ASSERT_EQ(world_peer(a, "stranger")->incarnation, 2);
         world_done(&world);
 }
 
@@ -539,6 +603,8 @@ int main(void) {
         RUN(test_absurd_times);
         RUN(test_cable);
         RUN(test_pause);
+        RUN(test_new_life_answers_probes);
+        RUN(test_new_life_is_asked_again);
         RUN(test_load_is_shown);
         RUN(test_labels_and_pressure_are_told);
         RUN(test_original_heartbeat);
