@@ -96,6 +96,7 @@ struct mesh_job {
         struct list_link
                 copy_link;     /* in keeper.unsent or keeper.sent: the keeper does not have it as it is */
         uint64_t copy_number;  /* under which it was sent last */
+        uint64_t copy_offset;  /* bytes of copies that were sent before it */
         struct answer *answer; /* a client that waits for its acceptance to be on two disks */
         bool copied;           /* the keeper has some state of it */
         bool end_copied;
@@ -186,6 +187,7 @@ struct keeper {
         struct place *place;
         uint64_t term;            /* of this keeper, or of the last one */
         uint64_t number, acked;   /* of copies sent, and of those that it has */
+        uint64_t bytes;           /* of all that were ever sent, about */
         uint64_t complete_number; /* of the word that all was told; 0: not said */
         struct list unsent, sent; /* jobs; those sent in order of their numbers */
         usec_t moved_usec;        /* when something was sent after nothing was owed, or acknowledged */

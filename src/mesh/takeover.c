@@ -215,8 +215,10 @@ void takeover_tell(struct mesh *mesh, struct mesh_job *job) {
         const struct link_message message = { .n_takeovers = 1, .takeovers = &takeover };
 
         job->claimed = place_send(mesh, job->place, &message);
-        if (!job->claimed)
-                place_want_link(mesh, job->place);
+        if (job->claimed)
+                return;
+        job->seen = false; /* told again when the link has room, or is up */
+        place_want_link(mesh, job->place);
 }
 
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {

@@ -97,13 +97,21 @@ void links_open(struct world_node *node, const char *id) {
 
 int links_send(struct world_node *node, const char *id, const struct link_message *message) {
         struct world_node *other = node_named(node->world, id);
+        struct world_link *link;
         struct link_event *event;
 
         ASSERT_NOT_NULL(other);
-        if (!link_of(node, other)->up)
+        link = link_of(node, other);
+        if (!link->up)
                 return -ENOTCONN;
         event = event_add(node, other, EVENT_FRAME, WORLD_LATENCY_USEC);
         ASSERT_OK(link_message_encode(message, &event->frame));
+        if (node->world->queue_max > 0 && link->queued + event->frame.size > node->world->queue_max) {
+                event_free(event);
+                link->was_full = true;
+                return -ENOBUFS;
+        }
+        link->queued += event->frame.size;
         node->n_frames++;
         node->frame_bytes += event->frame.size;
         return 0;
@@ -194,6 +202,17 @@ static void take_frame(struct link_event *event) {
         mesh_link_received(event->to->mesh, event->from->config.node_id, &message);
 }
 
+static void left_queue(struct link_event *event) {
+        struct world_link *link = link_of(event->from, event->to);
+
+        link->queued -= MIN(link->queued, event->frame.size);
+        if (!link->was_full || link->queued > event->from->world->queue_max / 8)
+                return;
+        link->was_full = false;
+        if (event->from->mesh && link->up)
+                mesh_link_writable(event->from->mesh, event->to->config.node_id);
+}
+
 void links_step(struct world *world) {
         usec_t due;
         struct link_event *event = next_event(world, &due);
@@ -203,9 +222,10 @@ void links_step(struct world *world) {
                 world_break_link(event->from, event->to);
         else if (event->kind == EVENT_UP)
                 come_up(event->from, event->to);
-        else if (event->kind == EVENT_FRAME)
+        else if (event->kind == EVENT_FRAME) {
+                left_queue(event);
                 take_frame(event);
-        else if (event->to->mesh)
+        } else if (event->to->mesh)
                 mesh_link_down(event->to->mesh, event->from->config.node_id);
         event_free(event);
 }

@@ -130,6 +130,8 @@ struct world_end {
 /* One end of a link. */
 struct world_link {
         bool opening, up;
+        bool was_full; /* that there is room again is to be told */
+        size_t queued; /* bytes that are on the way to the other end */
         usec_t moved_usec;
 };
 
@@ -169,9 +171,10 @@ struct world {
         void (*run_begins)(struct world_node *node, const struct run_id *run);
         void (*run_ends)(struct world_node *node, const struct run_id *run);
         void *userdata;
-        bool any_split; /* set by the test: two nodes could not speak for longer than the loss time */
-        unsigned loss;  /* percent of all datagrams */
-        usec_t now;     /* CLOCK_BOOTTIME of every node */
+        bool any_split;   /* set by the test: two nodes could not speak for longer than the loss time */
+        unsigned loss;    /* percent of all datagrams */
+        size_t queue_max; /* bytes that may be on the way over one link; 0: any number */
+        usec_t now;       /* CLOCK_BOOTTIME of every node */
         uint64_t random_state;
         size_t n_nodes;
         struct world_node *nodes[WORLD_NODES_MAX];

@@ -315,6 +315,65 @@ static void test_owner_with_a_full_disk_keeps_nothing(void) {
         world_done(&world);
 }
 
+/* The node that would get copies of this one's jobs; the only one so far. */
+static struct world_node *holder_of(struct world_node *owner) {
+        struct disk_holder *holder;
+
+        ASSERT_EQ(map_size(&owner->disk.holders), 1u);
+        MAP_FOREACH(&owner->disk.holders, holder, struct disk_holder, by_id)
+                for (size_t i = 0; i < world.n_nodes; i++)
+                        if (streq(holder->node, node(i)->config.node_id))
+                                return node(i);
+        return NULL;
+}
+
+/* What else goes to the same node finds room beside many copies, and what found none is told again. */
+static void test_copies_leave_room_on_the_link(void) {
+        struct world_node *owner = NULL, *runs;
+        struct uuid ids[1000], running[8];
+
+        begin(4, ELEMENTSOF(running));
+        world.queue_max = 20000;
+        for (size_t i = 0; i < 4 && !owner; i++)
+                if (holder_of(holder_of(node(i))) != node(i))
+                        owner = node(i);
+        ASSERT_NOT_NULL(owner);
+        /* The copies of what the keeper takes over go where the job runs. */
+        runs = holder_of(holder_of(owner));
+        for (size_t i = 0; i < 4; i++)
+                mesh_set_slots(node(i)->mesh, node(i) == runs ? ELEMENTSOF(running) : 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        ASSERT_EQ(world_submit_batch(owner, "60000", ELEMENTSOF(running), running, running), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == ELEMENTSOF(running));
+        ASSERT_EQ(world_submit_batch(owner, "10", ELEMENTSOF(ids), ids, ids), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 2 * USEC_PER_SEC, world_answer(owner, ids) == 0);
+        ASSERT_EQ(answer_copies(owner, ids), 2u);
+        lose(owner);
+        WORLD_UNTIL(
+                &world, 10 * USEC_PER_MINUTE,
+                count_ends(ids, ELEMENTSOF(ids), JOB_COMPLETED) == ELEMENTSOF(ids));
+        ASSERT_EQ(count_ends(running, ELEMENTSOF(running), JOB_COMPLETED), ELEMENTSOF(running));
+        ASSERT_EQ(n_starts(), ELEMENTSOF(ids) + ELEMENTSOF(running));
+        world_done(&world);
+}
+
+/* However many there are: the rest follows when the first ones have arrived. */
+static void test_few_copies_are_on_the_way_at_once(void) {
+        struct uuid ids[4000];
+        uint64_t sent;
+
+        begin(2, 0);
+        disk_set_mode(node(1), DISK_HOLDS);
+        sent = node(0)->n_frames;
+        ASSERT_EQ(world_submit_batch(node(0), "10", ELEMENTSOF(ids), ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, 20 * USEC_PER_MSEC);
+        ASSERT_LE(node(0)->n_frames - sent, 2100u);
+        disk_set_mode(node(1), DISK_WORKS);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, world_answer(node(0), ids) == 0);
+        ASSERT_EQ(answer_copies(node(0), ids), 2u);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -329,5 +388,7 @@ int main(void) {
         RUN(test_orphans_are_adopted);
         RUN(test_both_sides_of_a_cut);
         RUN(test_owner_with_a_full_disk_keeps_nothing);
+        RUN(test_copies_leave_room_on_the_link);
+        RUN(test_few_copies_are_on_the_way_at_once);
         return 0;
 }
