@@ -19,7 +19,8 @@ static void note_held(struct mesh *mesh, struct copies *copies) {
         LIST_FOREACH(&copies->answers, answer, struct claim_answer, link)
                 for (size_t i = 0; i < answer->n_held; i++) {
                         copy = copy_find(mesh, &answer->held[i].run.job);
-                        if (!copy || copy->copies != copies)
+                        /* Its owner began no run that is later than its ownership. */
+                        if (!copy || copy->copies != copies || answer->held[i].run.epoch > copy->epoch)
                                 continue;
                         if (copy->held_by && run_id_compare(&copy->held.run, &answer->held[i].run) >= 0)
                                 continue;
@@ -301,7 +302,7 @@ void ends_merge(struct mesh *mesh, const struct uuid *id) {
         if (!index_own_is_beaten(mesh, id, &own, &best))
                 return;
         /* The end that was told there stays before what is a word about it here. */
-        run = (struct run_id){ .job = *id, .epoch = best.epoch + 1 };
+        run = (struct run_id){ .job = *id, .epoch = MIN(best.epoch + 1, LINK_EPOCH_MAX) };
         if (write_merged(mesh, &run, best.status) < 0)
                 return;
         (void) snprintf(

@@ -374,6 +374,32 @@ static void test_few_copies_are_on_the_way_at_once(void) {
         world_done(&world);
 }
 
+static void test_answer_with_a_run_that_cannot_be(void) {
+        struct link_held held = { .state = LINK_HELD_RUNNING };
+        struct link_message message = { .claim_answer = { .held = &held, .n_held = 1 } };
+        struct world_node *keeper;
+        struct uuid id;
+
+        begin(3, 1);
+        for (size_t i = 0; i < 3; i++)
+                mesh_set_slots(node(i)->mesh, 0);
+        ASSERT_EQ(world_submit(node(0), "10", &id), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        keeper = keeper_of(node(0));
+        mesh_say_goodbye(node(0)->mesh);
+        lose(node(0));
+        held.run = (struct run_id){ .job = id, .epoch = LINK_EPOCH_MAX, .attempt = 1 };
+        message.claim_answer.owner = "node-a";
+        message.claim_answer.term = 1;
+        world_run_for(&world, USEC_PER_MSEC); /* the claim has begun, and nobody has answered */
+        mesh_link_received(keeper->mesh, keeper == node(1) ? "node-c" : "node-b", &message);
+        world_run_for(&world, 3 * USEC_PER_SEC);
+        mesh_set_slots(keeper->mesh, 1);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, count_ends(&id, 1, JOB_COMPLETED) == 1);
+        ASSERT_LT(disk_find(keeper, &id)->run.epoch, LINK_EPOCH_MAX);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -390,5 +416,6 @@ int main(void) {
         RUN(test_owner_with_a_full_disk_keeps_nothing);
         RUN(test_copies_leave_room_on_the_link);
         RUN(test_few_copies_are_on_the_way_at_once);
+        RUN(test_answer_with_a_run_that_cannot_be);
         return 0;
 }
