@@ -235,6 +235,7 @@ struct guest {
         bool told;        /* its end, over this link */
         bool in_executor; /* the executor has something to release */
         bool adopting;    /* it becomes a job of our own; that is on its way to the disk */
+        bool leaving;     /* with that; else its end is kept until it is that of our job */
         bool seen;
 };
 
@@ -475,6 +476,7 @@ void claims_owner_gone(struct mesh *mesh, const char *node_id);
 void claims_owner_back(struct place *owner);
 void claims_take(struct mesh *mesh, struct place *from, const struct link_message *message);
 void takeover_tell(struct mesh *mesh, struct mesh_job *job);
+void takeover_start(struct mesh *mesh);
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error);
 /* What another node says of a job of which it is the owner. */
 void takeover_heard(
@@ -584,6 +586,7 @@ int run_id_compare(const struct run_id *a, const struct run_id *b);
 int guest_write(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent);
 void guest_end_unstarted(struct mesh *mesh, struct guest *guest);
 void guest_go(struct mesh *mesh, struct guest *guest);
+void guest_stay(struct mesh *mesh, struct guest *guest); /* it did not become a job of our own */
 void guest_tell_end(struct mesh *mesh, struct guest *guest);
 void guests_take(struct mesh *mesh, struct place *owner, const struct link_message *message);
 void guest_written(struct mesh *mesh, const struct record *record, int error);

@@ -61,11 +61,13 @@ static int record_adoption(
         record->at_usec = mesh->ops.now_realtime(mesh->userdata);
         if (!adoption->guest)
                 return 0;
-        if (!guest_record(adoption->guest, batch, RECORD_GUEST_GONE)) {
+        /* An end is nowhere else any more, and stays until the job has it. */
+        if (!adoption->guest->result && !guest_record(adoption->guest, batch, RECORD_GUEST_GONE)) {
                 record_batch_pop(batch);
                 return -ENOMEM;
         }
         adoption->guest->adopting = true;
+        adoption->guest->leaving = !adoption->guest->result;
         return 0;
 }
 
@@ -96,6 +98,10 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
         }
         keeper_changed(mesh, job);
         return 0;
+}
+
+static bool is_ours_already(int error) {
+        return error == -EALREADY || error == -EEXIST;
 }
 
 static int adopt_copy(struct mesh *mesh, struct copy *copy, struct record_batch *batch) {
@@ -146,6 +152,19 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
+static void take_orphan(
+        struct mesh *mesh, struct guest *guest, const struct adoption *adoption,
+        struct record_batch *batch) {
+        bool needed = !guest_is_retired(guest);
+
+        if (needed && copy_find(mesh, &guest->run.job))
+                return;
+        if (needed)
+                needed = !is_ours_already(adopt(mesh, adoption, batch));
+        if (!needed && guest->state == GUEST_ENDED)
+                guest_go(mesh, guest); /* an end that nobody will ask for */
+}
+
 void takeover_orphans(struct mesh *mesh, struct place *owner) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct guest *guest;
@@ -163,19 +182,39 @@ void takeover_orphans(struct mesh *mesh, struct place *owner) {
                         .cancel_requested = guest->kill_wanted,
                 };
 
-                if (guest->adopting || guest->state == GUEST_ARRIVING)
-                        continue;
-                if (guest->state == GUEST_ENDED && guest_is_retired(guest))
-                        guest_go(mesh, guest); /* an end that nobody will ask for */
-                else if (!guest_is_retired(guest) && !copy_find(mesh, &guest->run.job))
-                        (void) adopt(mesh, &adoption, batch);
+                if (!guest->adopting && guest->state != GUEST_ARRIVING)
+                        take_orphan(mesh, guest, &adoption, batch);
         }
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
+/* Its end becomes that of our job, on the disk first. */
+static void adopt_end(struct mesh *mesh, struct mesh_job *job, struct guest *guest) {
+        run_concluded(mesh, job, job_result_ref(guest->result));
+        if (!guest->leaving && guest->state != GUEST_GOING)
+                guest_go(mesh, guest);
+}
+
+/* We stopped after the takeover was on the disk, and before the end was. */
+void takeover_start(struct mesh *mesh) {
+        struct guest *guest;
+        struct mesh_job *job;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job) {
+                job = guest->result ? job_find(mesh, &guest->run.job) : NULL;
+                if (job && !job->place && job_is_out(job) && run_id_equal(&job->run, &guest->run))
+                        adopt_end(mesh, job, guest);
+        }
+}
+
 /* An own run of what was another owner's goes on as a run of ours. */
 static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *guest) {
+        if (guest->result) {
+                job_enter(mesh, job, JOB_STATE_SENT);
+                adopt_end(mesh, job, guest);
+                return;
+        }
         switch (guest->state) {
         case GUEST_SENT:
         case GUEST_RUNNING:
@@ -185,13 +224,10 @@ static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *g
                 if (job->cancel_requested)
                         mesh->ops.kill(mesh->userdata, &job->run);
                 break;
-        case GUEST_ENDING:
-        case GUEST_ENDED:
-                job_enter(mesh, job, JOB_STATE_SENT);
-                run_concluded(mesh, job, job_result_ref(guest->result));
-                break;
         case GUEST_ARRIVING:
         case GUEST_WAITING:
+        case GUEST_ENDING:
+        case GUEST_ENDED:
         case GUEST_GOING:
         case _GUEST_STATE_MAX:
                 job->given_up = job->run.attempt;
@@ -229,7 +265,7 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
         guest = guest && guest->adopting ? guest : NULL;
         if (error < 0) {
                 if (guest)
-                        guest->adopting = false;
+                        guest_stay(mesh, guest);
                 if (owner)
                         (void) copy_restore(
                                 mesh, owner, record->spec, &record->run, record->epoch, record->retries_used,

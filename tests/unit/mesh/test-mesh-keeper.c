@@ -400,6 +400,57 @@ static void test_answer_with_a_run_that_cannot_be(void) {
         world_done(&world);
 }
 
+/* Of two nodes the second has the copy and the run of the first one's job. */
+static void begin_with_guest(const char *command, const struct world_wishes *wishes, struct uuid *ret) {
+        begin(2, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        ASSERT_EQ(world_submit_wishes(node(0), command, 1, wishes, ret, ret), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, node(1)->executor.n_running == 1);
+        WORLD_UNTIL(&world, USEC_PER_SEC, answer_copies(node(0), ret) == 2);
+}
+
+static void end_during_takeover(bool takeover_fails) {
+        struct uuid id;
+
+        begin_with_guest("20000", &(const struct world_wishes){}, &id);
+        mesh_say_goodbye(node(0)->mesh);
+        lose(node(0));
+        world_run_for(&world, USEC_PER_SEC);
+        disk_set_mode(node(1), DISK_HOLDS);
+        WORLD_UNTIL(&world, 25 * USEC_PER_SEC, node(1)->executor.n_running == 0);
+        world_run_for(&world, 100 * USEC_PER_MSEC);
+        if (takeover_fails) {
+                disk_set_mode(node(1), DISK_FAILS);
+                world_run_for(&world, USEC_PER_SEC);
+        }
+        disk_set_mode(node(1), DISK_WORKS);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, world_end(node(1), &id) == JOB_COMPLETED);
+        ASSERT_EQ(n_starts(), 1u);
+        world_done(&world);
+}
+
+static void test_run_ends_during_the_takeover(void) {
+        end_during_takeover(/* takeover_fails= */ false);
+        end_during_takeover(/* takeover_fails= */ true);
+}
+
+/* The end is nowhere else any more: neither the executor nor the owner has it. */
+static void test_ended_run_outlives_the_takeover(void) {
+        const struct world_wishes wishes = { .rules.loss_is_failure = true };
+        struct uuid id;
+
+        begin_with_guest("2000", &wishes, &id);
+        lose(node(0));
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, disk_find(node(1), &id) != NULL);
+        ASSERT_EQ(n_starts(), 1u);
+        world_crash(node(1));
+        world_start(node(1));
+        WORLD_UNTIL(&world, 20 * USEC_PER_MINUTE, world_end(node(1), &id) == JOB_COMPLETED);
+        ASSERT_EQ(n_starts(), 1u);
+        WORLD_UNTIL(&world, 20 * USEC_PER_MINUTE, map_size(&node(1)->disk.guests) == 0);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -417,5 +468,7 @@ int main(void) {
         RUN(test_copies_leave_room_on_the_link);
         RUN(test_few_copies_are_on_the_way_at_once);
         RUN(test_answer_with_a_run_that_cannot_be);
+        RUN(test_run_ends_during_the_takeover);
+        RUN(test_ended_run_outlives_the_takeover);
         return 0;
 }
