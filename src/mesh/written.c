@@ -212,13 +212,19 @@ static void tell_end(struct mesh *mesh, struct mesh_job *job) {
         ends_merge(mesh, &job->spec->id);
 }
 
+/* Who ran it keeps the result until the keeper has it: that is a second disk, too, where the same follows
+ * from it for whoever takes the job over. That it was cancelled does not, nor how often it was tried. */
+static bool executor_has_end(const struct mesh_job *job) {
+        return job->place && job->result && job->final_status != JOB_CANCELLED &&
+               (job->final_status == JOB_COMPLETED || job->spec->rules.retries == 0);
+}
+
 void job_conclude(struct mesh *mesh, struct mesh_job *job) {
         bool copied = mesh->keeper.state != KEEPER_CHOSEN || job->end_copied;
 
         if (!job->saved)
                 return;
-        /* Who ran it keeps the result until the keeper has it: that is a second disk, too. */
-        if (copied || (job->place && job->result))
+        if (copied || executor_has_end(job))
                 tell_end(mesh, job);
         if (!copied)
                 return;

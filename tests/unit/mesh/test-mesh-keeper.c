@@ -451,6 +451,30 @@ static void test_ended_run_outlives_the_takeover(void) {
         world_done(&world);
 }
 
+/* The end that the executor keeps does not tell that it was wanted. */
+static void test_cancel_is_on_two_disks(void) {
+        struct world_node *keeper, *runs;
+        struct uuid id;
+
+        begin(3, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        keeper = holder_of(node(0));
+        runs = keeper == node(1) ? node(2) : node(1);
+        mesh_set_slots(keeper->mesh, 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        ASSERT_EQ(world_submit(node(0), "20000", &id), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == 1);
+        world_run_for(&world, USEC_PER_SEC);
+        disk_set_mode(keeper, DISK_HOLDS);
+        ASSERT_EQ(mesh_cancel(node(0)->mesh, &id), MESH_CANCEL_STARTED);
+        world_run_for(&world, 50 * USEC_PER_MSEC);
+        ASSERT_EQ(disk_status(node(0), &id), JOB_CANCELLED);
+        ASSERT_EQ(world_end(node(0), &id), JOB_UNKNOWN);
+        disk_set_mode(keeper, DISK_WORKS);
+        WORLD_UNTIL(&world, 50 * USEC_PER_MSEC, world_end(node(0), &id) == JOB_CANCELLED);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -470,5 +494,6 @@ int main(void) {
         RUN(test_answer_with_a_run_that_cannot_be);
         RUN(test_run_ends_during_the_takeover);
         RUN(test_ended_run_outlives_the_takeover);
+        RUN(test_cancel_is_on_two_disks);
         return 0;
 }
