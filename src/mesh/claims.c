@@ -160,7 +160,8 @@ static enum link_objection objection_to(struct mesh *mesh, const struct link_cla
 
         if (streq(claim->owner, mesh->config.node_id) || peer_is_here(mesh, claim->owner))
                 return LINK_OBJECTION_ALIVE;
-        if (owner && owner->copies && owner->copies->term > claim->term)
+        /* An earlier keeper may be the only one that has the rest. */
+        if (owner && owner->copies && owner->copies->term > claim->term && !owner->copies->partial)
                 return LINK_OBJECTION_TERM;
         return LINK_OBJECTION_NONE;
 }

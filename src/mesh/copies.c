@@ -202,6 +202,7 @@ static int take_end(
 static int sweep(struct mesh *mesh, struct copies *copies, struct record_batch *batch) {
         struct copy *copy;
 
+        copies->partial = false;
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 if (copy->term < copies->term)
                         copy_free(mesh, copy);
@@ -241,6 +242,7 @@ static void take(struct mesh *mesh, struct place *owner, const struct link_copy 
         /* Somebody that was replaced speaks. */
         if (state->term < copies->term)
                 return;
+        copies->partial = copies->partial || state->term > copies->term;
         copies->term = state->term;
         if (take_copy(mesh, copies, state, batch) < 0) {
                 say_kept(mesh, owner, state->term, state->number, /* refused= */ true);

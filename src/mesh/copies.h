@@ -38,6 +38,7 @@ struct copies {
         struct place *owner;
         struct list list;
         uint64_t term;
+        bool partial;     /* of this term not everything has come yet */
         usec_t claim_due; /* when its owner has been away for too long; USEC_INFINITY: it is there */
         bool claiming;
         usec_t claimed_usec, asked_usec;

@@ -616,6 +616,7 @@ void backlog_tell(struct mesh *mesh);
 
 /* index.c, index-links.c: the mesh's recent jobs. */
 struct index;
+struct mesh_index_item;
 int index_new(struct mesh *mesh);
 void index_free(struct mesh *mesh);
 /* A durable job of ours is not what it was; its end is durable. */
@@ -624,6 +625,7 @@ void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
 bool index_own_is_beaten(
         struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best);
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
+bool index_knows_end(struct mesh *mesh, const struct uuid *job, struct mesh_index_item *ret);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);
 void index_heard(struct mesh *mesh, struct place *place);

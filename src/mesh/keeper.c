@@ -417,12 +417,21 @@ static void take_kept(struct mesh *mesh, struct place *place, const struct link_
 
 /* Who had copies once. */
 
+/* Copies there may be the only ones: until the keeper has everything, an old one is better than none. */
+static bool is_needed_there(const struct mesh *mesh) {
+        const struct keeper *keeper = &mesh->keeper;
+        bool complete = keeper->state == KEEPER_CHOSEN && keeper->complete_number > 0 &&
+                        keeper->acked >= keeper->complete_number;
+
+        return mesh->n_jobs > 0 && !complete;
+}
+
 static void forget_there(struct mesh *mesh, struct place *place) {
         const struct holder *holder = holder_find(mesh, place->name->text);
         struct link_message message = {};
 
         /* While it may have taken over what waits here, its copies are not the question. */
-        if (!holder || is_keeper(mesh, place) || mesh->n_held_back > 0)
+        if (!holder || is_keeper(mesh, place) || mesh->n_held_back > 0 || is_needed_there(mesh))
                 return;
         message.forget_copies = holder->term;
         (void) place_send(mesh, place, &message);
@@ -459,8 +468,11 @@ void keeper_written(struct mesh *mesh, const struct record *record, int error) {
                 return;
         }
         keeper->state = KEEPER_CHOSEN;
+        /* All of them first: what is sent when none is left is that this was everything. */
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
-                keeper_changed(mesh, job);
+                list_append(&keeper->unsent, &job->copy_link);
+        if (!list_is_empty(&keeper->unsent))
+                owe(mesh);
         flush(mesh);
 }
 

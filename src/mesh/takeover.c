@@ -7,6 +7,7 @@
 #include <syslog.h>
 
 #include "mesh/copies.h"
+#include "mesh/index.h"
 #include "util/message-ids.h"
 
 #define ORPHANED (UINT64_C(1) << 63) /* an occasion that is no term */
@@ -237,8 +238,38 @@ static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *g
         }
 }
 
+/* What is left of a run that ended on a lost node. NULL: nothing, or out of memory. */
+static struct job_result *result_from_index(const struct mesh_job *job, const struct mesh_index_item *item) {
+        struct job_result *result;
+
+        if (!item->has_exit_code || job_result_new(&result) < 0)
+                return NULL;
+        result->run = job->run;
+        result->outcome = RUN_EXITED;
+        result->exit_code = item->exit_code;
+        result->started_at = item->started_at;
+        result->finished_at = item->finished_at;
+        if (item->started_at > 0 && item->finished_at > item->started_at)
+                result->duration_usec = item->finished_at - item->started_at;
+        return result;
+}
+
+/* Its owner told that it had ended, and is lost before this copy of it was told. */
+static bool adopt_known_end(struct mesh *mesh, struct mesh_job *job) {
+        struct mesh_index_item item;
+
+        if (!index_knows_end(mesh, &job->spec->id, &item))
+                return false;
+        job_finish(
+                mesh, job, item.status, result_from_index(job, &item),
+                "it ended, and its output is lost with the node that owned it");
+        return true;
+}
+
 /* Nobody has it. */
 static void adopt_waiting(struct mesh *mesh, struct mesh_job *job) {
+        if (adopt_known_end(mesh, job))
+                return;
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its owner is lost");
         else if (job->spec->rules.loss_is_failure)

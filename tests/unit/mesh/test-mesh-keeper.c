@@ -475,6 +475,69 @@ static void test_cancel_is_on_two_disks(void) {
         world_done(&world);
 }
 
+/* While there is no other keeper the copies of one that was too slow are worth more than none. What ended
+ * meanwhile is known from the index, and is not run again. */
+static void test_copies_of_a_slow_keeper_count(void) {
+        const struct world_wishes wishes = { .target = "node-a" };
+        struct uuid ids[3];
+
+        begin(2, 2);
+        ASSERT_EQ(world_submit_wishes(node(0), "300 3", 1, &wishes, &ids[0], &ids[0]), MESH_ACCEPTED);
+        ASSERT_EQ(world_submit_wishes(node(0), "300", 1, &wishes, &ids[1], &ids[1]), MESH_ACCEPTED);
+        world_run_for(&world, 100 * USEC_PER_MSEC);
+        mesh_set_slots(node(1)->mesh, 0);
+        world_run_for(&world, 100 * USEC_PER_MSEC);
+        ASSERT_EQ(world_submit(node(0), "5000", &ids[2]), MESH_ACCEPTED);
+        world_run_for(&world, 50 * USEC_PER_MSEC);
+        for (size_t i = 0; i < 3; i++)
+                ASSERT_EQ(answer_copies(node(0), &ids[i]), 2u);
+        world.queue_max = 1; /* nothing gets through */
+        WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node(0), &ids[1]) == JOB_COMPLETED);
+        world.queue_max = 0;
+        WORLD_UNTIL(&world, 6 * USEC_PER_SEC, world_index_status(node(1), &ids[0]) == JOB_FAILED);
+        world_run_for(&world, 3 * USEC_PER_SEC);
+        lose(node(0));
+        mesh_set_slots(node(1)->mesh, 2);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, world_end(node(1), &ids[2]) == JOB_COMPLETED);
+        ASSERT_EQ(world_end(node(1), &ids[0]), JOB_FAILED);
+        ASSERT_EQ(world_end(node(1), &ids[1]), JOB_COMPLETED);
+        ASSERT_EQ(disk_find(node(1), &ids[0])->result->exit_code, 3);
+        ASSERT_EQ(n_starts(), 4u);
+        world_done(&world);
+}
+
+/* It is replaced, and the owner is lost before the next one has everything. */
+static void test_owner_is_lost_between_two_keepers(void) {
+        struct world_node *slow, *next;
+        struct uuid ids[40];
+
+        begin(3, 1);
+        for (size_t i = 0; i < 3; i++)
+                mesh_set_slots(node(i)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "10", ELEMENTSOF(ids), ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(answer_copies(node(0), ids), 2u);
+        slow = keeper_of(node(0));
+        next = slow == node(1) ? node(2) : node(1);
+        disk_set_mode(slow, DISK_HOLDS);
+        mesh_cancel(node(0)->mesh, &ids[0]);
+        world_run_for(&world, 90 * USEC_PER_MSEC);
+        world.queue_max = 1000;
+        WORLD_UNTIL(&world, 50 * USEC_PER_MSEC, n_unfinished_copies(next) > 0);
+        lose(node(0));
+        world.queue_max = 0;
+        disk_set_mode(slow, DISK_WORKS);
+        ASSERT_LT(n_unfinished_copies(next), ELEMENTSOF(ids) / 2);
+        mesh_set_slots(node(1)->mesh, 1);
+        mesh_set_slots(node(2)->mesh, 1);
+        world.any_split = true;
+        world_run_for(&world, 2 * USEC_PER_MINUTE);
+        for (size_t i = 1; i < ELEMENTSOF(ids); i++)
+                ASSERT_GE(count_ends(&ids[i], 1, JOB_COMPLETED), 1u);
+        ASSERT_EQ(n_unfinished_copies(slow) + n_unfinished_copies(next), 0u);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -495,5 +558,7 @@ int main(void) {
         RUN(test_run_ends_during_the_takeover);
         RUN(test_ended_run_outlives_the_takeover);
         RUN(test_cancel_is_on_two_disks);
+        RUN(test_copies_of_a_slow_keeper_count);
+        RUN(test_owner_is_lost_between_two_keepers);
         return 0;
 }
