@@ -126,6 +126,12 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
                 job_finish(
                         mesh, job, JOB_FAILED, result,
                         "node lost: the executor that had the job has ended; it may have run");
+        else if (
+                begins_again(job, result) && job->spec->rules.loss_is_failure &&
+                job->run.epoch != job->epoch)
+                job_finish(
+                        mesh, job, JOB_FAILED, result,
+                        "node lost: the node that owned the job is gone; it may have begun it");
         else if (begins_again(job, result)) {
                 job_give_up(
                         mesh, job, result->outcome == RUN_LOST ? ATTEMPT_EXECUTOR_LOST : ATTEMPT_NEVER_BEGAN,

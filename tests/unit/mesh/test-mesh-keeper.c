@@ -538,6 +538,70 @@ static void test_owner_is_lost_between_two_keepers(void) {
         world_done(&world);
 }
 
+/* What was handed back does not say whether the owner had begun it elsewhere before it was lost. */
+static void test_handed_back_is_not_begun_by_the_keeper(void) {
+        const struct world_wishes wishes = { .rules.loss_is_failure = true };
+        struct world_node *keeper, *runs;
+        struct uuid id;
+
+        begin(3, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        keeper = holder_of(node(0));
+        runs = keeper == node(1) ? node(2) : node(1);
+        mesh_set_slots(keeper->mesh, 0);
+        runs->executor.slots = 0;
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        ASSERT_EQ(world_submit_wishes(node(0), "10", 1, &wishes, &id, &id), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, executor_find(runs, &id) != NULL);
+        WORLD_UNTIL(&world, USEC_PER_SEC, answer_copies(node(0), &id) == 2);
+        lose(node(0));
+        WORLD_UNTIL(&world, 30 * USEC_PER_SEC, executor_n_runs(runs) == 0);
+        runs->executor.slots = 1;
+        mesh_set_slots(keeper->mesh, 1);
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, world_end(keeper, &id) == JOB_FAILED);
+        ASSERT_EQ(n_starts(), 0u);
+        world_done(&world);
+}
+
+static size_t n_copies_of(struct world_node *holder, const struct world_node *owner) {
+        struct disk_copy *copy;
+        size_t n = 0;
+
+        MAP_FOREACH(&holder->disk.copies, copy, struct disk_copy, by_id)
+                n += !copy->ended && streq(copy->owner, owner->config.node_id);
+        return n;
+}
+
+/* The keeper's own keeper has nothing of a takeover that came to nothing. */
+static void test_failed_takeover_leaves_no_copy(void) {
+        struct world_node *owner = NULL, *keeper, *next;
+        struct uuid id;
+
+        begin(4, 0);
+        for (size_t i = 0; i < 4 && !owner; i++)
+                if (holder_of(holder_of(node(i))) != node(i))
+                        owner = node(i);
+        ASSERT_NOT_NULL(owner);
+        keeper = holder_of(owner);
+        next = holder_of(keeper);
+        ASSERT_EQ(world_submit(owner, "10", &id), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        world_crash(owner);
+        world_run_for(&world, 30 * USEC_PER_SEC);
+        disk_set_mode(keeper, DISK_HOLDS);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, n_copies_of(next, keeper) == 1);
+        disk_set_mode(keeper, DISK_FAILS);
+        world_run_for(&world, 10 * USEC_PER_MSEC);
+        world_start(owner);
+        world_run_for(&world, 2 * USEC_PER_SEC);
+        disk_set_mode(keeper, DISK_WORKS);
+        world_run_for(&world, 20 * USEC_PER_SEC);
+        ASSERT_EQ(disk_status(owner, &id), JOB_PENDING);
+        ASSERT_TRUE(disk_find(keeper, &id) == NULL);
+        ASSERT_EQ(n_copies_of(next, keeper), 0u);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -560,5 +624,7 @@ int main(void) {
         RUN(test_cancel_is_on_two_disks);
         RUN(test_copies_of_a_slow_keeper_count);
         RUN(test_owner_is_lost_between_two_keepers);
+        RUN(test_handed_back_is_not_begun_by_the_keeper);
+        RUN(test_failed_takeover_leaves_no_copy);
         return 0;
 }
