@@ -516,6 +516,8 @@ void retries_begin(struct mesh *mesh);
 /* written.c */
 void job_write_given_up(struct mesh *mesh, struct mesh_job *job);
 void job_write_end(struct mesh *mesh, struct mesh_job *job);
+/* Nobody was told that it exists; but the keeper may have been. The job may be gone then. */
+void job_withdraw(struct mesh *mesh, struct mesh_job *job);
 /* What is to be remembered of the attempt that is being given up joins the batch. */
 int job_attempt_record(struct mesh *mesh, struct mesh_job *job, struct record_batch *batch);
 void jobs_retry_unsaved(struct mesh *mesh);

@@ -68,7 +68,8 @@ bool keeper_needs(const struct mesh *mesh, const struct place *place) {
 }
 
 bool keeper_needs_link(const struct mesh *mesh, const struct place *place) {
-        return is_keeper(mesh, place) && !keeper_is_idle(mesh);
+        return is_keeper(mesh, place) &&
+               (!keeper_is_idle(mesh) || mesh->keeper.acked < mesh->keeper.complete_number);
 }
 
 unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id) {

@@ -73,10 +73,14 @@ static int record_adoption(
 }
 
 static int adopt(struct mesh *mesh, const struct adoption *adoption, struct record_batch *batch) {
+        const struct mesh_job *before = job_find(mesh, &adoption->spec->id);
         bool runs = adoption->guest || adoption->place;
         struct mesh_job *job;
         int r;
 
+        /* It failed before, and our keeper is still to hear of that. */
+        if (before && before->withdrawn)
+                return -EAGAIN;
         /* A copy of what ended here long ago, from somebody who has not heard of it. */
         if (index_own_has_ended(mesh, &adoption->spec->id))
                 return -EALREADY;
@@ -137,7 +141,7 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
         LIST_FOREACH(&copies->list, copy, struct copy, link) {
                 int r = adopt_copy(mesh, copy, batch);
 
-                if (r == -ENOMEM)
+                if (r == -ENOMEM || r == -EAGAIN)
                         break; /* the rest with the next step */
                 n += r >= 0;
                 copy_free(mesh, copy); /* one that is ours already needs none */
@@ -301,8 +305,7 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                         (void) copy_restore(
                                 mesh, owner, record->spec, &record->run, record->epoch, record->retries_used,
                                 record->cancel_requested);
-                keeper_forget(mesh, job);
-                job_free(mesh, job);
+                job_withdraw(mesh, job);
                 return;
         }
         job->durable = true;

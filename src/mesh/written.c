@@ -129,8 +129,7 @@ void jobs_retry_unsaved(struct mesh *mesh) {
         jobs_schedule(mesh);
 }
 
-/* Nobody was told that it exists; but the keeper may have been. */
-static void withdraw(struct mesh *mesh, struct mesh_job *job) {
+void job_withdraw(struct mesh *mesh, struct mesh_job *job) {
         if (job_is_out(job))
                 mesh->ops.kill(mesh->userdata, &job->run);
         if (job->state == JOB_STATE_ENDED || job->lost)
@@ -150,7 +149,7 @@ static void withdraw(struct mesh *mesh, struct mesh_job *job) {
 
 static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error) {
         if (error < 0) {
-                withdraw(mesh, job);
+                job_withdraw(mesh, job);
                 return;
         }
 
