@@ -602,6 +602,34 @@ static void test_failed_takeover_leaves_no_copy(void) {
         world_done(&world);
 }
 
+/* Its database is gone, and it begins anew under its old name, with the same keeper. */
+static void test_owner_forgets_everything(void) {
+        struct uuid ids[5], next;
+        uint64_t incarnation;
+
+        begin(2, 1);
+        for (size_t i = 0; i < 2; i++)
+                mesh_set_slots(node(i)->mesh, 0);
+        ASSERT_EQ(world_submit_batch(node(0), "100", ELEMENTSOF(ids), ids, ids), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(answer_copies(node(0), ids), 2u);
+        incarnation = node(0)->disk.incarnation;
+        world_crash(node(0));
+        disk_done(&node(0)->disk);
+        node(0)->disk = (struct world_disk){ .incarnation = incarnation };
+        disk_init(&node(0)->disk);
+        world_start(node(0));
+        world_run_for(&world, 10 * USEC_PER_SEC);
+        ASSERT_EQ(world_submit(node(0), "100", &next), MESH_ACCEPTED);
+        world_run_for(&world, 10 * USEC_PER_SEC);
+        ASSERT_EQ(answer_copies(node(0), &next), 2u);
+        WORLD_UNTIL(
+                &world, USEC_PER_MINUTE, count_ends(ids, ELEMENTSOF(ids), JOB_COMPLETED) == ELEMENTSOF(ids));
+        ASSERT_EQ(count_ends(&next, 1, JOB_COMPLETED), 1u);
+        ASSERT_EQ(n_starts(), ELEMENTSOF(ids) + 1);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
@@ -626,5 +654,6 @@ int main(void) {
         RUN(test_owner_is_lost_between_two_keepers);
         RUN(test_handed_back_is_not_begun_by_the_keeper);
         RUN(test_failed_takeover_leaves_no_copy);
+        RUN(test_owner_forgets_everything);
         return 0;
 }
