@@ -20,6 +20,7 @@
 #define ORPHAN_USEC (10 * USEC_PER_MINUTE)
 #define ORPHANS_CHECK_USEC (30 * USEC_PER_SEC)
 #define EPOCH_OWN_BITS 32u
+#define EPOCH_COUNT_MAX ((LINK_EPOCH_MAX >> EPOCH_OWN_BITS) - 1) /* nobody counts that far */
 #define HELD_PER_ANSWER 1024u
 
 static uint32_t hash_text(uint32_t hash, const char *text) {
@@ -35,7 +36,7 @@ uint64_t next_epoch(const struct mesh *mesh, uint64_t epoch, const struct place 
         hash = hash_text(hash, owner->name->text);
         for (unsigned i = 0; i < sizeof(occasion); i++)
                 hash = (hash ^ (uint8_t) (occasion >> 8 * i)) * UINT32_C(16777619);
-        return ((epoch >> EPOCH_OWN_BITS) + 1) << EPOCH_OWN_BITS | hash;
+        return MIN((epoch >> EPOCH_OWN_BITS) + 1, EPOCH_COUNT_MAX) << EPOCH_OWN_BITS | hash;
 }
 
 /* Claiming. */
@@ -159,7 +160,8 @@ static enum link_objection objection_to(struct mesh *mesh, const struct link_cla
 
         if (streq(claim->owner, mesh->config.node_id) || peer_is_here(mesh, claim->owner))
                 return LINK_OBJECTION_ALIVE;
-        if (owner && owner->copies && owner->copies->term > claim->term)
+        /* An earlier keeper may be the only one that has the rest. */
+        if (owner && owner->copies && owner->copies->term > claim->term && !owner->copies->partial)
                 return LINK_OBJECTION_TERM;
         return LINK_OBJECTION_NONE;
 }

@@ -202,6 +202,7 @@ static int take_end(
 static int sweep(struct mesh *mesh, struct copies *copies, struct record_batch *batch) {
         struct copy *copy;
 
+        copies->partial = false;
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 if (copy->term < copies->term)
                         copy_free(mesh, copy);
@@ -229,6 +230,25 @@ static int take_copy(
         return 0;
 }
 
+/* An owner begins each life with a higher term than it ever had, unless its disk is not what it was: then it
+ * does not know of these jobs. */
+static bool has_forgotten(const struct copies *copies, uint64_t term) {
+        bool new_life = copies->instance != 0 && copies->instance != copies->owner->instance;
+
+        return term < copies->term || (term == copies->term && new_life);
+}
+
+/* Nobody else will take them over as long as it is there. Nothing of them runs: it ends what it does not
+ * know. */
+static bool take_forgotten(struct mesh *mesh, struct copies *copies) {
+        if (!list_is_empty(&copies->list))
+                takeover_begin(mesh, copies);
+        if (!list_is_empty(&copies->list))
+                return false; /* for want of memory */
+        copies->term = 0;
+        return true;
+}
+
 static void take(struct mesh *mesh, struct place *owner, const struct link_copy *state) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct copies *copies;
@@ -238,9 +258,12 @@ static void take(struct mesh *mesh, struct place *owner, const struct link_copy 
                 say_kept(mesh, owner, state->term, state->number, /* refused= */ true);
                 return;
         }
-        /* Somebody that was replaced speaks. */
-        if (state->term < copies->term)
+        if (has_forgotten(copies, state->term) && !take_forgotten(mesh, copies)) {
+                say_kept(mesh, owner, state->term, state->number, /* refused= */ true);
                 return;
+        }
+        copies->instance = owner->instance;
+        copies->partial = copies->partial || state->term > copies->term;
         copies->term = state->term;
         if (take_copy(mesh, copies, state, batch) < 0) {
                 say_kept(mesh, owner, state->term, state->number, /* refused= */ true);

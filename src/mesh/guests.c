@@ -281,6 +281,12 @@ void guest_go(struct mesh *mesh, struct guest *guest) {
         save(mesh, guest);
 }
 
+void guest_stay(struct mesh *mesh, struct guest *guest) {
+        guest->adopting = guest->leaving = false;
+        if (guest->state == GUEST_ENDING)
+                save_failed(mesh, guest);
+}
+
 static void gone_written(struct mesh *mesh, struct guest *guest, int error) {
         if (error >= 0)
                 guest_free(mesh, guest);

@@ -234,6 +234,16 @@ static struct mesh_index_item item_of(const struct index_entry *entry) {
         };
 }
 
+/* Whoever told of it. */
+bool index_knows_end(struct mesh *mesh, const struct uuid *job, struct mesh_index_item *ret) {
+        const struct index_entry *entry = index_table_answer(mesh->index->table, job);
+
+        if (!entry || !job_status_is_final((enum job_status) entry->status))
+                return false;
+        *ret = item_of(entry);
+        return true;
+}
+
 int mesh_index_list(
         struct mesh *mesh, const struct index_query *query, struct mesh_index_item *items,
         uint64_t *ret_next) {

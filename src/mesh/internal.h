@@ -97,6 +97,7 @@ struct mesh_job {
         struct list_link
                 copy_link;     /* in keeper.unsent or keeper.sent: the keeper does not have it as it is */
         uint64_t copy_number;  /* under which it was sent last */
+        uint64_t copy_offset;  /* bytes of copies that were sent before it */
         struct answer *answer; /* a client that waits for its acceptance to be on two disks */
         bool copied;           /* the keeper has some state of it */
         bool end_copied;
@@ -187,6 +188,7 @@ struct keeper {
         struct place *place;
         uint64_t term;            /* of this keeper, or of the last one */
         uint64_t number, acked;   /* of copies sent, and of those that it has */
+        uint64_t bytes;           /* of all that were ever sent, about */
         uint64_t complete_number; /* of the word that all was told; 0: not said */
         struct list unsent, sent; /* jobs; those sent in order of their numbers */
         usec_t moved_usec;        /* when something was sent after nothing was owed, or acknowledged */
@@ -234,6 +236,7 @@ struct guest {
         bool told;        /* its end, over this link */
         bool in_executor; /* the executor has something to release */
         bool adopting;    /* it becomes a job of our own; that is on its way to the disk */
+        bool leaving;     /* with that; else its end is kept until it is that of our job */
         bool seen;
 };
 
@@ -475,6 +478,7 @@ void claims_owner_gone(struct mesh *mesh, const char *node_id);
 void claims_owner_back(struct place *owner);
 void claims_take(struct mesh *mesh, struct place *from, const struct link_message *message);
 void takeover_tell(struct mesh *mesh, struct mesh_job *job);
+void takeover_start(struct mesh *mesh);
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error);
 /* What another node says of a job of which it is the owner. */
 void takeover_heard(
@@ -514,6 +518,8 @@ void retries_begin(struct mesh *mesh);
 /* written.c */
 void job_write_given_up(struct mesh *mesh, struct mesh_job *job);
 void job_write_end(struct mesh *mesh, struct mesh_job *job);
+/* Nobody was told that it exists; but the keeper may have been. The job may be gone then. */
+void job_withdraw(struct mesh *mesh, struct mesh_job *job);
 /* What is to be remembered of the attempt that is being given up joins the batch. */
 int job_attempt_record(struct mesh *mesh, struct mesh_job *job, struct record_batch *batch);
 void jobs_retry_unsaved(struct mesh *mesh);
@@ -585,6 +591,7 @@ int run_id_compare(const struct run_id *a, const struct run_id *b);
 int guest_write(struct mesh *mesh, struct guest *guest, enum record_type type, bool urgent);
 void guest_end_unstarted(struct mesh *mesh, struct guest *guest);
 void guest_go(struct mesh *mesh, struct guest *guest);
+void guest_stay(struct mesh *mesh, struct guest *guest); /* it did not become a job of our own */
 void guest_tell_end(struct mesh *mesh, struct guest *guest);
 void guests_take(struct mesh *mesh, struct place *owner, const struct link_message *message);
 void guest_written(struct mesh *mesh, const struct record *record, int error);
@@ -614,6 +621,7 @@ void backlog_tell(struct mesh *mesh);
 
 /* index.c, index-links.c: the mesh's recent jobs. */
 struct index;
+struct mesh_index_item;
 int index_new(struct mesh *mesh);
 void index_free(struct mesh *mesh);
 /* A durable job of ours is not what it was; its end is durable. */
@@ -622,6 +630,7 @@ void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
 bool index_own_is_beaten(
         struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best);
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
+bool index_knows_end(struct mesh *mesh, const struct uuid *job, struct mesh_index_item *ret);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);
 void index_heard(struct mesh *mesh, struct place *place);

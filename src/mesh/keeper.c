@@ -13,6 +13,9 @@
 #include "mesh/internal.h"
 #include "mesh/job-link.h"
 
+#define KEEPER_WINDOW (512u * 1024) /* bytes of copies that are on the way at once, but for the last one */
+#define COPY_SIZE 256u              /* bytes of a copy without its job and its output */
+
 static struct holder *holder_find(const struct mesh *mesh, const char *node_id) {
         return MAP_GET(&mesh->holders, node_id, strlen(node_id), struct holder, by_id);
 }
@@ -65,7 +68,8 @@ bool keeper_needs(const struct mesh *mesh, const struct place *place) {
 }
 
 bool keeper_needs_link(const struct mesh *mesh, const struct place *place) {
-        return is_keeper(mesh, place) && !keeper_is_idle(mesh);
+        return is_keeper(mesh, place) &&
+               (!keeper_is_idle(mesh) || mesh->keeper.acked < mesh->keeper.complete_number);
 }
 
 unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id) {
@@ -174,6 +178,20 @@ static void fill_end(struct mesh *mesh, const struct mesh_job *job, struct link_
                 ret->error_message = job->error_message;
 }
 
+/* About so many bytes. */
+static uint64_t copy_size(const struct mesh_job *job, const struct link_copy *copy) {
+        uint64_t size = COPY_SIZE;
+
+        if (copy->job) {
+                size += strlen(job->spec->command) + job->spec->stdin_size;
+                for (char *const *entry = job->spec->env; *entry; entry++)
+                        size += strlen(*entry);
+        }
+        if (copy->ended)
+                size += copy->ended->stdout_output.data_size + copy->ended->stderr_output.data_size;
+        return size;
+}
+
 static int send_copy(struct mesh *mesh, struct mesh_job *job) {
         struct keeper *keeper = &mesh->keeper;
         struct link_assignment assignment = { .run = job->run };
@@ -204,6 +222,8 @@ static int send_copy(struct mesh *mesh, struct mesh_job *job) {
         if (!place_send(mesh, keeper->place, &message))
                 return -EAGAIN;
         job->copy_number = ++keeper->number;
+        job->copy_offset = keeper->bytes;
+        keeper->bytes += copy_size(job, &message.copy);
         return 0;
 }
 
@@ -217,7 +237,14 @@ static void send_complete(struct mesh *mesh) {
                 keeper->complete_number = ++keeper->number;
 }
 
-/* As much as the link takes. */
+/* So much is on the way that what else is said to the same node might find no room on the link. */
+static bool window_is_full(struct keeper *keeper) {
+        const struct mesh_job *oldest = LIST_FIRST(&keeper->sent, struct mesh_job, copy_link);
+
+        return oldest && keeper->bytes - oldest->copy_offset >= KEEPER_WINDOW;
+}
+
+/* As much as may be on the way. */
 static void flush(struct mesh *mesh) {
         struct keeper *keeper = &mesh->keeper;
         struct mesh_job *job;
@@ -231,7 +258,7 @@ static void flush(struct mesh *mesh) {
                 return;
         }
         while ((job = LIST_FIRST(&keeper->unsent, struct mesh_job, copy_link))) {
-                if (send_copy(mesh, job) < 0)
+                if (window_is_full(keeper) || send_copy(mesh, job) < 0)
                         return;
                 list_remove(&job->copy_link);
                 list_append(&keeper->sent, &job->copy_link);
@@ -384,18 +411,28 @@ static void take_kept(struct mesh *mesh, struct place *place, const struct link_
         while ((job = LIST_FIRST(&keeper->sent, struct mesh_job, copy_link)) &&
                job->copy_number <= keeper->acked)
                 copied(mesh, job);
+        flush(mesh);
         if (list_is_empty(&keeper->sent) && list_is_empty(&keeper->unsent))
                 mesh->keeper_due = USEC_INFINITY;
 }
 
 /* Who had copies once. */
 
+/* Copies there may be the only ones: until the keeper has everything, an old one is better than none. */
+static bool is_needed_there(const struct mesh *mesh) {
+        const struct keeper *keeper = &mesh->keeper;
+        bool complete = keeper->state == KEEPER_CHOSEN && keeper->complete_number > 0 &&
+                        keeper->acked >= keeper->complete_number;
+
+        return mesh->n_jobs > 0 && !complete;
+}
+
 static void forget_there(struct mesh *mesh, struct place *place) {
         const struct holder *holder = holder_find(mesh, place->name->text);
         struct link_message message = {};
 
         /* While it may have taken over what waits here, its copies are not the question. */
-        if (!holder || is_keeper(mesh, place) || mesh->n_held_back > 0)
+        if (!holder || is_keeper(mesh, place) || mesh->n_held_back > 0 || is_needed_there(mesh))
                 return;
         message.forget_copies = holder->term;
         (void) place_send(mesh, place, &message);
@@ -432,8 +469,11 @@ void keeper_written(struct mesh *mesh, const struct record *record, int error) {
                 return;
         }
         keeper->state = KEEPER_CHOSEN;
+        /* All of them first: what is sent when none is left is that this was everything. */
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
-                keeper_changed(mesh, job);
+                list_append(&keeper->unsent, &job->copy_link);
+        if (!list_is_empty(&keeper->unsent))
+                owe(mesh);
         flush(mesh);
 }
 

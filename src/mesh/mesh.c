@@ -91,6 +91,7 @@ void mesh_start(struct mesh *mesh) {
         mesh->peers_due = usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec);
         claims_start(mesh);
         keeper_start(mesh);
+        takeover_start(mesh);
         jobs_schedule(mesh);
         mesh_arm(mesh);
 }

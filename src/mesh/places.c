@@ -174,6 +174,11 @@ void place_send_job(struct mesh *mesh, struct mesh_job *job) {
         job->sent_once = job->sent_once || job->sent;
 }
 
+/* Who has the run does not know that we are the owner now. */
+static bool job_is_untold(const struct mesh_job *job) {
+        return job_is_out(job) && job->run.epoch != job->epoch && !job->claimed && !job->seen;
+}
+
 /* What did not fit into the link goes out when it has room again. */
 void place_send_rest(struct mesh *mesh, struct place *place) {
         struct mesh_job *job;
@@ -184,6 +189,10 @@ void place_send_rest(struct mesh *mesh, struct place *place) {
                 if (job->state == JOB_STATE_SENT && !job->sent) {
                         place_send_job(mesh, job);
                         if (!job->sent)
+                                return;
+                } else if (job_is_untold(job)) {
+                        takeover_tell(mesh, job);
+                        if (!job->claimed)
                                 return;
                 }
 }
@@ -329,7 +338,7 @@ static void compare_done(struct mesh *mesh, struct place *place) {
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link) {
                 if (job->seen || job->state == JOB_STATE_ASSIGNING)
                         continue;
-                if (job->run.epoch != job->epoch && !job->claimed)
+                if (job_is_untold(job))
                         takeover_tell(mesh, job); /* it does not know yet that we are the owner now */
                 else if (job->sent_once || job->run.epoch != job->epoch)
                         attempt_is_gone(mesh, job);

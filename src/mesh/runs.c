@@ -35,10 +35,18 @@ void run_began(struct mesh *mesh, struct mesh_job *job, usec_t started_at) {
                 mesh->ops.began_elsewhere(mesh->userdata, &job->run.job);
 }
 
-void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {
+/* The job of a run of our executor: not one that is about to be taken over, and whose run is a guest as long
+ * as the disk does not say otherwise. */
+static struct mesh_job *job_of_own_run(struct mesh *mesh, const struct run_id *run) {
         struct mesh_job *job = job_of_run(mesh, run);
 
-        if (job && !job->place && job->state == JOB_STATE_SENT)
+        return job && !job->place && !guest_of_run(mesh, run) ? job : NULL;
+}
+
+void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at) {
+        struct mesh_job *job = job_of_own_run(mesh, run);
+
+        if (job && job->state == JOB_STATE_SENT)
                 run_began(mesh, job, started_at);
         else if (job || !guest_run_started(mesh, run, started_at))
                 return;
@@ -128,6 +136,12 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
                 job_finish(
                         mesh, job, JOB_FAILED, result,
                         "node lost: the executor that had the job has ended; it may have run");
+        else if (
+                begins_again(job, result) && job->spec->rules.loss_is_failure &&
+                job->run.epoch != job->epoch)
+                job_finish(
+                        mesh, job, JOB_FAILED, result,
+                        "node lost: the node that owned the job is gone; it may have begun it");
         else if (begins_again(job, result)) {
                 if (result->outcome == RUN_LOST)
                         job_executor_lost(mesh, job);
@@ -146,10 +160,8 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
 }
 
 void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
-        struct mesh_job *job = job_of_run(mesh, &result->run);
+        struct mesh_job *job = job_of_own_run(mesh, &result->run);
 
-        if (job && job->place)
-                job = NULL; /* our own executor has nothing to say about it */
         if (result->outcome == RUN_EXITED)
                 update_average(mesh, result->duration_usec);
         if (!job && guest_run_ended(mesh, result)) {

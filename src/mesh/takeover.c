@@ -7,6 +7,7 @@
 #include <syslog.h>
 
 #include "mesh/copies.h"
+#include "mesh/index.h"
 #include "util/message-ids.h"
 
 #define ORPHANED (UINT64_C(1) << 63) /* an occasion that is no term */
@@ -19,7 +20,8 @@ static void note_held(struct mesh *mesh, struct copies *copies) {
         LIST_FOREACH(&copies->answers, answer, struct claim_answer, link)
                 for (size_t i = 0; i < answer->n_held; i++) {
                         copy = copy_find(mesh, &answer->held[i].run.job);
-                        if (!copy || copy->copies != copies)
+                        /* Its owner began no run that is later than its ownership. */
+                        if (!copy || copy->copies != copies || answer->held[i].run.epoch > copy->epoch)
                                 continue;
                         if (copy->held_by && run_id_compare(&copy->held.run, &answer->held[i].run) >= 0)
                                 continue;
@@ -60,19 +62,25 @@ static int record_adoption(
         record->at_usec = mesh->ops.now_realtime(mesh->userdata);
         if (!adoption->guest)
                 return 0;
-        if (!guest_record(adoption->guest, batch, RECORD_GUEST_GONE)) {
+        /* An end is nowhere else any more, and stays until the job has it. */
+        if (!adoption->guest->result && !guest_record(adoption->guest, batch, RECORD_GUEST_GONE)) {
                 record_batch_pop(batch);
                 return -ENOMEM;
         }
         adoption->guest->adopting = true;
+        adoption->guest->leaving = !adoption->guest->result;
         return 0;
 }
 
 static int adopt(struct mesh *mesh, const struct adoption *adoption, struct record_batch *batch) {
+        const struct mesh_job *before = job_find(mesh, &adoption->spec->id);
         bool runs = adoption->guest || adoption->place;
         struct mesh_job *job;
         int r;
 
+        /* It failed before, and our keeper is still to hear of that. */
+        if (before && before->withdrawn)
+                return -EAGAIN;
         /* A copy of what ended here long ago, from somebody who has not heard of it. */
         if (index_own_has_ended(mesh, &adoption->spec->id))
                 return -EALREADY;
@@ -95,6 +103,10 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
         }
         keeper_changed(mesh, job);
         return 0;
+}
+
+static bool is_ours_already(int error) {
+        return error == -EALREADY || error == -EEXIST;
 }
 
 static int adopt_copy(struct mesh *mesh, struct copy *copy, struct record_batch *batch) {
@@ -129,7 +141,7 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
         LIST_FOREACH(&copies->list, copy, struct copy, link) {
                 int r = adopt_copy(mesh, copy, batch);
 
-                if (r == -ENOMEM)
+                if (r == -ENOMEM || r == -EAGAIN)
                         break; /* the rest with the next step */
                 n += r >= 0;
                 copy_free(mesh, copy); /* one that is ours already needs none */
@@ -143,6 +155,19 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
                 record->number = n;
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
+}
+
+static void take_orphan(
+        struct mesh *mesh, struct guest *guest, const struct adoption *adoption,
+        struct record_batch *batch) {
+        bool needed = !guest_is_retired(guest);
+
+        if (needed && copy_find(mesh, &guest->run.job))
+                return;
+        if (needed)
+                needed = !is_ours_already(adopt(mesh, adoption, batch));
+        if (!needed && guest->state == GUEST_ENDED)
+                guest_go(mesh, guest); /* an end that nobody will ask for */
 }
 
 void takeover_orphans(struct mesh *mesh, struct place *owner) {
@@ -162,19 +187,39 @@ void takeover_orphans(struct mesh *mesh, struct place *owner) {
                         .cancel_requested = guest->kill_wanted,
                 };
 
-                if (guest->adopting || guest->state == GUEST_ARRIVING)
-                        continue;
-                if (guest->state == GUEST_ENDED && guest_is_retired(guest))
-                        guest_go(mesh, guest); /* an end that nobody will ask for */
-                else if (!guest_is_retired(guest) && !copy_find(mesh, &guest->run.job))
-                        (void) adopt(mesh, &adoption, batch);
+                if (!guest->adopting && guest->state != GUEST_ARRIVING)
+                        take_orphan(mesh, guest, &adoption, batch);
         }
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
 }
 
+/* Its end becomes that of our job, on the disk first. */
+static void adopt_end(struct mesh *mesh, struct mesh_job *job, struct guest *guest) {
+        run_concluded(mesh, job, job_result_ref(guest->result));
+        if (!guest->leaving && guest->state != GUEST_GOING)
+                guest_go(mesh, guest);
+}
+
+/* We stopped after the takeover was on the disk, and before the end was. */
+void takeover_start(struct mesh *mesh) {
+        struct guest *guest;
+        struct mesh_job *job;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job) {
+                job = guest->result ? job_find(mesh, &guest->run.job) : NULL;
+                if (job && !job->place && job_is_out(job) && run_id_equal(&job->run, &guest->run))
+                        adopt_end(mesh, job, guest);
+        }
+}
+
 /* An own run of what was another owner's goes on as a run of ours. */
 static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *guest) {
+        if (guest->result) {
+                job_enter(mesh, job, JOB_STATE_SENT);
+                adopt_end(mesh, job, guest);
+                return;
+        }
         switch (guest->state) {
         case GUEST_SENT:
         case GUEST_RUNNING:
@@ -184,13 +229,10 @@ static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *g
                 if (job->cancel_requested)
                         mesh->ops.kill(mesh->userdata, &job->run);
                 break;
-        case GUEST_ENDING:
-        case GUEST_ENDED:
-                job_enter(mesh, job, JOB_STATE_SENT);
-                run_concluded(mesh, job, job_result_ref(guest->result));
-                break;
         case GUEST_ARRIVING:
         case GUEST_WAITING:
+        case GUEST_ENDING:
+        case GUEST_ENDED:
         case GUEST_GOING:
         case _GUEST_STATE_MAX:
                 job->given_up = job->run.attempt;
@@ -200,8 +242,38 @@ static void adopt_guest(struct mesh *mesh, struct mesh_job *job, struct guest *g
         }
 }
 
+/* What is left of a run that ended on a lost node. NULL: nothing, or out of memory. */
+static struct job_result *result_from_index(const struct mesh_job *job, const struct mesh_index_item *item) {
+        struct job_result *result;
+
+        if (!item->has_exit_code || job_result_new(&result) < 0)
+                return NULL;
+        result->run = job->run;
+        result->outcome = RUN_EXITED;
+        result->exit_code = item->exit_code;
+        result->started_at = item->started_at;
+        result->finished_at = item->finished_at;
+        if (item->started_at > 0 && item->finished_at > item->started_at)
+                result->duration_usec = item->finished_at - item->started_at;
+        return result;
+}
+
+/* Its owner told that it had ended, and is lost before this copy of it was told. */
+static bool adopt_known_end(struct mesh *mesh, struct mesh_job *job) {
+        struct mesh_index_item item;
+
+        if (!index_knows_end(mesh, &job->spec->id, &item))
+                return false;
+        job_finish(
+                mesh, job, item.status, result_from_index(job, &item),
+                "it ended, and its output is lost with the node that owned it");
+        return true;
+}
+
 /* Nobody has it. */
 static void adopt_waiting(struct mesh *mesh, struct mesh_job *job) {
+        if (adopt_known_end(mesh, job))
+                return;
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its owner is lost");
         else if (job->spec->rules.loss_is_failure)
@@ -215,8 +287,10 @@ void takeover_tell(struct mesh *mesh, struct mesh_job *job) {
         const struct link_message message = { .n_takeovers = 1, .takeovers = &takeover };
 
         job->claimed = place_send(mesh, job->place, &message);
-        if (!job->claimed)
-                place_want_link(mesh, job->place);
+        if (job->claimed)
+                return;
+        job->seen = false; /* told again when the link has room, or is up */
+        place_want_link(mesh, job->place);
 }
 
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
@@ -226,13 +300,12 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
         guest = guest && guest->adopting ? guest : NULL;
         if (error < 0) {
                 if (guest)
-                        guest->adopting = false;
+                        guest_stay(mesh, guest);
                 if (owner)
                         (void) copy_restore(
                                 mesh, owner, record->spec, &record->run, record->epoch, record->retries_used,
                                 record->cancel_requested);
-                keeper_forget(mesh, job);
-                job_free(mesh, job);
+                job_withdraw(mesh, job);
                 return;
         }
         job->durable = true;
@@ -299,7 +372,7 @@ void ends_merge(struct mesh *mesh, const struct uuid *id) {
         if (!index_own_is_beaten(mesh, id, &own, &best))
                 return;
         /* The end that was told there stays before what is a word about it here. */
-        run = (struct run_id){ .job = *id, .epoch = best.epoch + 1 };
+        run = (struct run_id){ .job = *id, .epoch = MIN(best.epoch + 1, LINK_EPOCH_MAX) };
         if (write_merged(mesh, &run, best.status) < 0)
                 return;
         (void) snprintf(

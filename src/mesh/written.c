@@ -129,8 +129,7 @@ void jobs_retry_unsaved(struct mesh *mesh) {
         jobs_schedule(mesh);
 }
 
-/* Nobody was told that it exists; but the keeper may have been. */
-static void withdraw(struct mesh *mesh, struct mesh_job *job) {
+void job_withdraw(struct mesh *mesh, struct mesh_job *job) {
         if (job_is_out(job))
                 mesh->ops.kill(mesh->userdata, &job->run);
         if (job->state == JOB_STATE_ENDED || job->lost)
@@ -150,7 +149,7 @@ static void withdraw(struct mesh *mesh, struct mesh_job *job) {
 
 static void accepted_written(struct mesh *mesh, struct mesh_job *job, int error) {
         if (error < 0) {
-                withdraw(mesh, job);
+                job_withdraw(mesh, job);
                 return;
         }
 
@@ -212,13 +211,19 @@ static void tell_end(struct mesh *mesh, struct mesh_job *job) {
         ends_merge(mesh, &job->spec->id);
 }
 
+/* Who ran it keeps the result until the keeper has it: that is a second disk, too, where the same follows
+ * from it for whoever takes the job over. That it was cancelled does not, nor how often it was tried. */
+static bool executor_has_end(const struct mesh_job *job) {
+        return job->place && job->result && job->final_status != JOB_CANCELLED &&
+               (job->final_status == JOB_COMPLETED || job->spec->rules.retries == 0);
+}
+
 void job_conclude(struct mesh *mesh, struct mesh_job *job) {
         bool copied = mesh->keeper.state != KEEPER_CHOSEN || job->end_copied;
 
         if (!job->saved)
                 return;
-        /* Who ran it keeps the result until the keeper has it: that is a second disk, too. */
-        if (copied || (job->place && job->result))
+        if (copied || executor_has_end(job))
                 tell_end(mesh, job);
         if (!copied)
                 return;

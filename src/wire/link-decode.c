@@ -71,7 +71,7 @@ static bool uuid_decode(const ProtobufCBinaryData *in, struct uuid *ret) {
 }
 
 static bool run_decode(const Link__RunId *in, struct run_id *ret) {
-        if (!in)
+        if (!in || in->epoch > LINK_EPOCH_MAX || in->attempt > LINK_ATTEMPT_MAX)
                 return false;
         *ret = (struct run_id){ .epoch = in->epoch, .attempt = in->attempt };
         return uuid_decode(&in->job, &ret->job);
@@ -383,7 +383,8 @@ static bool copy_decode(const Link__Copy *in, struct link_copy *ret) {
                 .retries_used = in->retries_used,
                 .gone = in->gone,
         };
-        if (in->term == 0 || (ret->node_id && !node_id_is_valid(ret->node_id)))
+        if (in->term == 0 || in->term > LINK_EPOCH_MAX || in->epoch > LINK_EPOCH_MAX ||
+            in->retries_used > JOB_RETRIES_MAX || (ret->node_id && !node_id_is_valid(ret->node_id)))
                 return false;
         if (in->status != JOB_UNKNOWN &&
             (in->status >= _JOB_STATUS_MAX || !job_status_is_final(ret->status)))
@@ -393,7 +394,7 @@ static bool copy_decode(const Link__Copy *in, struct link_copy *ret) {
 
 static bool claim_decode(const Link__Claim *in, struct link_claim *ret) {
         *ret = (struct link_claim){ .owner = in->owner, .term = in->term };
-        return node_id_is_valid(in->owner);
+        return in->term <= LINK_EPOCH_MAX && node_id_is_valid(in->owner);
 }
 
 static bool claim_answer_decode(const Link__ClaimAnswer *in, struct link_claim_answer *ret) {
@@ -406,7 +407,7 @@ static bool claim_answer_decode(const Link__ClaimAnswer *in, struct link_claim_a
 
 static bool takeover_decode(const Link__Takeover *in, struct link_takeover *ret) {
         *ret = (struct link_takeover){ .epoch = in->epoch };
-        return run_decode(in->run, &ret->run);
+        return in->epoch <= LINK_EPOCH_MAX && run_decode(in->run, &ret->run);
 }
 
 static bool index_entry_decode(const Link__IndexEntry *in, struct link_index_entry *ret) {
@@ -422,7 +423,8 @@ static bool index_entry_decode(const Link__IndexEntry *in, struct link_index_ent
                 .finished_at = usec_decode(in->finished_at_usec),
         };
         if (in->status == JOB_UNKNOWN || in->status >= _JOB_STATUS_MAX || in->created_at_usec == 0 ||
-            in->exit_code_plus_one > EXIT_CODE_MAX + 1 || in->executor > LINK_INDEX_ENTRIES_MAX)
+            in->exit_code_plus_one > EXIT_CODE_MAX + 1 || in->executor > LINK_INDEX_ENTRIES_MAX ||
+            in->epoch > LINK_EPOCH_MAX)
                 return false;
         /* It has ended when it has an end, and only then. */
         return job_status_is_final(ret->status) == (in->finished_at_usec > 0) &&
@@ -542,6 +544,8 @@ keeping_convert(const Link__LinkMessage *in, struct unpack_memory *memory, struc
                         .number = in->kept->number,
                         .refused = in->kept->refused,
                 };
+        if (in->forget_copies > LINK_EPOCH_MAX || in->copies_forgotten > LINK_EPOCH_MAX)
+                return false;
         message->forget_copies = in->forget_copies;
         message->copies_forgotten = in->copies_forgotten;
         if (in->claim && !claim_decode(in->claim, &message->claim))

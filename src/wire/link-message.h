@@ -39,6 +39,9 @@
 #define LINK_OUTPUT_MAX (64u * 1024 * 1024 + 4096) /* of what is kept of one output, with its gap line */
 /* The end of the year 9999: later times, and longer spans, are cut to it. */
 #define LINK_USEC_MAX UINT64_C(253402300799999999)
+/* What is counted, and goes up by one: what is near its end was never reached by counting. */
+#define LINK_EPOCH_MAX (UINT64_C(1) << 62) /* terms, too */
+#define LINK_ATTEMPT_MAX (UINT32_C(1) << 31)
 
 struct link_hello {
         uint32_t protocol;

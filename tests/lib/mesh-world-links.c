@@ -101,6 +101,8 @@ static void forget_held(struct world_link *end) {
 
 static void clear(struct world_link *end) {
         end->connection = 0;
+        end->queued = 0;
+        end->was_full = false;
         end->opening = end->up = end->closing = false;
         end->stuck_usec = USEC_INFINITY;
         forget_held(end);
@@ -150,6 +152,12 @@ int links_send(struct world_node *node, const char *id, const struct link_messag
         end->moved_usec = node->world->now;
         event = event_new(node, WORD_FRAME, end->connection);
         ASSERT_OK(link_message_encode(message, &event->frame));
+        if (node->world->queue_max > 0 && end->queued + event->frame.size > node->world->queue_max) {
+                end->was_full = true;
+                links_free(event);
+                return -ENOBUFS;
+        }
+        end->queued += event->frame.size;
         node->n_frames++;
         node->frame_bytes += event->frame.size;
         node->world->n_frames++;
@@ -227,6 +235,18 @@ static void take_open(struct world_link *end, uint64_t connection) {
         come_up(end, connection);
 }
 
+/* The sender has room again. */
+static void left_queue(struct world_link *far, const struct link_event *event) {
+        if (!far || far->connection != event->connection)
+                return;
+        far->queued -= MIN(far->queued, event->frame.size);
+        if (!far->was_full || far->queued > far->node->world->queue_max / 8)
+                return;
+        far->was_full = false;
+        if (far->node->mesh && far->up)
+                mesh_link_writable(far->node->mesh, far->other->config.node_id);
+}
+
 static void take_frame(struct world_link *end, const struct link_event *event) {
         _cleanup_link_message_ struct link_message message = {};
         size_t size;
@@ -237,6 +257,7 @@ static void take_frame(struct world_link *end, const struct link_event *event) {
                 return;
         }
         end->moved_usec = end->node->world->now;
+        left_queue(find_end(end->other, end->node), event);
         if (end->node->world->heard)
                 end->node->world->heard(end->node, end->other, event->sent_usec);
         ASSERT_OK(link_frame_size(event->frame.data, event->frame.size, &size));

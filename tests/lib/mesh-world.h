@@ -139,6 +139,8 @@ struct world_link {
         struct world_node *node, *other;
         uint64_t connection; /* 0: none */
         bool opening, up, closing;
+        bool was_full;     /* that there is room again is to be told */
+        size_t queued;     /* bytes that are on the way to the other end */
         usec_t due_last;   /* nothing overtakes what was sent before */
         usec_t moved_usec; /* when something was last said, by either */
         usec_t stuck_usec; /* since when the other has acknowledged nothing; USEC_INFINITY: it does */
@@ -221,6 +223,7 @@ struct world {
         /* Datagrams: so many of a hundred are lost, come twice, and come up to late_usec late. */
         unsigned loss, repeated, late;
         usec_t late_usec;
+        size_t queue_max;   /* bytes that may be on the way over one link; 0: any number */
         usec_t idle_usec;   /* a link on which nothing was said for so long is closed; 0: none is */
         usec_t jitter_usec; /* what is said on a link takes up to that much longer */
         usec_t now;         /* CLOCK_BOOTTIME of every node */

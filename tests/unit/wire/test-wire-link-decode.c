@@ -25,6 +25,11 @@ enum {
         READ = 13,
         PIECE = 14,
         CANCEL_READ = 15,
+        COPY = 30,
+        FORGET_COPIES = 34,
+        COPIES_FORGOTTEN = 35,
+        CLAIM = 36,
+        TAKEOVER = 39,
         INDEX_PART = 26,
         INDEX_NODES = 27,
         INDEX_ENTRIES = 28,
@@ -219,6 +224,52 @@ static void test_runs(void) {
                 part = part_of(kind, NULL);
                 assert_wrong(parts_with_run[kind].number, &part);
         }
+}
+
+/* A run that is written again with these numbers. */
+static struct protobuf_writer counted_run(uint64_t epoch, uint64_t attempt) {
+        struct protobuf_writer run = run_part(job_id, sizeof(job_id));
+
+        write_varint_field(&run, 2, epoch);
+        write_varint_field(&run, 3, attempt);
+        return run;
+}
+
+/* Nobody counts that far, and who went on from there would begin at 0 again. */
+static void test_counted_too_far(void) {
+        const struct protobuf_writer last = counted_run(LINK_EPOCH_MAX, LINK_ATTEMPT_MAX),
+                                     epoch = counted_run(LINK_EPOCH_MAX + 1, 1),
+                                     attempt = counted_run(1, (uint64_t) LINK_ATTEMPT_MAX + 1);
+        struct protobuf_writer copy = {}, claim = {}, takeover = {}, number = {};
+
+        assert_right(TAKEN, &last);
+        assert_wrong(TAKEN, &epoch);
+        assert_wrong(TAKEN, &attempt);
+
+        write_varint_field(&copy, 1, LINK_EPOCH_MAX);
+        ASSERT_WITH(assert_right, COPY, copy, write_varint_field(&with, 6, LINK_EPOCH_MAX));
+        ASSERT_WITH(assert_wrong, COPY, copy, write_varint_field(&with, 6, LINK_EPOCH_MAX + 1));
+        ASSERT_WITH(assert_wrong, COPY, copy, write_varint_field(&with, 1, LINK_EPOCH_MAX + 1));
+        ASSERT_WITH(assert_right, COPY, copy, write_varint_field(&with, 11, JOB_RETRIES_MAX));
+        ASSERT_WITH(assert_wrong, COPY, copy, write_varint_field(&with, 11, JOB_RETRIES_MAX + 1));
+
+        write_text_field(&claim, 1, "node-a");
+        ASSERT_WITH(assert_right, CLAIM, claim, write_varint_field(&with, 2, LINK_EPOCH_MAX));
+        ASSERT_WITH(assert_wrong, CLAIM, claim, write_varint_field(&with, 2, LINK_EPOCH_MAX + 1));
+
+        write_run(&takeover, 1);
+        ASSERT_WITH(assert_right, TAKEOVER, takeover, write_varint_field(&with, 2, LINK_EPOCH_MAX));
+        ASSERT_WITH(assert_wrong, TAKEOVER, takeover, write_varint_field(&with, 2, LINK_EPOCH_MAX + 1));
+
+        for (unsigned field = FORGET_COPIES; field <= COPIES_FORGOTTEN; field++) {
+                struct link_message decoded = {};
+
+                number.size = 0;
+                write_varint_field(&number, field, LINK_EPOCH_MAX + 1);
+                ASSERT_ERROR(link_message_decode(number.bytes, number.size, &decoded), EBADMSG);
+        }
+        ASSERT_ENTRY(0, write_varint_field(&with, 3, LINK_EPOCH_MAX));
+        ASSERT_ENTRY(-EBADMSG, write_varint_field(&with, 3, LINK_EPOCH_MAX + 1));
 }
 
 static void test_job_texts(void) {
@@ -562,6 +613,7 @@ int main(void) {
         RUN(test_index_part);
         RUN(test_long_version);
         RUN(test_runs);
+        RUN(test_counted_too_far);
         RUN(test_job_texts);
         RUN(test_job_data);
         RUN(test_job_rules);
