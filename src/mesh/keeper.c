@@ -560,6 +560,8 @@ void keeper_resume(struct mesh *mesh) {
                 mesh->n_held_back--;
                 if (job->state == JOB_STATE_QUEUED && job->durable)
                         class_add(mesh, job);
+                else if (job->loss_waits && job_is_out(job))
+                        job_attempt_lost(mesh, job);
         }
         MAP_FOREACH(&mesh->places, place, struct place, by_id)
                 if (place->link_up)

@@ -91,8 +91,16 @@ static bool loss_ends(const struct mesh_job *job) {
         return job->spec->rules.loss_is_failure && job->may_have_begun;
 }
 
+/* Who may have taken it over has not said yet: it may run there. */
+static bool loss_must_wait(struct mesh_job *job) {
+        job->loss_waits = job->held_back && loss_ends(job);
+        return job->loss_waits;
+}
+
 /* The node that had it is lost, or lost it. */
 void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
+        if (loss_must_wait(job))
+                return;
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; the node that had it is lost");
         else if (loss_ends(job))
@@ -213,6 +221,8 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
 }
 
 static void conclude_lost(struct mesh *mesh, struct mesh_job *job) {
+        if (loss_must_wait(job))
+                return;
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its executor has ended");
         else if (loss_ends(job))

@@ -125,7 +125,17 @@ class Judge:
             if self.may_lose(run.host, begin, end)
         ):
             return True
-        return any(trouble["begin"] <= again.start for trouble in self.was_cut_off(owner, begin, end))
+        if any(trouble["begin"] <= again.start for trouble in self.was_cut_off(owner, begin, end)):
+            return True
+        return again.attempt[0] != run.attempt[0] and self.somebody_was_parted(begin, again.start)
+
+    def somebody_was_parted(self, begin, end):
+        """Whether a keeper heard nothing of the owners of its copies, and so took over what they went on with."""
+        return "takeover" in self.landed and any(
+            trouble["end"] - trouble["begin"] >= LOST_AT_LEAST_SECONDS
+            for host in self.record["nodes"]
+            for trouble in self.troubles(host, ("cable",), begin, end)
+        )
 
     # The jobs.
 
@@ -181,6 +191,9 @@ class Judge:
             lost |= ({run.host for run in runs} | {sent_to}) - {wish["host"]}
             if "takeover" in self.landed and wish.get("on_node_loss") == "fail":
                 lost.add(wish["host"])
+        # Whoever leaves in order hands its jobs over at once, and its keeper begins none that must not begin twice.
+        if "takeover" in self.landed and self.troubles(wish["host"], ("down",), wish["acknowledged"], float("inf")):
+            lost.add(wish["host"])
         return lost
 
     def judge_repeated(self, wish, runs):
@@ -283,6 +296,8 @@ class Judge:
         """With the runs that did not decide how it ended. Who takes a job over need not know what its owner had begun."""
         if "takeover" in self.landed and self.was_cut_off(wish["host"], wish["acknowledged"], float("inf")):
             return None
+        if len({run.attempt[0] for run in self.runs.get(wish["name"], []) if run.job_id == wish["job_id"]}) > 1:
+            return None  # each owner knows the attempts of its time
         told = {(one["attempt"], self.hosts.get(one["node_id"])): one["exit_code"] for one in job.get("attempts", [])}
         for run in self.runs.get(wish["name"], []):
             if run.job_id != wish["job_id"] or run.attempt[1] == job["attempt"]:
