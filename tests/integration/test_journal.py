@@ -316,7 +316,7 @@ def test_a_drain_is_told(make_node, journal):
         (5, f"user {os.getuid()} resumes this node, which was drained: it takes jobs again."),
     ]
     node.post("/node/drain", {"timeout_seconds": 1})
-    wait_for(lambda: node.job(running)["status"] == "JOB_PENDING", what="it was handed back")
+    wait_for(lambda: node.outcomes(running) == ["drained"], what="it was handed back")
     node.post("/node/resume")
     node.post("/node/resume")
 
