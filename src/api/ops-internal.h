@@ -52,6 +52,7 @@ enum call_type {
         CALL_CANCEL,
         CALL_LIST,
         CALL_OUTPUT,
+        CALL_DRAIN,
 };
 
 struct ops_call {
@@ -96,6 +97,10 @@ struct ops_call {
                         bool timed_out;
                         bool bare; /* without outputs */
                 } job;
+                struct {
+                        ops_drain_t handler;
+                        bool waits; /* for the disk */
+                } drain;
                 struct {
                         ops_list_t handler;
                         struct store_list query;

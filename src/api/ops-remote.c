@@ -294,6 +294,7 @@ static void go_on(struct ops_call *call) {
                 submit_call_found(call, &call->remote->job);
                 break;
         case CALL_LIST:
+        case CALL_DRAIN:
                 break;
         }
 }

@@ -391,21 +391,6 @@ bool ops_may_read(const struct ops *ops, const struct caller *caller, const stru
         return caller->uid_known && job->submitter_uid != (uid_t) -1 && caller->uid == job->submitter_uid;
 }
 
-bool ops_set_drain(struct ops *ops, const struct caller *caller, bool drain, struct problem *ret_problem) {
-        const char *reason = NULL;
-
-        *ret_problem = (struct problem){};
-        if (!(ops_access(ops, caller, &reason) & ACCESS_MANAGE)) {
-                problem_set(ret_problem, PROBLEM_FORBIDDEN, "%s", reason);
-                return false;
-        }
-        if (drain)
-                mesh_drain(ops->mesh, MESH_DRAIN_ASKED);
-        else
-                mesh_resume(ops->mesh, MESH_DRAIN_ASKED);
-        return true;
-}
-
 void ops_get_status(struct ops *ops, struct ops_status *ret) {
         struct mesh_state state;
 
@@ -427,6 +412,7 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .labels = state.labels,
                 .n_labels = state.n_labels,
                 .pressure = state.pressure,
+                .drain = state.drain,
         };
         ops_fill_limits(ops, ret);
 }

@@ -16,6 +16,7 @@
 
 #include "mesh/index.h"
 #include "mesh/job.h"
+#include "mesh/mesh.h"
 #include "store/store.h"
 #include "util/list.h"
 #include "util/macros.h"
@@ -52,6 +53,7 @@ void ops_set_limits(struct ops *ops, const struct job_limits *defaults, const st
 void ops_accepted(struct ops *ops, void *tag, int error, unsigned copies);
 void ops_job_finished(struct ops *ops, const struct uuid *id, enum job_status status);
 void ops_job_moved(struct ops *ops, const struct uuid *id);
+void ops_drain_written(struct ops *ops, int error);
 /* What the executor tells: it has begun this job's run; it is back, and both know what it has. */
 void ops_run_started(struct ops *ops, const struct uuid *id);
 void ops_executor_synchronised(struct ops *ops);
@@ -246,9 +248,21 @@ int ops_read_output(
         bool follow, ops_output_t handler, void *userdata, struct ops_call **ret);
 void ops_output_next(struct ops_call *call);
 
-/* Begins to drain the node, or takes that back. A node that stops goes on to do so. False, with what is
- * wrong in *ret_problem: the caller may not. */
-bool ops_set_drain(struct ops *ops, const struct caller *caller, bool drain, struct problem *ret_problem);
+#define OPS_DRAIN_MAX_SEC TIMEOUT_MAX_SEC
+
+/* As a client asks for it; nothing is checked. */
+struct ops_drain_request {
+        bool has_timeout; /* else what runs has all the time that it needs */
+        int64_t timeout_seconds;
+};
+typedef void (*ops_drain_t)(void *userdata, const struct problem *problem);
+
+/* Begins to drain the node, or takes that back (request: NULL). A node that stops goes on to do so. It takes
+ * effect at once, and is answered when it is on the disk, or could not be written (struct ops_status says
+ * which); refusals come through the handler, too. Returns 0, or -ENOMEM. */
+int ops_set_drain(
+        struct ops *ops, const struct caller *caller, const struct ops_drain_request *request,
+        ops_drain_t handler, void *userdata, struct ops_call **ret);
 
 /* The node as it is now; no waiting. */
 struct ops_status {
@@ -264,6 +278,7 @@ struct ops_status {
         const struct metadata_entry *metadata, *labels;
         size_t n_metadata, n_labels;
         struct node_pressure pressure;
+        const struct mesh_drain *drain; /* NULL: nobody asked for one. Valid until the loop goes on */
 };
 void ops_get_status(struct ops *ops, struct ops_status *ret);
 

@@ -70,6 +70,13 @@ bool guest_run_ended(struct mesh *mesh, struct job_result *result) {
         if (!guest)
                 return false;
         if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING) {
+                /* An owner that does not know the word yet begins again after a loss, and not after a kill.
+                 */
+                if (guest->handed_back && !guest->kill_wanted && result->outcome == RUN_KILLED &&
+                    result->started_at > 0) {
+                        result->outcome = RUN_LOST;
+                        result->drained = true;
+                }
                 node_name_unref(mesh->served);
                 mesh->served = node_name_ref(guest->owner->name);
                 guest_end(mesh, guest, result);
@@ -108,7 +115,8 @@ bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known) 
         guest->seen = guest->in_executor = true;
         if (known->started && guest->state == GUEST_SENT)
                 guest_began(mesh, guest, known->started_at);
-        if (guest->kill_wanted && !known->ended)
+        guest->handed_back = guest->handed_back || mesh->hands_back;
+        if ((guest->kill_wanted || guest->handed_back) && !known->ended)
                 mesh->ops.kill(mesh->userdata, &known->run);
         return true;
 }
@@ -139,7 +147,10 @@ void guests_compare_done(struct mesh *mesh) {
                 result->finished_at = mesh->ops.now_realtime(mesh->userdata);
                 guest_end(mesh, guest, result);
         }
-        guests_start(mesh);
+        if (mesh->draining)
+                guests_drain(mesh);
+        else
+                guests_start(mesh);
 }
 
 /* What has not begun does not, without somebody who wants it: whoever takes the job over begins anew. */
@@ -156,6 +167,16 @@ void guests_drain(struct mesh *mesh) {
 
         MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
                 hand_back(mesh, guest);
+}
+
+void guests_hand_back(struct mesh *mesh) {
+        struct guest *guest;
+
+        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
+                if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING) {
+                        guest->handed_back = true;
+                        mesh->ops.kill(mesh->userdata, &guest->run);
+                }
 }
 
 void guests_kill_all(struct mesh *mesh) {

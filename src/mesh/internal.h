@@ -92,7 +92,8 @@ struct mesh_job {
         bool taken;          /* its place has it on its disk */
         bool awaited;
         bool cancel_requested;
-        bool seen; /* used while resynchronising */
+        bool handed_back; /* its run is ended, since this node is drained */
+        bool seen;        /* used while resynchronising */
         /* Its copy. */
         struct list_link
                 copy_link;     /* in keeper.unsent or keeper.sent: the keeper does not have it as it is */
@@ -234,6 +235,7 @@ struct guest {
         bool confirmed; /* by its owner, over this link: it may start */
         bool durable;
         bool kill_wanted, retire_wanted;
+        bool handed_back; /* it is ended, since this node is drained */
         bool told;        /* its end, over this link */
         bool in_executor; /* the executor has something to release */
         bool adopting;    /* it becomes a job of our own; that is on its way to the disk */
@@ -389,6 +391,10 @@ struct mesh {
         usec_t run_average_usec;  /* moving; 0: not known */
         usec_t last_end_usec;     /* when a run ended here */
         unsigned draining;        /* enum mesh_drain_reason; 0: not */
+        struct mesh_drain drain;  /* MESH_DRAIN_ASKED, with a since of 0 where nobody in particular did */
+        size_t n_drain_writes;    /* of what was asked for, with the store */
+        bool drain_unsaved;       /* the store could not take it */
+        bool hands_back;          /* its time is over: what runs is ended, and begins again elsewhere */
         bool stopping;
         bool store_failing;
         char store_reason[160];
@@ -408,7 +414,7 @@ struct mesh {
 
         /* When each is due; USEC_INFINITY: not at all. */
         usec_t heartbeat_due, hello_due, peers_due, answers_due, started_due, retry_due, links_due,
-                keeper_due, claims_due, index_due, rooms_due, delayed_due;
+                keeper_due, claims_due, index_due, rooms_due, delayed_due, drain_due;
         usec_t backlog_told_usec;
         usec_t timer_at;
 };
@@ -419,6 +425,12 @@ uint64_t mesh_random_below(struct mesh *mesh, uint64_t limit); /* 0 for a limit 
 void mesh_arm(struct mesh *mesh);
 enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason);
 void mesh_write(struct mesh *mesh, struct record_batch *batch);
+
+/* drain.c */
+void drain_time_over(struct mesh *mesh);
+void drain_start(struct mesh *mesh);
+void drain_retry(struct mesh *mesh); /* to write what the store could not take */
+void drain_written(struct mesh *mesh, const struct record *record, int error);
 
 /* jobs.c */
 int job_new(struct mesh *mesh, struct job_spec *spec, struct mesh_job **ret);
@@ -611,6 +623,7 @@ void guests_confirm(struct mesh *mesh, struct place *owner);
 bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known);
 void guests_compare_done(struct mesh *mesh);
 void guests_drain(struct mesh *mesh);
+void guests_hand_back(struct mesh *mesh); /* what runs, too */
 void guests_owner_lost(struct mesh *mesh, struct place *owner);
 void guests_kill_all(struct mesh *mesh);
 bool guests_are_delivered(const struct mesh *mesh);

@@ -150,6 +150,7 @@ void job_result_to_link(const struct job_result *result, struct link_ended *ret)
                 .stderr_output = output_to_link(&result->stderr_output),
                 .error_message = result->error_message,
                 .oom_killed = result->oom_killed,
+                .drained = result->drained,
         };
 }
 
@@ -182,6 +183,7 @@ int job_result_from_link(const struct link_ended *ended, size_t max, struct job_
         result->finished_at = ended->finished_at;
         result->duration_usec = ended->duration_usec;
         result->oom_killed = ended->oom_killed;
+        result->drained = ended->drained;
         if (ended->error_message) {
                 result->error_message = strdup(ended->error_message);
                 if (!result->error_message)

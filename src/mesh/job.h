@@ -168,6 +168,7 @@ struct job_result {
         struct job_output stdout_output, stderr_output;
         char *error_message; /* NULL: none */
         bool oom_killed;     /* the kernel ended it, or a part of it, for want of memory */
+        bool drained; /* it was ended since its node is drained: KILLED, or told by another node as LOST */
 };
 
 int job_result_new(struct job_result **ret);

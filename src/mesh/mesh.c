@@ -49,8 +49,8 @@ int mesh_new(
         list_init(&mesh->keeper.sent);
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
                 mesh->retry_due = mesh->links_due = mesh->keeper_due = mesh->claims_due = mesh->index_due =
-                        mesh->rooms_due = mesh->delayed_due = mesh->timer_at = mesh->held_back_until =
-                                USEC_INFINITY;
+                        mesh->rooms_due = mesh->delayed_due = mesh->drain_due = mesh->timer_at =
+                                mesh->held_back_until = USEC_INFINITY;
         r = index_new(mesh);
         if (r < 0) {
                 mesh_free(mesh);
@@ -86,6 +86,7 @@ struct mesh *mesh_free(struct mesh *mesh) {
 
 void mesh_start(struct mesh *mesh) {
         mesh->working = true;
+        drain_start(mesh);
         hello_begin(mesh, 3);
         hello_send(mesh);
         mesh->peers_due = usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec);
@@ -111,6 +112,7 @@ void mesh_arm(struct mesh *mesh) {
         at = MIN(at, mesh->index_due);
         at = MIN(at, mesh->rooms_due);
         at = MIN(at, mesh->delayed_due);
+        at = MIN(at, mesh->drain_due);
         if (!mesh->working || at == mesh->timer_at)
                 return;
 
@@ -161,6 +163,8 @@ void mesh_timer_due(struct mesh *mesh) {
                 places_review(mesh);
         if (take_due(&mesh->delayed_due, now))
                 retries_begin(mesh);
+        if (take_due(&mesh->drain_due, now))
+                drain_time_over(mesh);
         mesh_arm(mesh);
 }
 
@@ -207,6 +211,7 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
                 .labels = mesh->config.labels,
                 .n_labels = mesh->config.n_labels,
                 .pressure = mesh->pressure,
+                .drain = mesh->drain.since > 0 ? &mesh->drain : NULL,
         };
         ret->status = mesh_status(mesh, &ret->status_reason);
 }

@@ -110,6 +110,10 @@ struct mesh_ops {
         void (*peer_changed)(void *userdata, const struct mesh_peer *peer, bool gone);
         /* The node's own incarnation is now this one: to be remembered for the next start. */
         void (*incarnation_raised)(void *userdata, uint64_t incarnation);
+        /* What was asked for last about draining is on the disk, or could not be written: then it is tried
+         * again.
+         */
+        void (*drain_written)(void *userdata, int error);
         /* Something that a person must act on; priority as in syslog(3), id of util/message-ids.h. */
         void (*notice)(void *userdata, int priority, const char *message_id, const char *text);
 };
@@ -221,6 +225,22 @@ enum mesh_drain_reason {
 };
 void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason);
 void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason);
+
+/* A drain that somebody asked for is remembered until somebody takes it back. */
+struct mesh_drain {
+        usec_t since; /* CLOCK_REALTIME, like until */
+        usec_t until; /* what runs then is ended, and begins again elsewhere; USEC_INFINITY: it has all its
+                         time */
+        uid_t uid;    /* who asked for it; (uid_t) -1: not known */
+        bool saved;   /* on the disk */
+};
+/* Takes effect at once; ops->drain_written() follows. Asked again, the last limit counts; USEC_INFINITY:
+ * none. -ENOMEM: nothing happens. */
+int mesh_drain_asked(struct mesh *mesh, uid_t uid, usec_t limit_usec);
+int mesh_resume_asked(struct mesh *mesh, uid_t uid);
+/* Brings back a drain, before mesh_start(). */
+void mesh_restore_drain(struct mesh *mesh, const struct mesh_drain *drain);
+
 bool mesh_is_idle(const struct mesh *mesh);
 /* Ends what still runs: FAILED, since the node stops. */
 void mesh_kill_all(struct mesh *mesh);
@@ -243,6 +263,8 @@ struct mesh_state {
         unsigned slots, running, queued, n_peers;
         uint64_t incarnation;
         bool executor_connected;
+        const struct mesh_drain
+                *drain; /* NULL: nobody asked for one. Valid until the mind is told something */
 };
 void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret);
 /* NULL: it is not known. Valid until the mind is told something. */

@@ -8,6 +8,7 @@ static const char *const attempt_fate_text[_ATTEMPT_FATE_MAX] = {
         [ATTEMPT_EXECUTOR_LOST] = "executor_lost",
         [ATTEMPT_FAILED] = "failed",
         [ATTEMPT_LATE] = "given_up",
+        [ATTEMPT_DRAINED] = "drained",
 };
 
 const char *attempt_fate_to_text(enum attempt_fate fate) {

@@ -43,6 +43,8 @@ enum record_type {
         /* Copies of ours. */
         RECORD_HOLDER,      /* node may have some, of this term or before */
         RECORD_HOLDER_GONE, /* it has none */
+        RECORD_DRAIN,       /* uid has asked at at_usec to drain this node; until_usec */
+        RECORD_RESUMED,     /* that was taken back */
 };
 
 /* Why an attempt is not the one that decides its job. */
@@ -52,10 +54,11 @@ enum attempt_fate {
         ATTEMPT_EXECUTOR_LOST, /* its executor ended, and it was not known to have begun */
         ATTEMPT_FAILED,        /* by itself; the job is tried again */
         ATTEMPT_LATE,          /* given up before, for a reason that is remembered or not: how it ended */
+        ATTEMPT_DRAINED,       /* its node was drained, and had no more time for it */
         _ATTEMPT_FATE_MAX,
 };
 
-/* "lost", "executor_lost", "failed", "given_up"; never NULL. */
+/* "lost", "executor_lost", "failed", "given_up", "drained"; never NULL. */
 const char *attempt_fate_to_text(enum attempt_fate fate);
 /* -EINVAL: no such word. */
 int attempt_fate_from_text(const char *text);
@@ -87,6 +90,8 @@ struct record {
         struct node_name *owner;   /* a reference */
         uint64_t epoch, term, number;
         bool cancel_requested;
+        usec_t until_usec; /* RECORD_DRAIN: USEC_INFINITY: for ever; */
+        uid_t uid;         /* (uid_t) -1: not known */
 };
 
 struct record_batch {

@@ -111,8 +111,6 @@ void job_attempt_lost(struct mesh *mesh, struct mesh_job *job) {
                 job_give_up(mesh, job, ATTEMPT_LOST, NULL);
 }
 
-/* Whether a run left nothing behind: handed back by a node that drains, never understood by an executor that
- * leaves, or gone with a node that was away for so short a time that nobody missed it. */
 /* One that takes its executor with it would do so on one node after the other. */
 static bool kills_executors(const struct mesh_job *job) {
         return job->n_executors_lost >= EXECUTORS_LOST_MAX;
@@ -123,12 +121,27 @@ static void job_executor_lost(struct mesh *mesh, struct mesh_job *job) {
         job_give_up(mesh, job, ATTEMPT_EXECUTOR_LOST, NULL);
 }
 
+/* Whether a run left nothing behind: handed back by a node that drains, never understood by an executor that
+ * leaves, or gone with a node that was away for so short a time that nobody missed it. */
 static bool begins_again(const struct mesh_job *job, const struct job_result *result) {
         bool ran = result->started_at > 0;
 
         if (result->outcome == RUN_LOST)
                 return job->place || !kills_executors(job);
         return result->outcome == RUN_KILLED && !ran;
+}
+
+/* Ended by the node that ran it, since it is drained. Takes the reference. */
+static void run_was_drained(struct mesh *mesh, struct mesh_job *job, struct job_result *result) {
+        if (job->spec->rules.loss_is_failure) {
+                job_finish(
+                        mesh, job, JOB_FAILED, result,
+                        "ended by the drain of its node; it does not begin again, since it may not start "
+                        "twice");
+                return;
+        }
+        job_give_up(mesh, job, ATTEMPT_DRAINED, result);
+        job_result_unref(result);
 }
 
 /* What a result means for its job. Takes the reference. */
@@ -140,6 +153,8 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
         else if (result->outcome == RUN_KILLED && job->cancel_requested)
                 job_finish(
                         mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
+        else if (result->drained && ran)
+                run_was_drained(mesh, job, result);
         else if (result->outcome == RUN_LOST && loss_ends(job))
                 job_finish(
                         mesh, job, JOB_FAILED, result,
@@ -187,6 +202,8 @@ void mesh_run_ended(struct mesh *mesh, struct job_result *result) {
                 job_result_unref(result);
                 return;
         }
+        if ((job->handed_back || mesh->hands_back) && result->outcome == RUN_KILLED)
+                result->drained = true;
         run_concluded(mesh, job, result);
         jobs_schedule(mesh);
         mesh->ops.status_changed(mesh->userdata);
@@ -214,7 +231,8 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
         job->seen = job->may_have_begun = true;
         if (known->started && job->state == JOB_STATE_SENT)
                 run_began(mesh, job, known->started_at);
-        if (job->cancel_requested && !known->ended)
+        job->handed_back = job->handed_back || mesh->hands_back;
+        if ((job->cancel_requested || job->handed_back) && !known->ended)
                 mesh->ops.kill(mesh->userdata, &known->run);
         else if (mesh->draining && job->state == JOB_STATE_SENT)
                 mesh->ops.withdraw(mesh->userdata, &known->run);
@@ -358,36 +376,6 @@ bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_i
                 return false;
         *ret = job->run;
         return true;
-}
-
-void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
-        bool was_draining = mesh->draining != 0;
-        struct mesh_job *job;
-
-        mesh->draining |= reason;
-        if (was_draining)
-                return;
-        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
-                if (job->state == JOB_STATE_SENT)
-                        mesh->ops.withdraw(mesh->userdata, &job->run);
-        guests_drain(mesh);
-        if (mesh->working)
-                heartbeat_send(mesh);
-        mesh->ops.status_changed(mesh->userdata);
-        mesh_arm(mesh);
-}
-
-void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
-        bool was_draining = mesh->draining != 0;
-
-        mesh->draining &= ~(unsigned) reason;
-        if (!was_draining || mesh->draining)
-                return;
-        if (mesh->working)
-                heartbeat_send(mesh);
-        mesh->ops.status_changed(mesh->userdata);
-        jobs_schedule(mesh);
-        mesh_arm(mesh);
 }
 
 void mesh_kill_all(struct mesh *mesh) {

@@ -125,6 +125,7 @@ void jobs_retry_unsaved(struct mesh *mesh) {
         }
         guests_retry_unsaved(mesh);
         late_retry_unsaved(mesh);
+        drain_retry(mesh);
         merges_drop(mesh, /* write= */ true);
         jobs_schedule(mesh);
 }
@@ -265,6 +266,10 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
                 keeper_written(mesh, record, error);
                 return;
         }
+        if (record->type == RECORD_DRAIN || record->type == RECORD_RESUMED) {
+                drain_written(mesh, record, error);
+                return;
+        }
         if (!job)
                 return;
 
@@ -304,6 +309,8 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
         case RECORD_COPIES_FORGOTTEN:
         case RECORD_HOLDER:
         case RECORD_HOLDER_GONE:
+        case RECORD_DRAIN:
+        case RECORD_RESUMED:
                 break;
         }
 }

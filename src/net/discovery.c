@@ -13,6 +13,10 @@
 /* One wake-up reads at most this much, so that a flood leaves the loop time for other things. */
 #define RECEIVE_BATCH 16u
 #define BATCHES_PER_WAKEUP 4u
+/* And so often in this time, on each socket: what floods it beyond that is left to the kernel, which drops
+ * it for less than we would. A thousand peers send a hundredth of it. */
+#define WAKEUPS_INTERVAL_USEC (10 * USEC_PER_MSEC)
+#define WAKEUPS_PER_INTERVAL 4u
 
 struct discovery {
         struct interfaces *interfaces;
@@ -191,9 +195,10 @@ static int watch_socket(
         struct discovery *discovery, sd_event *event, int fd, const char *description,
         sd_event_source **ret) {
         int r = sd_event_add_io(event, ret, fd, EPOLLIN, on_readable, discovery);
-        if (r >= 0)
-                (void) sd_event_source_set_description(*ret, description);
-        return r;
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(*ret, description);
+        return sd_event_source_set_ratelimit(*ret, WAKEUPS_INTERVAL_USEC, WAKEUPS_PER_INTERVAL);
 }
 
 static int

@@ -175,6 +175,11 @@ static void add_attempt_message(struct journal_entry *entry, const struct record
                 journal_entry_add(
                         entry, "MESSAGE=%s was lost with its executor; the job begins again.", text);
                 break;
+        case ATTEMPT_DRAINED:
+                journal_entry_add(
+                        entry, "MESSAGE=%s was ended, since its node is drained; the job begins again.",
+                        text);
+                break;
         case ATTEMPT_FAILED:
                 journal_entry_add(entry, "MESSAGE=%s failed: %s. The job is tried again.", text, why);
                 break;

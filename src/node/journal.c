@@ -211,6 +211,8 @@ void journal_written(struct journal *journal, const struct record_batch *batch, 
                 case RECORD_COPIES_FORGOTTEN:
                 case RECORD_HOLDER:
                 case RECORD_HOLDER_GONE:
+                case RECORD_DRAIN:
+                case RECORD_RESUMED:
                 /* The mind says it in words. */
                 case RECORD_MERGED:
                         break;

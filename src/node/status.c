@@ -14,6 +14,21 @@
 #define TRIM_AFTER_USEC (3 * USEC_PER_SEC)
 #define STATUS_INTERVAL_USEC USEC_PER_SEC
 
+/* "the node is being drained, since 2026-01-01T00:00:00Z by user 1000" */
+static const char *format_reason(const struct mesh_state *state, char *buffer, size_t size) {
+        const struct mesh_drain *drain = state->drain;
+        char since[TIME_TEXT_MAX], user[32] = "";
+
+        if (!state->status_reason || !drain || state->status != NODE_DRAINING)
+                return state->status_reason ? state->status_reason : "";
+        if (drain->uid != (uid_t) -1)
+                (void) snprintf(user, sizeof(user), " by user %u", (unsigned) drain->uid);
+        (void) snprintf(
+                buffer, size, "%s, since %s%s", state->status_reason,
+                format_time(since, sizeof(since), drain->since, 0), user);
+        return buffer;
+}
+
 static bool is_quiet(const struct mesh_state *state) {
         return state->running == 0 && state->queued == 0;
 }
@@ -30,14 +45,14 @@ static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* Tells the service manager, at most once a second: a busy node changes its counts thousands of times. */
 static void tell_service_manager(struct node *node, const struct mesh_state *state) {
-        char text[sizeof(node->status_text)];
+        char text[sizeof(node->status_text)], reason[sizeof(node->status_text) / 2];
         usec_t now = now_usec(CLOCK_BOOTTIME), next = usec_add(node->status_told_usec, STATUS_INTERVAL_USEC);
 
         (void) snprintf(
                 text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued%s%s%s", state->n_peers,
                 state->n_peers == 1 ? "" : "s", state->running, state->queued,
                 state->executor_connected ? "" : "; no executor", state->status_reason ? "; " : "",
-                state->status_reason ? state->status_reason : "");
+                format_reason(state, reason, sizeof(reason)));
         if (!node->managed || strcmp(text, node->status_text) == 0)
                 return;
         if (now < next) {

@@ -166,6 +166,12 @@ static void world_incarnation_raised(void *userdata, uint64_t incarnation) {
                 incarnation);
 }
 
+static void world_drain_written(void *userdata, int error) {
+        struct node *node = userdata;
+
+        ops_drain_written(node->ops, error);
+}
+
 static void world_notice(void *userdata, int priority, const char *message_id, const char *text) {
         log_event(priority, message_id, "%s.", text);
 }
@@ -194,6 +200,7 @@ const struct mesh_ops world_mesh_ops = {
         .status_changed = world_status_changed,
         .peer_changed = world_peer_changed,
         .incarnation_raised = world_incarnation_raised,
+        .drain_written = world_drain_written,
         .notice = world_notice,
 };
 
@@ -239,7 +246,15 @@ static int on_holder(void *userdata, const char *node_id, uint64_t term) {
         return mesh_restore_holder(node->mesh, node_id, term);
 }
 
+static void on_drain(void *userdata, const struct store_drain *found) {
+        const struct mesh_drain drain = { .since = found->since, .until = found->until, .uid = found->uid };
+        struct node *node = userdata;
+
+        mesh_restore_drain(node->mesh, &drain);
+}
+
 const struct store_handlers world_store_handlers = {
+        .drain = on_drain,
         .guest = on_guest,
         .copy = on_copy,
         .holder = on_holder,

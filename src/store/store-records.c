@@ -34,6 +34,8 @@ enum statement {
         STATEMENT_CANCEL,
         STATEMENT_PEER,
         STATEMENT_PEER_GONE,
+        STATEMENT_DRAIN,
+        STATEMENT_RESUMED,
         STATEMENT_TOUCH,
         _STATEMENT_MAX,
 };
@@ -78,6 +80,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                 " ON CONFLICT (node_id) DO UPDATE SET address = ?2, status = ?3, last_heartbeat = ?4,"
                 " metadata = ?5, version = ?6, updated_at = ?7",
         [STATEMENT_PEER_GONE] = "DELETE FROM worker_nodes WHERE node_id = ?",
+        [STATEMENT_DRAIN] = "INSERT OR REPLACE INTO drain (one, since, until, uid) VALUES (1, ?, ?, ?)",
+        [STATEMENT_RESUMED] = "DELETE FROM drain",
         /* Writes a page with what is there already. */
         [STATEMENT_TOUCH] = "PRAGMA user_version = " MACRO_TEXT(STORE_SCHEMA_VERSION),
 };
@@ -458,6 +462,19 @@ static int write_peer_gone(struct store_records *records, const struct record *r
         return binder_run(&binder);
 }
 
+static int write_drain(struct store_records *records, const struct record *record) {
+        struct binder binder = { .statement = records->statements[STATEMENT_DRAIN] };
+        char since[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
+
+        bind_time(&binder, record_time(record), since);
+        bind_time(&binder, record->until_usec == USEC_INFINITY ? 0 : record->until_usec, until);
+        if (record->uid != (uid_t) -1)
+                bind_u64(&binder, record->uid);
+        else
+                bind_null(&binder);
+        return binder_run(&binder);
+}
+
 /* Returns the number of rows that changed. */
 static int write_record(struct store_records *records, const struct record *record) {
         switch (record->type) {
@@ -500,6 +517,10 @@ static int write_record(struct store_records *records, const struct record *reco
         case RECORD_HOLDER:
         case RECORD_HOLDER_GONE:
                 return copy_writer_write(records->copies, record);
+        case RECORD_DRAIN:
+                return write_drain(records, record);
+        case RECORD_RESUMED:
+                return run_simple(records, STATEMENT_RESUMED);
         }
         return -EINVAL;
 }

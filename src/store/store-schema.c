@@ -186,8 +186,17 @@ static const char schema_4[] =
         TABLE_HOLDERS;
 /* clang-format on */
 
+/* That this node is drained, as somebody asked for: one row, or none. until: NULL: without a limit. */
+static const char schema_5[] = "CREATE TABLE drain ("
+                               "  one INTEGER PRIMARY KEY CHECK (one = 1),"
+                               "  since TEXT NOT NULL,"
+                               "  until TEXT,"
+                               "  uid INTEGER"
+                               ") STRICT;";
+
 /* migrations[n] leads from version n to n + 1. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3, schema_4 };
+static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3, schema_4,
+                                                              schema_5 };
 
 /* Files of SQLite beside the main one. */
 static const char *const companions[] = { "-shm", "-wal" };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "store/store-column.h"
 #include "store/store-damaged-rows.h"
 #include "store/store-guests.h"
 #include "store/store-records.h"
@@ -27,6 +28,7 @@ void store_found_done(struct store_found *found) {
         unfinished_jobs_done(&found->jobs);
         store_guests_done(&found->guests);
         store_copies_done(&found->copies);
+        found->drained = false;
 }
 
 static int jobs_add(struct unfinished_jobs *jobs, struct store_unfinished *job) {
@@ -141,6 +143,24 @@ static int describe(const struct store_unfinished *job, struct record_batch **re
         return 0;
 }
 
+static int describe_drain(const struct store_found *found, struct list *batches) {
+        struct record_batch *batch;
+        struct record *record;
+        int r;
+
+        if (!found->drained)
+                return 0;
+        r = record_batch_new(1, &batch);
+        if (r < 0)
+                return r;
+        list_append(batches, &batch->link);
+        record = record_batch_add(batch, RECORD_DRAIN); /* there is room for one */
+        record->at_usec = found->drain.since;
+        record->until_usec = found->drain.until;
+        record->uid = found->drain.uid;
+        return 0;
+}
+
 static void drop_batches(struct list *list) {
         struct record_batch *batch;
 
@@ -178,6 +198,8 @@ static int write_found(sqlite3 *db, const char *node_id, const struct store_foun
         }
         if (r >= 0)
                 r = store_copies_describe(&found->copies, &group);
+        if (r >= 0)
+                r = describe_drain(found, &group);
         if (r >= 0 && !list_is_empty(&group))
                 r = store_records_commit(records, &group, &n_ended);
         drop_batches(&group);
@@ -231,6 +253,39 @@ static int salvage_jobs(sqlite3 *db, struct unfinished_jobs *jobs) {
         return r == -ENOMEM ? r : append_reversed(jobs, &tail);
 }
 
+/* What cannot be understood still says that the node is drained: that is the safe side. */
+static int read_drain(sqlite3 *db, struct store_found *found) {
+        enum { SINCE, UNTIL, UID };
+        _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
+        struct row row;
+        uint64_t uid;
+        int r;
+
+        r = sqlite_prepare(db, "SELECT since, until, uid FROM drain LIMIT 1", &statement);
+        if (r < 0)
+                return r;
+        r = sqlite_step(statement);
+        if (r <= 0)
+                return r;
+        row = (struct row){ .statement = statement };
+        uid = row_is_null(&row, UID) ? (uid_t) -1 : row_number(&row, UID, (uid_t) -1);
+        found->drain = (struct store_drain){
+                .since = row_time(&row, SINCE),
+                .until = row_is_null(&row, UNTIL) ? USEC_INFINITY : row_time(&row, UNTIL),
+                .uid = (uid_t) uid,
+        };
+        found->drained = true;
+        if (row.error == -ENOMEM)
+                return row.error;
+        if (row.error < 0 || found->drain.since == 0) {
+                log_warning("Who drained this node, and for how long, cannot be read; it stays drained.");
+                found->drain = (struct store_drain){ .since = now_usec(CLOCK_REALTIME),
+                                                     .until = USEC_INFINITY,
+                                                     .uid = (uid_t) -1 };
+        }
+        return 0;
+}
+
 /* What can be read of a damaged file. */
 static int salvage(const char *path, struct store_found *found) {
         _cleanup_(sqlite_close_p) sqlite3 *db = NULL;
@@ -246,7 +301,11 @@ static int salvage(const char *path, struct store_found *found) {
         r = salvage_jobs(db, &found->jobs);
         if (r != -ENOMEM)
                 r = store_guests_salvage(db, &found->guests);
-        return r == -ENOMEM ? r : store_copies_salvage(db, &found->copies);
+        if (r != -ENOMEM)
+                r = store_copies_salvage(db, &found->copies);
+        if (r != -ENOMEM)
+                r = read_drain(db, found);
+        return r == -ENOMEM ? r : 0;
 }
 
 /* Without the columns that cannot be read: nobody could run, cancel or wait for such a job. */
@@ -285,7 +344,9 @@ static int read_all(sqlite3 *db, const char *path, struct store_found *found) {
                 r = end_damaged(db, path, &damaged);
         if (r >= 0)
                 r = store_guests_read(db, path, &found->guests);
-        return r < 0 ? r : store_copies_read(db, path, &found->copies);
+        if (r >= 0)
+                r = store_copies_read(db, path, &found->copies);
+        return r < 0 ? r : read_drain(db, found);
 }
 
 static int open_sound(const char *path, sqlite3 **ret_db, struct store_found *found) {

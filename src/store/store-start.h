@@ -4,6 +4,7 @@
 /* From the file on the disk to an open connection, and what is unfinished in it, whatever the file looks
  * like. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "store/store-copies.h"
@@ -21,6 +22,8 @@ struct store_found {
         struct unfinished_jobs jobs;
         struct store_guests guests;
         struct store_copies copies;
+        bool drained;
+        struct store_drain drain;
 };
 
 void store_found_done(struct store_found *found);

@@ -251,6 +251,8 @@ int store_open(
         r = give_copies(&found.copies, handlers);
         if (r < 0)
                 return r;
+        if (found.drained && handlers->drain)
+                handlers->drain(handlers->userdata, &found.drain);
         r = start_threads(store, config, &db, left_open);
         if (r < 0)
                 return r;

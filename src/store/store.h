@@ -54,6 +54,12 @@ struct store_copy {
         uint32_t retries_used;
 };
 
+/* That the node is drained, as the last process left it. */
+struct store_drain {
+        usec_t since, until; /* CLOCK_REALTIME; until: USEC_INFINITY: without a limit */
+        uid_t uid;           /* who asked for it; (uid_t) -1: not known */
+};
+
 struct store_handlers {
         /* The outcome of store_write(), in order: error 0: durable. -ENOSPC, -EIO, …: nothing of it is. The
          * batch belongs to the callee again. */
@@ -67,6 +73,8 @@ struct store_handlers {
         /* Likewise every copy, and every node that may have copies of this node's jobs, up to this term. */
         int (*copy)(void *userdata, struct store_copy *copy);
         int (*holder)(void *userdata, const char *node_id, uint64_t term);
+        /* Likewise, where there is one. */
+        void (*drain)(void *userdata, const struct store_drain *drain);
         void *userdata;
 };
 
@@ -89,8 +97,8 @@ struct store_unfinished {
 typedef int (*store_unfinished_t)(void *userdata, struct store_unfinished *job);
 
 /* Opens or makes the file, migrates it, walks the unfinished jobs, the guests, the copies and the holders,
- * and starts the threads. A damaged file is set aside as *.damaged-<time>, loudly, and a new one made. A
- * file of a newer version: -EPROTONOSUPPORT. */
+ * tells of a drain, and starts the threads. A damaged file is set aside as *.damaged-<time>, loudly, and a
+ * new one made. A file of a newer version: -EPROTONOSUPPORT. */
 int store_open(
         const struct store_config *config, sd_event *event, const struct store_handlers *handlers,
         store_unfinished_t unfinished, void *unfinished_userdata, struct store **ret);

@@ -31,4 +31,7 @@
 #define MESSAGE_CONFIG_NEEDS_RESTART "abefd55862eb44c792222ac5425a44c2" /* changed settings */
 #define MESSAGE_GROUP_MISSING "5a93b42df4c946b4bac845366a1a1d06"        /* of the administrators */
 #define MESSAGE_LOG_LEFT_OUT "6a4354e844864644b0c5ee4dbf690fd1"         /* of our own messages */
+#define MESSAGE_NODE_DRAINED "b3b6f89a85344bcda8c6857cf266029f"         /* asked for, now or before */
+#define MESSAGE_NODE_RESUMED "dbe950bd41e94574a3bb2e5c50d05ea3"         /* likewise */
+#define MESSAGE_DRAIN_TIME_OVER "7a3ee1d7f48049819b424db912cd496f"      /* what still runs is ended */
 #define MESSAGE_PEER_LOST "51d07155c421e199276045ce411e500f" /* a node of the mesh does not answer */

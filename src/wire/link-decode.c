@@ -238,6 +238,7 @@ static bool ended_decode(const Link__Ended *in, struct link_ended *ret) {
                 .duration_usec = usec_decode(in->duration_usec),
                 .error_message = text_or_null(in->error_message),
                 .oom_killed = in->oom_killed,
+                .drained = in->drained,
         };
         if ((uint32_t) in->outcome >= _LINK_OUTCOME_MAX || in->exit_code < 0 ||
             in->exit_code > EXIT_CODE_MAX || in->signal < 0 || in->signal > SIGNAL_MAX)

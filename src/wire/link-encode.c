@@ -197,6 +197,7 @@ static void add_ended(
                 part.stderr = &error_output;
         part.error_message = unconst(ended->error_message);
         part.oom_killed = ended->oom_killed;
+        part.drained = ended->drained;
         *n_field = 1;
         *field = &parts;
         encoder_add(encoder, out);

@@ -125,6 +125,7 @@ struct link_ended {
         struct link_output stdout_output, stderr_output;
         const char *error_message; /* NULL: none */
         bool oom_killed;
+        bool drained; /* LINK_LOST, since its node is drained */
 };
 
 enum link_held_state {

@@ -150,12 +150,37 @@ static void check_body(struct json_parser *parser, enum job_format format, const
         check_pieces(parser, format, CUT_RANDOMLY, data, size, whole, r);
 }
 
+/* What follows an object that was taken would have been refused. */
+static void check_drain(struct json_parser *parser, const char *data, size_t size) {
+        struct ops_drain_request drain, again;
+        _cleanup_free_ char *longer = NULL;
+        struct json_problem problem = {};
+        int r;
+
+        r = json_parser_read_drain(parser, data, size, &drain, &problem);
+        if (r < 0) {
+                ASSERT_EQ(r, -EBADMSG);
+                ASSERT_TRUE(problem.detail[0] != '\0');
+                return;
+        }
+        longer = malloc(size + 1);
+        ASSERT_NOT_NULL(longer);
+        memcpy(longer, data, size);
+        longer[size] = ' ';
+        ASSERT_OK(json_parser_read_drain(parser, longer, size + 1, &again, &problem));
+        ASSERT_EQ(drain.has_timeout, again.has_timeout);
+        ASSERT_EQ(drain.timeout_seconds, again.timeout_seconds);
+        longer[size] = '\0';
+        ASSERT_ERROR(json_parser_read_drain(parser, longer, size + 1, &again, &problem), EBADMSG);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct json_parser *parser;
 
         ASSERT_OK(json_parser_new(&parser));
         check_body(parser, JOB_FORMAT_JSON, (const char *) data, size);
         check_body(parser, JOB_FORMAT_NDJSON, (const char *) data, size);
+        check_drain(parser, (const char *) data, size);
         json_parser_free(parser);
         return 0;
 }

@@ -321,6 +321,10 @@ class Node:
         assert answer.status == 200, answer
         return answer.json()
 
+    def outcomes(self, job_id):
+        """Of earlier attempts."""
+        return [attempt["outcome"] for attempt in self.job(job_id).get("attempts", [])]
+
     def finish(self, job_id, deadline=30.0):
         """The job when it has ended."""
         end = time.monotonic() + deadline

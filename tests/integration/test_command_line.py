@@ -434,6 +434,10 @@ def test_ready_is_said_to_the_service_manager(make_node):
         said = manager.recv(4096).decode()
         while "READY=1" not in said:
             said += manager.recv(4096).decode()
+        node.post("/node/drain")
+        while f"by user {os.getuid()}" not in said:
+            said += manager.recv(4096).decode()
+        assert "the node is being drained, since 20" in said
         node.send(signal.SIGTERM)
         while "STOPPING=1" not in said:
             said += manager.recv(4096).decode()

@@ -267,6 +267,91 @@ def test_a_drain_that_was_asked_for(make_node, evidence):
     assert nodes[1].run("true", target_node_id=nodes[1].node_id)["status"] == "JOB_COMPLETED"
 
 
+def test_a_drain_with_a_limit(make_node, evidence):
+    nodes = make_three(make_node, slots=(1, 2))
+    target = nodes[1].node_id
+    pinned = nodes[0].submit(evidence.command(3), target_node_id=target)
+    fail = nodes[1].submit(evidence.command(60), target_node_id=target, on_node_loss="fail")
+    wait_for(lambda: len(evidence.of("begin")) == 2)
+    before = time.monotonic()
+    drain = nodes[1].post("/node/drain", {"timeout_seconds": 1}).json()["drain"]
+    assert drain["remembered"] and drain["uid"] == os.getuid() and drain["until"] > drain["since"]
+    job = nodes[1].finish(fail)
+    assert time.monotonic() - before >= 1
+    assert (job["status"], job["attempt"]) == ("JOB_FAILED", 1) and "drain of its node" in job["error_message"]
+    # Whose only node it is waits for it, and begins again there.
+    wait_for(lambda: nodes[0].outcomes(pinned) == ["drained"], what="it was handed back")
+    told = nodes[0].job(pinned)
+    assert told["status"] == "JOB_PENDING"
+    assert told["pending_reason"] == "waits for its target node, which is draining"
+    assert [(attempt["node_id"], attempt["outcome"]) for attempt in told["attempts"]] == [(target, "drained")]
+    nodes[1].post("/node/resume")
+    assert nodes[0].finish(pinned)["status"] == "JOB_COMPLETED"
+    assert len(evidence.of("begin")) == 3 and len(evidence.of("end")) == 1
+
+
+def test_a_drain_is_remembered(make_node, tmp_path):
+    node = make_node(slots=1).start()
+    node.post("/node/drain")
+    since = node.status()["drain"]["since"]
+    for end in (node.stop, node.kill):
+        end()
+        node.start()
+        status = node.status()
+        assert (status["status"], status["drain"]["since"]) == ("DRAINING", since)
+        assert status["drain"]["uid"] == os.getuid() and status["drain"]["remembered"]
+        assert f"still drained, as user {os.getuid()} asked for" in node.log()
+        assert node.post("/jobs", {"command": "true"}).json()["code"] == "draining"
+    assert node.post("/node/resume").json()["drain"] is None
+    node.restart()
+    assert node.status()["status"] == "IDLE"
+    assert node.run("true")["status"] == "JOB_COMPLETED"
+
+
+def test_the_time_of_a_drain_goes_on_over_a_restart(make_node, tmp_path):
+    node = make_node(slots=2).start()
+    running = node.submit("sleep 60")
+    wait_for(lambda: node.status()["running"] == 1)
+    node.post("/node/drain", {"timeout_seconds": 2})
+    node.kill()
+    node.start()
+    wait_for(lambda: node.outcomes(running) == ["drained"], what="its time is over")
+    # Over while the daemon is away: it is ended after the start.
+    node.post("/node/resume")
+    wait_for(lambda: node.status()["running"] == 1, what="it begins again")
+    node.post("/node/drain", {"timeout_seconds": 1})
+    node.kill()
+    time.sleep(1.1)
+    node.start()
+    wait_for(lambda: node.outcomes(running) == ["drained", "drained"], what="its time was over")
+    assert node.job(running)["status"] == "JOB_PENDING"
+    node.post(f"/jobs/{running}/cancel")
+
+
+BODIES_WRONG = {
+    b"[]": (400, "bad_json"),
+    b"{": (400, "bad_json"),
+    b"{} {}": (400, "bad_json"),
+    b'{"timeout_seconds":1,"timeout_seconds":2}': (400, "bad_json"),
+    b'{"timeout_seconds":1.5}': (400, "invalid"),
+    b'{"timeout_seconds":"\xff"}': (400, "bad_json"),
+    b'{"timeout":1}': (400, "unknown_field"),
+    b'{"timeout_seconds":-1}': (400, "invalid"),
+    b" " * 5000: (413, "body_too_large"),
+}
+
+
+def test_bodies_of_a_drain(mesh_node):
+    json_type = {"Content-Type": "application/json"}
+    for body, wanted in BODIES_WRONG.items():
+        answer = mesh_node.post("/node/drain", body, headers=json_type)
+        assert (answer.status, answer.json()["code"]) == wanted, body
+    assert mesh_node.status()["status"] == "IDLE"
+    for body in (b"", b" \n", b"{}", b'{"timeout_seconds":null}', b'{"timeout_seconds":0}'):
+        assert mesh_node.post("/node/drain", body, headers=json_type).json()["status"] == "DRAINING", body
+        assert mesh_node.post("/node/resume").json()["status"] == "IDLE"
+
+
 def test_what_waits_in_a_drained_node_goes_elsewhere(make_node, evidence):
     nodes = make_three(make_node, slots=(1, 1))
     ids = nodes[0].submit_many([evidence.command(1)] * 8)

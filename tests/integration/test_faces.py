@@ -65,6 +65,13 @@ class Rest:
         code, text, result = self.ask("POST", f"/jobs/{job_id}/cancel")
         return code, text, result and job_path(result["job_id"])
 
+    def drain(self, options=None):
+        code, text, result = self.ask("POST", "/node/drain", options)
+        return code, text, result and self.drained(result["drain"])
+
+    def drained(self, drain):
+        return bool(drain["until"]), drain["uid"], drain["remembered"]
+
     def list(self, **options):
         query = "&".join(f"{key}={value}" for key, value in options.items())
         code, text, result = self.ask("GET", f"/jobs?{query}")
@@ -107,6 +114,14 @@ class Bus:
     def cancel(self, job_id):
         code, text, result = self.ask("CancelJob", "s", [job_id])
         return code, text, job_path(job_id) if result else None
+
+    def drain(self, options=None):
+        options = {key: as_variant(value) for key, value in (options or {}).items()}
+        code, text, _ = self.ask("DrainWithOptions", "a{sv}", [options])
+        return code, text, None if code else self.drained(self.client.get(ROOT, MANAGER, "Drained"))
+
+    def drained(self, drain):
+        return drain["Until"] < 2**64 - 1, drain["Uid"], drain["Remembered"]
 
     def list(self, **options):
         code, text, result = self.ask("ListJobs", "a{sv}", [{key: as_variant(value) for key, value in options.items()}])
@@ -374,6 +389,35 @@ def test_a_full_queue(make_faces):
     assert faces.both("submit_many", [{"command": "true"}] * 4)[0] == "queue_full"
     assert faces.both("submit_many", [{"command": "true"}] * 3)[0] is None
     assert faces.both("submit", {"command": "true"})[0] == "queue_full"
+
+
+DRAINS_WRONG = {
+    "negative": ({"timeout_seconds": -1}, "invalid"),
+    "a week and a second": ({"timeout_seconds": 604801}, "invalid"),
+    "far too large": ({"timeout_seconds": 2**64}, "invalid"),
+    "text": ({"timeout_seconds": "5"}, "invalid"),
+    "true": ({"timeout_seconds": True}, "invalid"),
+}
+
+
+def test_draining_within_a_time(faces):
+    _, ids = faces.both("submit", {"command": "sleep 60"})
+    for node in faces.nodes:
+        wait_for(lambda node=node: node.status()["running"] == 1, what="it runs")
+    for options, code in DRAINS_WRONG.values():
+        assert faces.both("drain", options)[0] == code, options
+        assert all(node.status()["status"] == "BUSY" and node.status()["drain"] is None for node in faces.nodes)
+    assert faces.faces[0].drain({"tiemout": 5})[0] == faces.faces[1].drain({"tiemout": 5})[0] == "unknown_field"
+    assert faces.both("drain") == (None, [(False, os.getuid(), True)] * 2)
+    assert faces.both("drain", {"timeout_seconds": 604800}) == (None, [(True, os.getuid(), True)] * 2)
+    assert all(node.status()["running"] == 1 for node in faces.nodes)
+    assert faces.both("drain", {"timeout_seconds": 1}) == (None, [(True, os.getuid(), True)] * 2)
+    for node, job_id in zip(faces.nodes, ids):
+        wait_for(lambda node=node, job_id=job_id: node.outcomes(job_id) == ["drained"], what="it was handed back")
+    client = faces.faces[1].client
+    assert client.get(ROOT, MANAGER, "Drained")["Since"] > 0
+    client.manager("Resume")
+    assert client.get(ROOT, MANAGER, "Drained") == {}
 
 
 def test_draining(make_faces):

@@ -306,6 +306,31 @@ def test_without_output(make_node, journal, tmp_path):
     assert any("JournalOutput=maybe: must be yes or no" in entry.message for entry in journal.entries)
 
 
+def test_a_drain_is_told(make_node, journal):
+    node = make_node(environment=journal.environment, slots=1).start()
+    running = node.submit("sleep 60")
+    wait_for(lambda: node.status()["running"] == 1)
+    told = [
+        (5, f"user {os.getuid()} drains this node: nothing new begins, and what runs has to end within 1s."),
+        (4, "the time of the drain is over: 1 job runs still, and is ended to begin again elsewhere."),
+        (5, f"user {os.getuid()} resumes this node, which was drained: it takes jobs again."),
+    ]
+    node.post("/node/drain", {"timeout_seconds": 1})
+    wait_for(lambda: node.outcomes(running) == ["drained"], what="it was handed back")
+    node.post("/node/resume")
+    node.post("/node/resume")
+
+    def entries():
+        return [entry for entry in journal.entries if "drain" in entry.message and "JOB_ID" not in entry]
+
+    wait_for(lambda: len(entries()) >= 3)
+    assert [(int(entry["PRIORITY"]), entry.message) for entry in entries()] == told
+    assert len({entry.text("MESSAGE_ID") for entry in entries()}) == 3
+    over = wait_for(lambda: [entry for entry in journal.of(running) if "is drained" in entry.message])
+    assert over[0].text("ATTEMPT") == "1"
+    node.post(f"/jobs/{running}/cancel")
+
+
 def test_refused_submissions_are_told_together(node, journal):
     errors = []
 

@@ -151,8 +151,10 @@ def ask_about_the_node(recorder):
     assert {(endpoint["method"], endpoint["path"]) for endpoint in listed["endpoints"]} == described
     for path in ("/health", "/status", "/peers"):
         recorder.ask("GET", API + path, status=200)
-    for path in ("/node/drain", "/node/resume"):
-        recorder.ask("POST", API + path, status=200)
+    for body in (None, '{"timeout_seconds":60}'):
+        recorder.ask("POST", API + "/node/drain", body, JSON if body else (), status=200)
+    recorder.ask("POST", API + "/node/drain", " " * 5000, JSON, 413)
+    recorder.ask("POST", API + "/node/resume", status=200)
 
 
 def ask_about_jobs(recorder):

@@ -102,6 +102,7 @@ def test_drain_and_resume(bus_node, polkit, nobody):
     node, client = bus_node
     polkit.answers[MANAGE] = (False, False)
     refused(DENIED, nobody.manager, "Drain")
+    refused(DENIED, nobody.manager, "DrainWithOptions", "a{sv}", [{}])
     assert node.status()["status"] == "IDLE"
     polkit.answers[MANAGE] = (True, False)
     nobody.manager("Drain")

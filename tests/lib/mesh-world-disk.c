@@ -199,6 +199,8 @@ static void write_change(struct world_node *node, const struct record *record) {
         case RECORD_COPIES_FORGOTTEN:
         case RECORD_HOLDER:
         case RECORD_HOLDER_GONE:
+        case RECORD_DRAIN:
+        case RECORD_RESUMED:
         case RECORD_PEER:
         case RECORD_PEER_GONE:
         case RECORD_GUEST_TAKEN:
@@ -357,6 +359,14 @@ static void write_merged(struct world_node *node, const struct record *record) {
         job->merged_epoch = record->run.epoch;
 }
 
+static void write_drain(struct world_disk *disk, const struct record *record) {
+        disk->drain = (struct mesh_drain){};
+        if (record->type == RECORD_DRAIN)
+                disk->drain = (struct mesh_drain){ .since = record->at_usec,
+                                                   .until = record->until_usec,
+                                                   .uid = record->uid };
+}
+
 static void write_batch(struct world_node *node, const struct record_batch *batch) {
         for (size_t i = 0; i < batch->n_records; i++)
                 switch (batch->records[i].type) {
@@ -398,6 +408,10 @@ static void write_batch(struct world_node *node, const struct record_batch *batc
                         break;
                 case RECORD_MERGED:
                         write_merged(node, &batch->records[i]);
+                        break;
+                case RECORD_DRAIN:
+                case RECORD_RESUMED:
+                        write_drain(&node->disk, &batch->records[i]);
                         break;
                 }
 }
@@ -473,6 +487,11 @@ static void restore_copies(struct world_node *node) {
                                 copy->cancel_requested));
         MAP_FOREACH(&node->disk.holders, holder, struct disk_holder, by_id)
                 ASSERT_OK(mesh_restore_holder(node->mesh, holder->node, holder->term));
+}
+
+static void restore_drain(struct world_node *node) {
+        if (node->disk.drain.since > 0)
+                mesh_restore_drain(node->mesh, &node->disk.drain);
 }
 
 static void restore_ended(struct world_node *node) {
@@ -558,5 +577,6 @@ void disk_restore(struct world_node *node) {
                         jobs[i]->cancel_requested, jobs[i]->retries_used));
         restore_guests(node);
         restore_copies(node);
+        restore_drain(node);
         restore_ended(node);
 }

@@ -151,6 +151,13 @@ static void on_incarnation_raised(void *userdata, uint64_t incarnation) {
         node->disk.incarnation = incarnation;
 }
 
+static void on_drain_written(void *userdata, int error) {
+        struct world_node *node = userdata;
+
+        node->n_drains_written++;
+        node->drain_error = error;
+}
+
 static void on_notice(void *userdata, int priority, const char *message_id, const char *text) {
         struct world_node *node = userdata;
 
@@ -181,6 +188,7 @@ static const struct mesh_ops ops = {
         .status_changed = on_status_changed,
         .peer_changed = on_peer_changed,
         .incarnation_raised = on_incarnation_raised,
+        .drain_written = on_drain_written,
         .notice = on_notice,
 };
 

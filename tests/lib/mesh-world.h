@@ -90,6 +90,7 @@ struct world_disk {
         struct map guests, copies, holders;
         uint64_t incarnation;
         size_t n_peer_records;
+        struct mesh_drain drain; /* since: 0: none */
 };
 
 enum world_run_state {
@@ -175,6 +176,8 @@ struct world_node {
         size_t n_moved; /* jobs that became another node's */
         size_t n_notices, n_peers_gone, n_sent, n_broadcasts, n_hurries;
         char notice[256]; /* the last one */
+        size_t n_drains_written;
+        int drain_error; /* of the last */
 };
 
 /* A datagram as it was sent. */

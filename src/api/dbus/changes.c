@@ -10,6 +10,7 @@ static struct manager_view view_now(struct dbus *dbus) {
 
         ops_get_status(dbus->ops, &status);
         return (struct manager_view){
+                .drain = status.drain ? *status.drain : (struct mesh_drain){},
                 .status = status.status,
                 .status_reason = status.status_reason,
                 .slots = status.slots,
@@ -22,7 +23,7 @@ static struct manager_view view_now(struct dbus *dbus) {
 
 static void tell_manager(struct dbus *dbus) {
         const struct manager_view now = view_now(dbus), told = dbus->told;
-        const char *names[8];
+        const char *names[9];
         size_t n = 0;
 
         if (now.status != told.status)
@@ -39,6 +40,9 @@ static void tell_manager(struct dbus *dbus) {
                 names[n++] = "PeerCount";
         if (now.executor_connected != told.executor_connected)
                 names[n++] = "ExecutorConnected";
+        if (now.drain.since != told.drain.since || now.drain.until != told.drain.until ||
+            now.drain.uid != told.drain.uid || now.drain.saved != told.drain.saved)
+                names[n++] = "Drained";
         names[n] = NULL;
         dbus->told = now;
         if (n > 0)

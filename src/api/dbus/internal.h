@@ -75,6 +75,7 @@ struct manager_view {
         const char *status_reason; /* static */
         unsigned slots, running, queued, peer_count;
         bool executor_connected;
+        struct mesh_drain drain; /* since: 0: none */
 };
 
 struct dbus {
@@ -182,6 +183,7 @@ struct bus_request {
         struct store_list list;
         enum ops_scope scope;
         struct submission *submission;
+        struct ops_drain_request drain;
         const char *property; /* in the message; NULL: all of them */
         int stream;
         uint64_t offset;

@@ -2,7 +2,7 @@
 
 /* The manager object: the node itself, and the way to jobs and peers. */
 
-#include "api/dbus/internal.h"
+#include "api/dbus/submission.h"
 #include "wire/job-limits.h"
 
 static int get_text(
@@ -156,23 +156,75 @@ static void run_unsubscribe(struct bus_request *request) {
         bus_request_fail(request, &fault);
 }
 
-static void set_drain(struct bus_request *request, bool drain) {
-        struct problem problem;
+/* Empty where nobody asked for one. */
+static int get_drain(
+        sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct dbus *dbus = userdata;
+        const struct mesh_drain *drain;
+        struct ops_status status;
 
-        if (!ops_set_drain(request->dbus->ops, &request->caller, drain, &problem)) {
-                bus_request_fail_problem(request, &problem);
+        ops_get_status(dbus->ops, &status);
+        drain = status.drain;
+        if (!drain)
+                return sd_bus_message_append(reply, "a{sv}", 0);
+        return sd_bus_message_append(
+                reply, "a{sv}", 4, "Since", "t", drain->since, "Until", "t", drain->until, "Uid", "u",
+                (uint32_t) drain->uid, "Remembered", "b", drain->saved);
+}
+
+static void on_drained(void *userdata, const struct problem *problem) {
+        struct bus_request *request = userdata;
+
+        request->call = NULL;
+        if (problem->code != PROBLEM_NONE) {
+                bus_request_fail_problem(request, problem);
                 return;
         }
         (void) sd_bus_reply_method_return(request->message, NULL);
         bus_request_free(request);
 }
 
+static void set_drain(struct bus_request *request, const struct ops_drain_request *drain) {
+        int r;
+
+        r = ops_set_drain(request->dbus->ops, &request->caller, drain, on_drained, request, &request->call);
+        if (r < 0)
+                bus_request_fail_errno(request, r);
+}
+
 static void run_drain(struct bus_request *request) {
-        set_drain(request, /* drain= */ true);
+        set_drain(request, &request->drain);
 }
 
 static void run_resume(struct bus_request *request) {
-        set_drain(request, /* drain= */ false);
+        set_drain(request, NULL);
+}
+
+static int read_drain_option(
+        sd_bus_message *message, const char *key, const char *signature, void *userdata,
+        struct bus_fault *ret_fault) {
+        struct ops_drain_request *drain = userdata;
+
+        drain->has_timeout = true;
+        return option_read_integer(
+                message, key, signature, "a whole number of seconds, such as 300", &drain->timeout_seconds,
+                ret_fault);
+}
+
+static int call_drain_with_options(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        static const char *const keys[] = { "timeout_seconds", NULL };
+        struct bus_request *request = bus_request_new(userdata, message);
+        int r;
+
+        if (!request)
+                return 1;
+        r = options_read(message, read_drain_option, keys, "a drain", &request->drain, &request->fault);
+        if (r < 0 && request->fault.name[0] == '\0') {
+                bus_request_fail_errno(request, r);
+                return 1;
+        }
+        return bus_request_begin(request, ACCESS_MANAGE, POLKIT_MANAGE_NODE, run_drain);
 }
 
 static int call_drain(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -213,8 +265,12 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("PeerCount", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY(
                 "ExecutorConnected", "b", get_executor_connected, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Drained", "a{sv}", get_drain, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 
         SD_BUS_METHOD("Drain", NULL, NULL, call_drain, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "DrainWithOptions", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, call_drain_with_options,
+                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Resume", NULL, NULL, call_resume, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                 "SubmitJob", SD_BUS_ARGS("s", command, "a{sv}", options),

@@ -281,6 +281,25 @@ static void write_node_limits(struct writer *writer, const struct ops_status *st
         writer_close(writer, '}');
 }
 
+static void write_drain(struct writer *writer, const struct mesh_drain *drain) {
+        if (!drain) {
+                writer_null(writer, "drain");
+                return;
+        }
+        writer_open(writer, "drain", '{');
+        writer_time(writer, "since", drain->since);
+        if (drain->until == USEC_INFINITY)
+                writer_null(writer, "until");
+        else
+                writer_time(writer, "until", drain->until);
+        if (drain->uid == (uid_t) -1)
+                writer_null(writer, "uid");
+        else
+                writer_unsigned(writer, "uid", drain->uid);
+        writer_boolean(writer, "remembered", drain->saved);
+        writer_close(writer, '}');
+}
+
 void write_status(struct writer *writer, const struct ops_status *status) {
         writer_open(writer, NULL, '{');
         writer_text(writer, "node_id", status->node_id);
@@ -290,6 +309,7 @@ void write_status(struct writer *writer, const struct ops_status *status) {
         write_entries(writer, "metadata", status->metadata, status->n_metadata);
         writer_time(writer, "timestamp", now_usec(CLOCK_REALTIME));
         writer_text(writer, "status_reason", status->status_reason);
+        write_drain(writer, status->drain);
         writer_text(writer, "version", status->version);
         writer_unsigned(writer, "slots", status->slots);
         writer_unsigned(writer, "running", status->running);

@@ -159,14 +159,15 @@ static int read_env(
 }
 
 /* json-c lets what is outside of 64 bits saturate, which is far outside of what is allowed, too. */
-static int read_timeout(struct json_object *value, struct job_request *ret, struct json_problem *problem) {
+static int
+read_timeout(struct json_object *value, bool *ret_has, int64_t *ret, struct json_problem *problem) {
         if (!json_object_is_type(value, json_type_int))
                 return json_problem_set(
                         problem, JSON_WRONG_TYPE, "timeout_seconds",
                         "timeout_seconds must be a whole number of seconds, such as 300, not %s",
                         kind_of(value));
-        ret->has_timeout = true;
-        ret->timeout_seconds = json_object_get_int64(value);
+        *ret_has = true;
+        *ret = json_object_get_int64(value);
         return 0;
 }
 
@@ -288,7 +289,7 @@ static int read_field(
         if (streq(key, "env"))
                 return value ? read_env(value, arena, ret, problem) : 0;
         if (streq(key, "timeout_seconds"))
-                return value ? read_timeout(value, ret, problem) : 0;
+                return value ? read_timeout(value, &ret->has_timeout, &ret->timeout_seconds, problem) : 0;
         if (streq(key, "cwd"))
                 return value ? read_text("cwd", value, arena, &ret->cwd, &ret->cwd_size, problem) : 0;
         if (streq(key, "stdin"))
@@ -393,6 +394,73 @@ int json_parser_read_job(
         }
         if (r >= 0)
                 r = check_members(object, text, size, n_members, ret_problem);
+        json_object_put(object);
+        return r;
+}
+
+static size_t skip_white(const char *text, size_t size, size_t from) {
+        while (from < size && memchr(" \t\r\n", text[from], 4))
+                from++;
+        return from;
+}
+
+/* The one object of a small body. *ret: NULL: there is none. */
+static int parse_body(
+        struct json_parser *parser, const char *text, size_t size, struct json_object **ret,
+        size_t *ret_members, struct json_problem *problem) {
+        size_t start = skip_white(text, size, 0), end;
+        struct json_scan scan = {};
+        int r;
+
+        *ret = NULL;
+        if (start == size)
+                return 0;
+        if (text[start] != '{')
+                return json_problem_set(
+                        problem, JSON_NOT_JSON, NULL, "not valid JSON at byte %zu: expected an object",
+                        start);
+        end = start + json_scan_feed(&scan, text + start, size - start);
+        if (scan.fault != JSON_SCAN_FINE)
+                return json_problem_set(
+                        problem, JSON_NOT_JSON, NULL, "not valid JSON at byte %zu: %s", end,
+                        json_scan_fault_to_text(scan.fault));
+        if (!scan.done || skip_white(text, size, end) < size)
+                return json_problem_set(
+                        problem, JSON_NOT_JSON, NULL, "not valid JSON at byte %zu: expected %s", end,
+                        scan.done ? "nothing more" : "the rest of the object, not the end of the body");
+        r = check_utf8(text + start, end - start, start, problem);
+        if (r < 0)
+                return r;
+        *ret_members = scan.members;
+        return parse(parser, text + start, end - start, start, ret, problem);
+}
+
+int json_parser_read_drain(
+        struct json_parser *parser, const char *text, size_t size, struct ops_drain_request *ret,
+        struct json_problem *ret_problem) {
+        struct json_object *object;
+        char shown[KEY_SHOWN_MAX + 4];
+        size_t n_members = 0;
+        int r;
+
+        *ret = (struct ops_drain_request){};
+        r = parse_body(parser, text, size, &object, &n_members, ret_problem);
+        if (r < 0 || !object)
+                return r;
+        json_object_object_foreach(object, key, value) {
+                if (!streq(key, "timeout_seconds"))
+                        r = json_problem_set(
+                                ret_problem, JSON_UNKNOWN_FIELD, NULL,
+                                "unknown field \"%s\"; a drain has timeout_seconds",
+                                key_to_show(key, shown));
+                else if (value)
+                        r = read_timeout(value, &ret->has_timeout, &ret->timeout_seconds, ret_problem);
+                if (r < 0)
+                        break;
+        }
+        if (r >= 0 && (size_t) json_object_object_length(object) != n_members)
+                r = json_problem_set(
+                        ret_problem, JSON_NOT_JSON, NULL, "\"timeout_seconds\" is given more than once");
         json_object_put(object);
         return r;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The text of one job to a job_request. json.c is the only file that sees json-c; its objects never leave
- * it. */
+/* The text of one job to a job_request, and that of other small requests. json.c is the only file that sees
+ * json-c; its objects never leave it. */
 
 #include <stddef.h>
 
+#include "api/ops.h"
 #include "api/rest/arena.h"
 #include "mesh/job.h"
 #include "util/macros.h"
@@ -36,6 +37,11 @@ DEFINE_CLEANUP(struct json_parser *, json_parser_free)
 int json_parser_read_job(
         struct json_parser *parser, const char *text, size_t size, size_t n_members, size_t offset,
         struct arena *arena, struct job_request *ret, struct json_problem *ret_problem);
+
+/* The body of a request to drain: an object, or nothing but white space. */
+int json_parser_read_drain(
+        struct json_parser *parser, const char *text, size_t size, struct ops_drain_request *ret,
+        struct json_problem *ret_problem);
 
 /* -EBADMSG. */
 int json_problem_set(

@@ -55,21 +55,64 @@ void route_status(struct request *request) {
         request_answer(request, 200, &writer, NULL);
 }
 
-static void set_drain(struct request *request, bool drain) {
-        struct problem problem;
+static void on_drained(void *userdata, const struct problem *problem) {
+        struct request *request = userdata;
 
-        if (ops_set_drain(request_client(request)->rest->ops, request_caller(request), drain, &problem))
+        request->call = NULL;
+        if (problem->code == PROBLEM_NONE)
                 route_status(request);
         else
-                request_fail_problem(request, &problem);
+                request_fail_problem(request, problem);
+}
+
+static void set_drain(struct request *request, const struct ops_drain_request *drain) {
+        int r;
+
+        r = ops_set_drain(
+                request_client(request)->rest->ops, request_caller(request), drain, on_drained, request,
+                &request->call);
+        if (r < 0)
+                request_fail_memory(request);
+}
+
+void drain_body(struct request *request, const char *data, size_t size) {
+        struct fault fault;
+        int r;
+
+        request->drain.limit = DRAIN_BODY_MAX;
+        r = buffer_append(&request->drain, data, size);
+        if (r == -E2BIG)
+                request_fail(
+                        request, fault_set(
+                                         &fault, FAULT_BODY_TOO_LARGE, "the body is longer than %u bytes",
+                                         DRAIN_BODY_MAX));
+        else if (r < 0)
+                request_fail_memory(request);
+}
+
+void drain_gone(struct request *request) {
+        buffer_done(&request->drain);
 }
 
 void route_drain(struct request *request) {
-        set_drain(request, /* drain= */ true);
+        struct rest *rest = request_client(request)->rest;
+        struct ops_drain_request drain = {};
+        struct json_problem problem;
+        struct fault fault;
+        int r;
+
+        r = json_parser_read_drain(rest->parser, request->drain.data, request->drain.size, &drain, &problem);
+        if (r == -EBADMSG) {
+                fault_from_json(&fault, &problem);
+                request_fail(request, &fault);
+        } else if (r < 0)
+                request_fail_memory(request);
+        else
+                set_drain(request, &drain);
 }
 
 void route_resume(struct request *request) {
-        set_drain(request, /* drain= */ false);
+        set_drain(request, NULL);
 }
 
 struct peer_list {

@@ -68,12 +68,8 @@ void submit_gone(struct request *request) {
         (void) count_memory(request);
 }
 
-/* A refusal of the reader, in the words of REST. */
-static void fail_body(struct request *request) {
-        const struct json_problem *problem = job_reader_problem(request->reader);
-        struct fault fault;
+void fault_from_json(struct fault *ret, const struct json_problem *problem) {
         enum fault_code code = FAULT_BAD_JSON;
-        size_t index;
 
         switch (problem->refusal) {
         case JSON_NOT_JSON:
@@ -89,8 +85,15 @@ static void fail_body(struct request *request) {
                 code = FAULT_BODY_TOO_LARGE;
                 break;
         }
-        fault_set(&fault, code, "%s", problem->detail);
-        fault.field = problem->field;
+        fault_set(ret, code, "%s", problem->detail);
+        ret->field = problem->field;
+}
+
+static void fail_body(struct request *request) {
+        struct fault fault;
+        size_t index;
+
+        fault_from_json(&fault, job_reader_problem(request->reader));
         fault.has_index = job_reader_problem_index(request->reader, &index);
         if (fault.has_index) {
                 fault.index = index;

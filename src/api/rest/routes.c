@@ -4,25 +4,27 @@
 #include <string.h>
 
 static const struct endpoint table[] = {
-        { "/", HTTP_GET, ACCESS_READ_STATE, false, route_map, NULL, "this map" },
-        { "/api/v1", HTTP_GET, ACCESS_READ_STATE, false, route_map, NULL, "this map" },
-        { "/api/v1/health", HTTP_GET, ACCESS_READ_STATE, false, route_health, NULL,
+        { "/", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_map, NULL, "this map" },
+        { "/api/v1", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_map, NULL, "this map" },
+        { "/api/v1/health", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_health, NULL,
           "whether the node works" },
-        { "/api/v1/status", HTTP_GET, ACCESS_READ_STATE, false, route_status, NULL, "the node" },
-        { "/api/v1/node/drain", HTTP_POST, ACCESS_MANAGE, false, route_drain, NULL,
-          "begin nothing new, and hand back what has not begun" },
-        { "/api/v1/node/resume", HTTP_POST, ACCESS_MANAGE, false, route_resume, NULL, "take jobs again" },
-        { "/api/v1/peers", HTTP_GET, ACCESS_READ_STATE, false, route_peers, NULL, "the other nodes" },
-        { "/api/v1/jobs", HTTP_GET, ACCESS_READ_STATE, false, route_list, route_list_parameter,
+        { "/api/v1/status", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_status, NULL, "the node" },
+        { "/api/v1/node/drain", HTTP_POST, ACCESS_MANAGE, BODY_DRAIN, route_drain, NULL,
+          "begin nothing new, and hand back what has not begun; {\"timeout_seconds\":60} ends what still "
+          "runs then" },
+        { "/api/v1/node/resume", HTTP_POST, ACCESS_MANAGE, BODY_NONE, route_resume, NULL,
+          "take jobs again" },
+        { "/api/v1/peers", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_peers, NULL, "the other nodes" },
+        { "/api/v1/jobs", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_list, route_list_parameter,
           "jobs, newest first; ?limit=50&status=RUNNING,FAILED&cursor=" },
-        { "/api/v1/jobs", HTTP_POST, ACCESS_SUBMIT, true, route_submit, route_wait_parameter,
+        { "/api/v1/jobs", HTTP_POST, ACCESS_SUBMIT, BODY_JOBS, route_submit, route_wait_parameter,
           "submit a job, an array of jobs, or one a line; ?wait=30s for a single one" },
-        { "/api/v1/jobs/{id}", HTTP_GET, ACCESS_READ_STATE, false, route_job, route_wait_parameter,
+        { "/api/v1/jobs/{id}", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_job, route_wait_parameter,
           "one job; ?wait=30s answers when it has ended" },
-        { "/api/v1/jobs/{id}/cancel", HTTP_POST, ACCESS_SUBMIT, false, route_cancel, NULL, "end a job" },
-        { "/api/v1/jobs/{id}/stdout", HTTP_GET, ACCESS_READ_STATE, false, route_stdout,
+        { "/api/v1/jobs/{id}/cancel", HTTP_POST, ACCESS_SUBMIT, BODY_NONE, route_cancel, NULL, "end a job" },
+        { "/api/v1/jobs/{id}/stdout", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_stdout,
           route_output_parameter, "its output as it is; ?offset=0&follow=1" },
-        { "/api/v1/jobs/{id}/stderr", HTTP_GET, ACCESS_READ_STATE, false, route_stderr,
+        { "/api/v1/jobs/{id}/stderr", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_stderr,
           route_output_parameter, "its errors as they are; ?offset=0&follow=1" },
 };
 
@@ -193,7 +195,7 @@ static bool admit(struct request *request, struct fault *ret_fault) {
         if (!check_header(request, ret_fault) || !find_endpoint(request, ret_fault) ||
             !check_access(request, ret_fault) || !read_parameters(request, ret_fault))
                 return false;
-        if (request->endpoint->takes_jobs)
+        if (request->endpoint->body == BODY_JOBS)
                 return submit_begin(request, ret_fault);
         return request->method != HTTP_POST || gate_no_content(request->headers.content_type, ret_fault);
 }
@@ -207,8 +209,10 @@ static void on_begin(void *userdata, struct request *request) {
 }
 
 static void on_body(void *userdata, struct request *request, const char *data, size_t size) {
-        if (request->endpoint->takes_jobs)
+        if (request->endpoint->body == BODY_JOBS)
                 submit_body(request, data, size);
+        else if (request->endpoint->body == BODY_DRAIN)
+                drain_body(request, data, size);
 }
 
 static void on_end(void *userdata, struct request *request) {
@@ -223,6 +227,7 @@ static void on_gone(void *userdata, struct request *request) {
         ops_call_cancel(request->call);
         request->call = NULL;
         submit_gone(request);
+        drain_gone(request);
 }
 
 const struct http_handlers routes_handlers = {

@@ -15,6 +15,7 @@
 #include "api/rest/target.h"
 
 #define REQUEST_BODY_MAX (32u * 1024 * 1024)
+#define DRAIN_BODY_MAX 4096u
 #define BODIES_MEMORY_MAX (128u * 1024 * 1024) /* of all submissions that are being read */
 
 struct peer_uid;
@@ -38,11 +39,17 @@ enum parameter_use {
         PARAMETER_WRONG, /* *ret_fault says what is */
 };
 
+enum endpoint_body {
+        BODY_NONE, /* one that comes is read in vain */
+        BODY_JOBS,
+        BODY_DRAIN, /* a small object, or nothing */
+};
+
 struct endpoint {
         const char *path;        /* "{id}" is the id of a job */
         enum http_method method; /* GET stands for HEAD too */
         unsigned access;         /* of enum access: what it takes */
-        bool takes_jobs;         /* the body is a submission */
+        enum endpoint_body body;
         void (*handle)(struct request *request);
         enum parameter_use (*parameter)(
                 struct request *request, const struct parameter *parameter,
@@ -70,6 +77,8 @@ void route_map(struct request *request);
 void route_health(struct request *request);
 void route_status(struct request *request);
 void route_peers(struct request *request);
+void drain_body(struct request *request, const char *data, size_t size);
+void drain_gone(struct request *request);
 void route_drain(struct request *request);
 void route_resume(struct request *request);
 
@@ -87,6 +96,8 @@ bool submit_begin(
         struct request *request, struct fault *ret_fault); /* the header of a submission is there */
 void submit_body(struct request *request, const char *data, size_t size);
 void submit_gone(struct request *request);
+/* A refusal of the JSON reader, in the words of REST. */
+void fault_from_json(struct fault *ret, const struct json_problem *problem);
 void route_submit(struct request *request);
 
 /* routes-output.c */

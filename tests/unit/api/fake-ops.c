@@ -18,6 +18,7 @@ enum call_kind {
         CALL_CANCEL,
         CALL_LIST,
         CALL_OUTPUT,
+        CALL_DRAIN,
 };
 
 struct ops_call {
@@ -34,6 +35,7 @@ struct ops_call {
                 ops_job_t job;
                 ops_list_t list;
                 ops_output_t output;
+                ops_drain_t drain;
         } handler;
 
         struct uuid id;
@@ -258,12 +260,6 @@ unsigned ops_access(const struct ops *ops, const struct caller *caller, const ch
         }
         *ret_reason = "it is not known which user asks";
         return ACCESS_NONE;
-}
-
-bool ops_set_drain(struct ops *ops, const struct caller *caller, bool drain, struct problem *ret_problem) {
-        *ret_problem = (struct problem){};
-        ops->status = drain ? NODE_DRAINING : NODE_IDLE;
-        return true;
 }
 
 bool ops_may_read(const struct ops *ops, const struct caller *caller, const struct stored_job *job) {
@@ -576,6 +572,35 @@ static void answer_output(struct ops_call *call) {
         handler(userdata, &piece);
 }
 
+int ops_set_drain(
+        struct ops *ops, const struct caller *caller, const struct ops_drain_request *request,
+        ops_drain_t handler, void *userdata, struct ops_call **ret) {
+        struct ops_call *call = call_new(ops, CALL_DRAIN, caller, userdata, ret);
+
+        call->handler.drain = handler;
+        if (call->problem.code != PROBLEM_NONE)
+                return 0;
+        ops->status = request ? NODE_DRAINING : NODE_IDLE;
+        ops->drain = request ? *request : (struct ops_drain_request){};
+        ops->told_drain = (struct mesh_drain){
+                .since = UINT64_C(1767225600) * USEC_PER_SEC,
+                .until = request && request->has_timeout ? UINT64_C(1767225660) * USEC_PER_SEC
+                                                         : USEC_INFINITY,
+                .uid = caller->uid,
+                .saved = true,
+        };
+        return 0;
+}
+
+static void answer_drain(struct ops_call *call) {
+        struct problem problem = call->problem;
+        ops_drain_t handler = call->handler.drain;
+        void *userdata = call->userdata;
+
+        call_free(call);
+        handler(userdata, &problem);
+}
+
 /* Those that are ready now; what becomes ready meanwhile has its turn later. */
 static int on_defer(sd_event_source *source, void *userdata) {
         struct ops *ops = userdata;
@@ -601,6 +626,9 @@ static int on_defer(sd_event_source *source, void *userdata) {
                         break;
                 case CALL_OUTPUT:
                         answer_output(call);
+                        break;
+                case CALL_DRAIN:
+                        answer_drain(call);
                         break;
                 }
         }
@@ -631,6 +659,7 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .n_metadata = ELEMENTSOF(metadata),
                 .labels = labels,
                 .n_labels = ELEMENTSOF(labels),
+                .drain = ops->status == NODE_DRAINING ? &ops->told_drain : NULL,
                 .pressure = { .known = ops->status != NODE_FAILED, .cpu = 1000, .memory = 7, .io = 0 },
         };
 }

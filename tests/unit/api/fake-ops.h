@@ -29,6 +29,8 @@ struct ops {
         usec_t finish_after_usec; /* jobs end by themselves; 0: never */
 
         unsigned n_started, n_cancelled; /* calls */
+        struct ops_drain_request drain;  /* the last one */
+        struct mesh_drain told_drain;    /* while the status is DRAINING */
 };
 
 struct ops *fake_ops_new(sd_event *event);

@@ -279,10 +279,10 @@ int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs
         return MESH_DRAINING;
 }
 
-void mesh_drain(struct mesh *mesh, enum mesh_drain_reason reason) {
-        ASSERT_TRUE(false);
+int mesh_drain_asked(struct mesh *mesh, uid_t uid, usec_t limit_usec) {
+        return -EOPNOTSUPP;
 }
 
-void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
-        ASSERT_TRUE(false);
+int mesh_resume_asked(struct mesh *mesh, uid_t uid) {
+        return -EOPNOTSUPP;
 }

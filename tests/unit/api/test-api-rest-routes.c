@@ -542,8 +542,41 @@ static void test_http_1_0(void) {
         end();
 }
 
+static void test_drain(void) {
+        static const char drain[] = "/api/v1/node/drain";
+        struct response response;
+
+        begin();
+        fixture_post_job(&fixture, drain, "{\"timeout_seconds\":60}", &response);
+        assert_has(
+                &response,
+                "\"drain\":{\"since\":\"2026-01-01T00:00:00.000Z\",\"until\":\"2026-01-01T00:01:00.000Z\"");
+        assert_has(&response, "\"remembered\":true}");
+        response_done(&response);
+        ASSERT_TRUE(fixture.ops->drain.has_timeout);
+        ASSERT_EQ(fixture.ops->drain.timeout_seconds, 60);
+        fixture_post_job(&fixture, drain, " ", &response);
+        assert_has(&response, "\"until\":null");
+        response_done(&response);
+        ASSERT_FALSE(fixture.ops->drain.has_timeout);
+        fixture_post_job(&fixture, drain, "{\"timeout_seconds\":\"1\"}", &response);
+        assert_problem(&response, 400, "invalid", "must be a whole number of seconds");
+        response_done(&response);
+        fixture_post_job(&fixture, drain, "{\"timeout\":1}", &response);
+        assert_problem(&response, 400, "unknown_field", "a drain has timeout_seconds");
+        response_done(&response);
+        fixture_post_job(&fixture, drain, "{\"timeout_seconds\":1", &response);
+        assert_problem(&response, 400, "bad_json", "the rest of the object");
+        response_done(&response);
+        fixture_post_job(&fixture, "/api/v1/node/resume", "", &response);
+        assert_has(&response, "\"drain\":null");
+        response_done(&response);
+        end();
+}
+
 int main(void) {
         RUN(test_node_endpoints);
+        RUN(test_drain);
         RUN(test_health_of_a_failing_node);
         RUN(test_limits_of_a_node);
         RUN(test_labels_and_pressure);

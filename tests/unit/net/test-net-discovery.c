@@ -130,6 +130,31 @@ static void test_flood(void) {
         close(fd);
 }
 
+/* And does not take all of the loop's time, however fast it comes. */
+static void test_flood_has_a_share(void) {
+        static struct node node;
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        const struct discovery_counters *counters;
+        usec_t begun, took;
+
+        ASSERT_GE(fd, 0);
+        node_init(&node, "node-a", event, "lo", 0);
+        counters = discovery_counters(node.discovery);
+        begun = now_usec(CLOCK_MONOTONIC);
+        for (size_t i = 0; i < 100; i++) {
+                for (size_t n = 0; n < 64; n++)
+                        send_raw(fd, "x", 1, discovery_node_port(node.discovery));
+                ASSERT_OK(sd_event_run(event, 0));
+        }
+        took = now_usec(CLOCK_MONOTONIC) - begun;
+        ASSERT_GT(counters->malformed, 0u);
+        /* 4 times 64 in 10 ms, and the intervals at both ends. */
+        ASSERT_LE(counters->malformed, (took / (10 * USEC_PER_MSEC) + 2) * 256);
+        RUN_UNTIL(event, counters->malformed >= 256); /* it goes on */
+        node_done(&node);
+        close(fd);
+}
+
 /* Neither hears by an interface that it was not told to use, nor sends there. */
 static void test_absent_interface(void) {
         static struct node node;
@@ -174,6 +199,7 @@ int main(void) {
         RUN(test_three_nodes);
         RUN(test_malformed);
         RUN(test_flood);
+        RUN(test_flood_has_a_share);
         RUN(test_absent_interface);
         RUN(test_unreachable);
 

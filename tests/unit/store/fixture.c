@@ -100,6 +100,14 @@ static int on_holder(void *userdata, const char *node_id, uint64_t term) {
         return 0;
 }
 
+static void on_drain(void *userdata, const struct store_drain *drain) {
+        struct fixture *fixture = userdata;
+
+        ASSERT_FALSE(fixture->drained);
+        fixture->drained = true;
+        fixture->drain = *drain;
+}
+
 static void forget_unfinished(struct fixture *fixture) {
         for (size_t i = 0; i < fixture->n_guests; i++) {
                 job_spec_unref(fixture->guests[i].spec);
@@ -109,6 +117,7 @@ static void forget_unfinished(struct fixture *fixture) {
         for (size_t i = 0; i < fixture->n_copies; i++)
                 job_spec_unref(fixture->copies[i].spec);
         fixture->n_copies = fixture->n_holders = 0;
+        fixture->drained = false;
         for (size_t i = 0; i < fixture->n_unfinished; i++)
                 job_spec_unref(fixture->unfinished[i].spec);
         fixture->n_unfinished = 0;
@@ -121,6 +130,7 @@ int fixture_open(struct fixture *fixture) {
                 .guest = on_guest,
                 .copy = on_copy,
                 .holder = on_holder,
+                .drain = on_drain,
                 .userdata = fixture,
         };
 

@@ -45,6 +45,8 @@ struct fixture {
                 char node_id[NODE_ID_MAX + 1];
                 uint64_t term;
         } holders[16];
+        bool drained;
+        struct store_drain drain;
         size_t n_answers;
         struct store_answer answer; /* the last one */
 };

@@ -327,6 +327,62 @@ static void test_holders(void) {
         ASSERT_STREQ(f.holders[0].node_id, OTHER_ID);
 }
 
+static void write_drain(struct fixture *f, enum record_type type, usec_t until, uid_t uid) {
+        struct record_batch *batch;
+        struct record *record;
+
+        ASSERT_OK(record_batch_new(1, &batch));
+        record = record_batch_add(batch, type);
+        record->at_usec = UINT64_C(1767225600) * USEC_PER_SEC;
+        record->until_usec = until;
+        record->uid = uid;
+        ASSERT_OK(write_and_wait(f, batch));
+}
+
+static void test_drain(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        open_fixture(&f);
+        ASSERT_FALSE(f.drained);
+        write_drain(&f, RECORD_RESUMED, 0, 0); /* says nothing new */
+        write_drain(&f, RECORD_DRAIN, USEC_INFINITY, 1000);
+        reopen(&f);
+        ASSERT_TRUE(f.drained);
+        ASSERT_EQ(f.drain.since, UINT64_C(1767225600) * USEC_PER_SEC);
+        ASSERT_EQ(f.drain.until, USEC_INFINITY);
+        ASSERT_EQ(f.drain.uid, 1000u);
+        write_drain(&f, RECORD_DRAIN, UINT64_C(1767225660) * USEC_PER_SEC, (uid_t) -1);
+        reopen(&f);
+        ASSERT_TRUE(f.drained);
+        ASSERT_EQ(f.drain.until, UINT64_C(1767225660) * USEC_PER_SEC);
+        ASSERT_EQ(f.drain.uid, (uid_t) -1);
+        write_drain(&f, RECORD_RESUMED, 0, 0);
+        reopen(&f);
+        ASSERT_FALSE(f.drained);
+        ASSERT_EQ(sql_number(&f, "SELECT count(*) FROM drain"), 0);
+}
+
+/* What cannot be understood still says that nothing is to begin; a file set aside takes it along. */
+static void test_damaged_drain(void) {
+        _cleanup_fixture_ struct fixture f;
+
+        open_fixture(&f);
+        write_drain(&f, RECORD_DRAIN, UINT64_C(1767225660) * USEC_PER_SEC, 1000);
+        fixture_close(&f);
+        folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_TRUE(f.drained);
+        ASSERT_EQ(f.drain.until, UINT64_C(1767225660) * USEC_PER_SEC);
+        ASSERT_EQ(f.drain.uid, 1000u);
+        fixture_close(&f);
+        sql(&f, "UPDATE drain SET until = 'soon', uid = -5");
+        ASSERT_OK(fixture_open(&f));
+        ASSERT_TRUE(f.drained);
+        ASSERT_EQ(f.drain.until, USEC_INFINITY);
+        ASSERT_EQ(f.drain.uid, (uid_t) -1);
+        ASSERT_GT(f.drain.since, 0u);
+}
+
 /* Those that nobody could read again are refused, and only they. */
 static void test_records_that_no_row_can_hold(void) {
         _cleanup_fixture_ struct fixture f;
@@ -518,6 +574,8 @@ int main(void) {
         RUN(test_terms);
         RUN(test_acknowledgements_keep_their_place);
         RUN(test_holders);
+        RUN(test_drain);
+        RUN(test_damaged_drain);
         RUN(test_records_that_no_row_can_hold);
         RUN(test_restart_is_refused);
         RUN(test_pruning);

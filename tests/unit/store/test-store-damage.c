@@ -311,10 +311,11 @@ static void test_migration(void) {
 #define DROP_VERSION_4                                                                          \
         "DROP TABLE job_options; DROP TABLE attempts; DROP TABLE copies; DROP TABLE takeovers;" \
         "DROP TABLE holders;"
+#define DROP_VERSION_5 "DROP TABLE drain;"
 
 /* As the first version left it. */
 static void make_version_1(const struct fixture *f) {
-        sql(f, DROP_VERSION_4 DROP_VERSION_3 DROP_VERSION_2 "PRAGMA user_version = 1");
+        sql(f, DROP_VERSION_5 DROP_VERSION_4 DROP_VERSION_3 DROP_VERSION_2 "PRAGMA user_version = 1");
 }
 
 static void test_version_1(void) {
@@ -353,7 +354,7 @@ static void test_damaged_version_1(void) {
 
 /* As the second version left it. */
 static void make_version_2(const struct fixture *f) {
-        sql(f, DROP_VERSION_4 DROP_VERSION_3 "PRAGMA user_version = 2");
+        sql(f, DROP_VERSION_5 DROP_VERSION_4 DROP_VERSION_3 "PRAGMA user_version = 2");
 }
 
 static void write_guest(struct fixture *f, uint64_t n, bool ended) {
@@ -400,7 +401,7 @@ static void test_damaged_version_2(void) {
 
 /* As the third version left it. */
 static void make_version_3(const struct fixture *f) {
-        sql(f, DROP_VERSION_4 "PRAGMA user_version = 3");
+        sql(f, DROP_VERSION_5 DROP_VERSION_4 "PRAGMA user_version = 3");
 }
 
 static void test_version_3(void) {

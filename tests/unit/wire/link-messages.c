@@ -73,6 +73,7 @@ static void fill_ended(struct link_ended *ended) {
                 .stderr_output = { .total = 5 },
                 .error_message = "killed for want of memory",
                 .oom_killed = true,
+                .drained = true,
         };
 }
 
@@ -317,6 +318,7 @@ static void assert_ends_equal(const struct link_ended *a, const struct link_ende
         assert_outputs_equal(&a->stdout_output, &b->stdout_output);
         assert_outputs_equal(&a->stderr_output, &b->stderr_output);
         assert_text_equal(a->error_message, b->error_message);
+        ASSERT_EQ(a->drained, b->drained);
         ASSERT_EQ(a->oom_killed, b->oom_killed);
 }
 
