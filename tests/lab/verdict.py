@@ -192,7 +192,11 @@ class Judge:
             if "takeover" in self.landed and wish.get("on_node_loss") == "fail":
                 lost.add(wish["host"])
         # Whoever leaves in order hands its jobs over at once, and its keeper begins none that must not begin twice.
-        if "takeover" in self.landed and self.troubles(wish["host"], ("down",), wish["acknowledged"], float("inf")):
+        # So does a keeper that heard nothing of it; what it said then counts, since the job did not end before.
+        if "takeover" in self.landed and (
+            self.troubles(wish["host"], ("down",), wish["acknowledged"], float("inf"))
+            or self.somebody_was_parted(wish["acknowledged"], float("inf"))
+        ):
             lost.add(wish["host"])
         return lost
 
@@ -296,8 +300,8 @@ class Judge:
         """With the runs that did not decide how it ended. Who takes a job over need not know what its owner had begun."""
         if "takeover" in self.landed and self.was_cut_off(wish["host"], wish["acknowledged"], float("inf")):
             return None
-        if len({run.attempt[0] for run in self.runs.get(wish["name"], []) if run.job_id == wish["job_id"]}) > 1:
-            return None  # each owner knows the attempts of its time
+        if self.somebody_was_parted(wish["acknowledged"], float("inf")):
+            return None  # each of two owners knows the attempts of its own
         told = {(one["attempt"], self.hosts.get(one["node_id"])): one["exit_code"] for one in job.get("attempts", [])}
         for run in self.runs.get(wish["name"], []):
             if run.job_id != wish["job_id"] or run.attempt[1] == job["attempt"]:
