@@ -234,20 +234,17 @@ struct guest {
         struct job_result *result;
         bool confirmed; /* by its owner, over this link: it may start */
         bool durable;
-        bool kill_wanted, retire_wanted;
-        bool handed_back; /* it is ended, since this node is drained */
-        bool told;        /* its end, over this link */
-        bool in_executor; /* the executor has something to release */
-        bool adopting;    /* it becomes a job of our own; that is on its way to the disk */
-        bool leaving;     /* with that; else its end is kept until it is that of our job */
+        bool kill_wanted, retire_wanted, handed_back; /* the last: since this node is drained */
+        bool told;                                    /* its end, over this link */
+        bool in_executor;                             /* the executor has something to release */
+        bool adopting; /* it becomes a job of our own; that is on its way to the disk */
+        bool leaving;  /* with that; else its end is kept until it is that of our job */
         bool seen;
 };
 
-#define GUESTS_MAX 16384u /* at once, ended ones included */
-#define GUEST_OUTPUT_MAX                                                                 \
-        (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken yet \
-                                       */
-#define EXECUTORS_LOST_MAX 3u         /* with one job; then it fails */
+#define GUESTS_MAX 16384u                              /* at once, ended ones included */
+#define GUEST_OUTPUT_MAX (UINT64_C(256) * 1024 * 1024) /* bytes of results that owners have not taken */
+#define EXECUTORS_LOST_MAX 3u                          /* with one job; then it fails */
 #define REFUSED_WAIT_USEC USEC_PER_SEC
 #define MISFIT_USEC (30 * USEC_PER_SEC) /* before it is given what it refused for its labels */
 /* A run of another owner begins only when that was heard so short a time ago: it gives the run up, and
