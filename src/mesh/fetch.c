@@ -44,8 +44,10 @@ static struct fetch *fetch_of_run(struct place *place, const struct run_id *run)
 static void conclude(struct mesh *mesh, struct place *place, struct job_result *result) {
         struct mesh_job *job = job_at(mesh, place, &result->run);
 
-        if (job && job_is_out(job))
-                run_concluded(mesh, job, job_result_ref(result));
+        if (!job || !job_is_out(job))
+                return;
+        run_concluded(mesh, job, job_result_ref(result));
+        place_run_ended(mesh, place);
 }
 
 /* Asks for what is missing next, or ends. */

@@ -563,6 +563,7 @@ void place_send_run(struct mesh *mesh, struct place *place, const struct run_id 
 void place_send_job(struct mesh *mesh, struct mesh_job *job);
 void place_send_rest(struct mesh *mesh, struct place *place);
 void place_set_room(struct mesh *mesh, struct place *place, unsigned room);
+void place_run_ended(struct mesh *mesh, struct place *place);
 void place_heard(struct mesh *mesh, const struct peer *peer);
 void place_lost(struct mesh *mesh, const char *node_id);
 void places_check_unheard(struct mesh *mesh);

@@ -214,10 +214,31 @@ void place_set_room(struct mesh *mesh, struct place *place, unsigned room) {
         place_review(mesh, place);
 }
 
+static bool takes_jobs(const struct node_info *info) {
+        return info->status == NODE_IDLE || info->status == NODE_BUSY;
+}
+
+/* One of our runs there has ended: its slot is ours to fill again. A node asks for work that anybody may
+ * run; what it alone may run would wait for its next heartbeat. Of the places beyond its slots it tells
+ * itself. */
+void place_run_ended(struct mesh *mesh, struct place *place) {
+        const struct peer *peer = peer_of(mesh, place);
+        struct mesh_job *job;
+        size_t n = place->room;
+
+        if (!peer || !takes_jobs(&peer->public.info))
+                return;
+        LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link)
+                n++;
+        if (n >= place->slots)
+                return;
+        place->room++;
+        place_review(mesh, place);
+}
+
 /* A peer that has proven to be there, and what it says of itself. */
 void place_heard(struct mesh *mesh, const struct peer *peer) {
         const struct node_info *info = &peer->public.info;
-        bool takes = info->status == NODE_IDLE || info->status == NODE_BUSY;
         struct place *place;
 
         if (!peer->public.verified || !peer->public.trusted || place_get(mesh, info->node_id, &place) < 0)
@@ -230,7 +251,9 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         place->slots = info->slots;
         place->pressure = info->pressure;
         place_match_classes(mesh, place, info);
-        place_set_room(mesh, place, takes && info->slots > info->running ? info->slots - info->running : 0);
+        place_set_room(
+                mesh, place,
+                takes_jobs(info) && info->slots > info->running ? info->slots - info->running : 0);
         if (!place->link_up && (!list_is_empty(&place->in_hand) || !list_is_empty(&place->guests)))
                 place_want_link(mesh, place);
         keeper_heard(mesh, place);

@@ -21,6 +21,7 @@ struct bench {
         struct template template;
         size_t n_keys;
         struct template_key *keys;
+        struct samples *commits; /* how long each transaction of submitters took */
 };
 
 static void bench_done(struct bench *bench) {
@@ -30,6 +31,7 @@ static void bench_done(struct bench *bench) {
         (void) sqlite3_close(bench->database);
         template_done(&bench->template);
         free(bench->keys);
+        free(bench->commits);
 }
 
 static int row_insert(struct bench *bench, const struct template_key *key) {
@@ -114,6 +116,7 @@ static int group_write(struct group *group) {
 
         while (group->n_done < bench->n_keys) {
                 size_t n = group_take(group, taken);
+                uint64_t begin_nsec = monotonic_nsec();
                 int r;
 
                 r = step(bench, bench->begin);
@@ -123,6 +126,7 @@ static int group_write(struct group *group) {
                         r = step(bench, bench->commit);
                 if (r < 0)
                         return r;
+                samples_add(bench->commits, monotonic_nsec() - begin_nsec);
                 group->n_done += n;
                 for (size_t i = 0; i < n; i++)
                         (void) sem_post(&taken[i]->durable);
@@ -235,6 +239,8 @@ measure(struct bench *bench, const char *template_path, const char *database_pat
         if (r < 0)
                 return r;
         r = keys_make(bench, n_rows);
+        if (r >= 0)
+                r = samples_new(n_rows, &bench->commits);
         if (r < 0)
                 return r;
         begin_nsec = monotonic_nsec();
@@ -242,6 +248,7 @@ measure(struct bench *bench, const char *template_path, const char *database_pat
         if (r < 0)
                 return r;
         rate_print(n_rows, monotonic_nsec() - begin_nsec);
+        samples_print(bench->commits);
         return 0;
 }
 

@@ -23,6 +23,8 @@ class Bench:
         self.rounds = rounds
         self.tiny = tiny
         self.reached = []
+        self.records = []
+        self.letter = None
 
     def amount(self, usual, tiny):
         return tiny if self.tiny else usual
@@ -53,22 +55,29 @@ class Bench:
         """As turns(), in slices."""
         return [({"rate": ours}, {"rate": theirs}) for ours, theirs in self.rate_rounds(measured, limit)]
 
+    def title(self, letter, text):
+        self.letter = letter
+        print(f"\n({letter}) {text}")
+
+    def _record(self, name, values, unit, **more):
+        """For --json. What is printed says the same."""
+        middle = statistics.median(values)
+        numbers = {"median": middle, "lowest": min(values), "highest": max(values), "values": list(values)}
+        self.records.append({"figure": self.letter, "name": name, "unit": unit.strip(), **numbers, **more})
+
+    def remark(self, name, values, unit=""):
+        self._record(name, values, unit)
+        spread = f"{statistics.median(values):.5g}{unit} ({min(values):.5g} .. {max(values):.5g})"
+        print(f"        {name + ':':<30} {spread}")
+
     def goal(self, name, values, unit, at_least=None, below=None):
         median = statistics.median(values)
         reached = median >= at_least if at_least is not None else median < below
         wanted = f"at least {at_least}" if at_least is not None else f"below {below}"
         spread = f"{median:.3g}{unit} ({min(values):.3g} .. {max(values):.3g})"
         print(f"    {name + ':':<34} {spread:<32} goal {wanted}{unit}: {'reached' if reached else 'NOT reached'}")
+        self._record(name, values, unit, goal=wanted, reached=reached)
         self.reached.append(reached)
-
-
-def title(letter, text):
-    print(f"\n({letter}) {text}")
-
-
-def remark(name, values, unit=""):
-    spread = f"{statistics.median(values):.5g}{unit} ({min(values):.5g} .. {max(values):.5g})"
-    print(f"        {name + ':':<30} {spread}")
 
 
 def check_count(measured_node, status, expected):
@@ -84,14 +93,14 @@ def rates(turns):
 def ratio(bench, turns, at_least, limit_name, name="node"):
     ours, theirs = rates(turns)
     bench.goal(f"{name} / {limit_name}", [a / b for a, b in zip(ours, theirs)], "", at_least=at_least)
-    remark(name, ours, "/s")
-    remark(limit_name, theirs, "/s")
+    bench.remark(name, ours, "/s")
+    bench.remark(limit_name, theirs, "/s")
 
 
 def jobs(bench):
     processors = len(os.sched_getaffinity(0))
     for slots in sorted({processors, 4}):
-        title("a", f"jobs of \"true\", submitted, run, results durable and readable, {slots} slots")
+        bench.title("a", f"jobs of \"true\", submitted, run, results durable and readable, {slots} slots")
         count = bench.amount(2500, 25)
         with bench.node(slots) as measured:
             measured.run_job("true")
@@ -104,7 +113,7 @@ def jobs(bench):
 
 
 def submissions(bench):
-    title("b", "durable submissions, no job runs")
+    bench.title("b", "durable submissions, no job runs")
     limit = os.path.join(bench.directory, "limit.db")
     with bench.node(slots=0) as measured:
         measured.submit("true")
@@ -127,7 +136,7 @@ def submissions(bench):
 
 
 def latency(bench):
-    title("c", "POST ?wait=30s of \"true\", one at a time")
+    bench.title("c", "POST ?wait=30s of \"true\", one at a time")
     count = bench.amount(1000, 20)
     with bench.node(slots=len(os.sched_getaffinity(0))) as measured:
         measured.run_job("true")
@@ -138,19 +147,19 @@ def latency(bench):
     added = [(ours["p50_usec"] - theirs["p50_usec"]) / 1000 for ours, theirs in turns]
     bench.goal("added over a bare spawn", added, " ms", below=0.6)
     for name in ("p50_usec", "p95_usec", "p99_usec"):
-        remark(f"node {name[:3]}", [ours[name] / 1000 for ours, _ in turns], " ms")
-        remark(f"bare spawn {name[:3]}", [theirs[name] / 1000 for _, theirs in turns], " ms")
+        bench.remark(f"node {name[:3]}", [ours[name] / 1000 for ours, _ in turns], " ms")
+        bench.remark(f"bare spawn {name[:3]}", [theirs[name] / 1000 for _, theirs in turns], " ms")
 
 
 def idle(bench):
-    title("d", f"idle after work, with {IDLE_NODES} peers: daemon and executor together")
+    bench.title("d", f"idle after work, with {IDLE_NODES} peers: daemon and executor together")
     window = bench.amount(6.0, 0.5)
     interval = bench.amount(5000, 500)
     seconds = int(bench.rounds * window + 2 * interval / 1000 + 10)
     slots = len(os.sched_getaffinity(0))
     with bench.node(slots) as measured:
         bench.program("bench-jobs", port=measured.port, batch=bench.amount(10000, 50), slots=slots)
-        command = [node.program(bench.build, "tests", "bench", "bench-heartbeats")]
+        command = [node.program(bench.build, "tests", "bench", "bench-peers")]
         command += [f"--port={measured.discovery_port}", f"--count={IDLE_NODES}", f"--interval={interval}"]
         with subprocess.Popen([*command, f"--seconds={seconds}"], stdout=subprocess.PIPE) as peers:
             try:
@@ -179,16 +188,16 @@ def _idle_windows(bench, measured, window, interval):
         memory.append(node.memory(pids))
     bench.goal("anonymous memory", [kinds["Pss_Anon"] / 1024 for kinds in memory], " MB", below=3)
     bench.goal("of one processor", processor, " %", below=0.2)
-    remark("Pss", [kinds["Pss"] / 1024 for kinds in memory], " MB")
-    remark("Rss", [kinds["Rss"] / 1024 for kinds in memory], " MB")
+    bench.remark("Pss", [kinds["Pss"] / 1024 for kinds in memory], " MB")
+    bench.remark("Rss", [kinds["Rss"] / 1024 for kinds in memory], " MB")
     for pid in pids:
-        remark(f"Pss_Anon of {node.name_of(pid)}", [node.memory([pid])["Pss_Anon"] / 1024], " MB")
-    remark("wake-ups", wakeups, "/s")
+        bench.remark(f"Pss_Anon of {node.name_of(pid)}", [node.memory([pid])["Pss_Anon"] / 1024], " MB")
+    bench.remark("wake-ups", wakeups, "/s")
 
 
 def lists(bench):
     count = bench.amount(1_000_000, 2000)
-    title("e", f"GET /jobs?limit=50 with {count} finished jobs")
+    bench.title("e", f"GET /jobs?limit=50 with {count} finished jobs")
     with bench.node(slots=1) as measured:
         measured.run_job("true")
         state, database = measured.directory, measured.database
@@ -209,8 +218,8 @@ def lists(bench):
                 lambda: bench.program("bench-latency", port=measured.port, count=requests, path="/api/v1/health"),
             )
             bench.goal(name, [ours["p50_usec"] / 1000 for ours, _ in turns], " ms", below=2)
-            remark("p99", [ours["p99_usec"] / 1000 for ours, _ in turns], " ms")
-            remark("GET /health beside it", [theirs["p50_usec"] / 1000 for _, theirs in turns], " ms")
+            bench.remark("p99", [ours["p99_usec"] / 1000 for ours, _ in turns], " ms")
+            bench.remark("GET /health beside it", [theirs["p50_usec"] / 1000 for _, theirs in turns], " ms")
 
 
 def _deep_cursor(measured, depth):

@@ -4,7 +4,7 @@
 import time
 
 import node
-from figures import SLICES, ratio, remark, title
+from figures import SLICES, ratio
 from node import Failure
 from service_host import API_SOCKET, Service, ServiceHost
 
@@ -19,7 +19,7 @@ def check(count, expected, what):
 
 
 def jobs(bench):
-    title("f", 'jobs of "true", by the service with its journal, and from a terminal')
+    bench.title("f", 'jobs of "true", by the service with its journal, and from a terminal')
     count = bench.amount(2500, 25)
     with ServiceHost(bench) as host, host.terminal() as terminal:
         service = Service(host)
@@ -28,7 +28,7 @@ def jobs(bench):
             check(side.count_jobs("JOB_COMPLETED"), side.n_jobs, "completed jobs")
         check(service.count_lines(), service.n_jobs, "lines in the journal")
     ratio(bench, turns, 0.85, "terminal", name="service")
-    remark("journal behind by", [1000 * seconds for seconds in service.lags], " ms")
+    bench.remark("journal behind by", [1000 * seconds for seconds in service.lags], " ms")
     theirs = terminal.usec_per_job()
     for name, usec in service.usec_per_job().items():
         beside = f"; from a terminal {theirs[name]:.0f}" if name in theirs else ""
@@ -36,7 +36,7 @@ def jobs(bench):
 
 
 def calls(bench):
-    title("g", "durable submissions over the bus and over the unix socket, no job runs")
+    bench.title("g", "durable submissions over the bus and over the unix socket, no job runs")
     with ServiceHost(bench, settings="Slots=0") as host:
         submitted = 0
         for clients, window in ((1, 1), (8, 1), (1, 64)):
@@ -59,10 +59,10 @@ def _calls(bench, host, clients, window):
     rates = dict(zip(ways, zip(*bench.rate_rounds(*ways.values()))))
     called, told, posted = rates.values()
     print(f"    {clients} client{'s' * (clients > 1)}, {window} call{'s' * (window > 1)} of each under way:")
-    remark("SubmitJob / POST", [a / b for a, b in zip(called, posted)])
-    remark("with a subscriber / without", [a / b for a, b in zip(told, called)])
+    bench.remark("SubmitJob / POST", [a / b for a, b in zip(called, posted)])
+    bench.remark("with a subscriber / without", [a / b for a, b in zip(told, called)])
     for name, way in ways.items():
-        remark(name, rates[name], "/s")
+        bench.remark(name, rates[name], "/s")
         print(f"        {'':<30} {way.usec_each(count)} of processor each")
     return len(ways) * count * SLICES * bench.rounds
 
@@ -108,7 +108,7 @@ def _wakeups(host, seconds):
 
 def wakeups(bench):
     window = bench.rounds * bench.amount(12.0, 0.5)
-    title("h", f"wake-ups a second of an idle service, over {window:.0f} s")
+    bench.title("h", f"wake-ups a second of an idle service, over {window:.0f} s")
     settle = bench.amount(15.0, 0.5)
     with ServiceHost(bench) as host:
         host.run_some(bench.amount(1000, 10))
@@ -131,7 +131,7 @@ def wakeups(bench):
 
 
 def memory(bench):
-    title("i", "memory of an idle service that has run jobs")
+    bench.title("i", "memory of an idle service that has run jobs")
     with ServiceHost(bench) as host:
         host.run_some(bench.amount(10000, 50))
         time.sleep(bench.amount(6.0, 0.5))
@@ -141,6 +141,6 @@ def memory(bench):
             time.sleep(bench.amount(1.0, 0.1))
     for kind in ("Pss_Anon", "Pss", "Rss"):
         for name in OURS:
-            remark(f"{kind} of the {name}", [memory[name][kind] / 1024 for memory in both], " MB")
+            bench.remark(f"{kind} of the {name}", [memory[name][kind] / 1024 for memory in both], " MB")
     together = [sum(memory[name]["Pss_Anon"] for name in OURS) / 1024 for memory in both]
     bench.goal("anonymous memory together", together, " MB", below=3)

@@ -144,6 +144,48 @@ class Terminal(Side):
         }
 
 
+def _mount(host, folder, target):
+    command = [sys.executable, f"{HERE}/mount_into.py", str(host.pid), folder, target]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise Failure(f"{folder} cannot be mounted on a host: {result.stderr.strip()}")
+
+
+def make_folder(bench, host, names):
+    """On the disk of this machine, and of the same name on the host: its processes are found by it."""
+    folder = tempfile.mkdtemp(prefix="h", dir=bench.directory)
+    os.chmod(folder, 0o755)
+    for name in names:
+        os.mkdir(f"{folder}/{name}")
+    _mount(host, folder, folder)
+    return folder
+
+
+def prepare(bench, host, folder, settings):
+    """All but the start of the service: its state and the journal lie in the folder, the programs are there."""
+    _mount(host, f"{folder}/service", "/var/lib/worker-mesh")
+    _mount(host, f"{folder}/journal", "/var/log/journal")
+    host.run("systemctl restart systemd-journald")
+    programs = os.path.join(bench.build, "tests", "bench")
+    for name in os.listdir(programs):
+        if name.startswith("bench-") and os.access(f"{programs}/{name}", os.X_OK) and "." not in name:
+            shutil.copy(f"{programs}/{name}", host.path(PROGRAMS_FOLDER))
+    host.write("/etc/worker-mesh/worker-mesh.conf.d/bench.conf", f"[Mesh]\n{settings}\n")
+    host.activate()
+
+
+def start(host):
+    host.run("systemctl start worker-mesh")
+    hosts.wait_for(lambda: host.get("/status")["executor_connected"], START_SECONDS, f"{host} has its executor")
+
+
+def program_on(host, name, **options):
+    """Runs a program of this folder on a host, as root; its figures by name."""
+    words = node.words(f"{PROGRAMS_FOLDER}/{name}", options)
+    result = host.run(*words, check=False, timeout=node.PROGRAM_SECONDS)
+    return node.figures_of(name, result.status, result.stdout, result.stderr)
+
+
 class ServiceHost:
     """One host with the service; used with "with". settings: lines of [Mesh]."""
 
@@ -169,33 +211,12 @@ class ServiceHost:
 
     def _start(self):
         self.host = self.lab.up(1)[0]
-        # Of the same name on the host: its processes are found by it.
-        self.folder = tempfile.mkdtemp(prefix="h", dir=self.bench.directory)
-        os.chmod(self.folder, 0o755)
-        for name in ("service", "terminal", "journal"):
-            os.mkdir(f"{self.folder}/{name}")
-        self._mount(self.folder, self.folder)
-        self._mount(f"{self.folder}/service", "/var/lib/worker-mesh")
-        self._mount(f"{self.folder}/journal", "/var/log/journal")
-        self.host.run("systemctl restart systemd-journald")
-        programs = os.path.join(self.bench.build, "tests", "bench")
-        for name in os.listdir(programs):
-            if name.startswith("bench-") and os.access(f"{programs}/{name}", os.X_OK) and "." not in name:
-                shutil.copy(f"{programs}/{name}", self.host.path(PROGRAMS_FOLDER))
-        self.host.write("/etc/worker-mesh/worker-mesh.conf.d/bench.conf", f"[Mesh]\n{self.settings}\n")
-        self.host.activate()
+        self.folder = make_folder(self.bench, self.host, ("service", "terminal", "journal"))
+        prepare(self.bench, self.host, self.folder, self.settings)
         self.start()
 
-    def _mount(self, folder, target):
-        command = [sys.executable, f"{HERE}/mount_into.py", str(self.host.pid), folder, target]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise Failure(f"{folder} cannot be mounted on a host: {result.stderr.strip()}")
-
     def start(self, host=None):
-        host = host or self.host
-        host.run("systemctl start worker-mesh")
-        hosts.wait_for(lambda: host.get("/status")["executor_connected"], START_SECONDS, f"{host} has its executor")
+        start(host or self.host)
 
     def run_some(self, count):
         Service(self).run_jobs(count)
@@ -223,9 +244,7 @@ class ServiceHost:
 
     def program(self, name, **options):
         """Runs a program of this folder on the host, as root; its figures by name."""
-        words = node.words(f"{PROGRAMS_FOLDER}/{name}", options)
-        result = self.host.run(*words, check=False, timeout=node.PROGRAM_SECONDS)
-        return node.figures_of(name, result.status, result.stdout, result.stderr)
+        return program_on(self.host, name, **options)
 
     def cgroup(self, unit):
         return f"{self.host.cgroup}/system.slice/{unit}.service"

@@ -117,6 +117,27 @@ static void test_only_others_run(void) {
         world_done(&world);
 }
 
+/* More than it has slots, one after the other: none waits for a heartbeat to say that they are free again.
+ */
+static void test_slot_is_filled_again(void) {
+        const struct world_wishes wishes = { .target = "node-b" };
+        usec_t begun;
+
+        begin(2, 2);
+        begun = world.now;
+        for (unsigned i = 0; i < 30; i++) {
+                struct uuid id;
+
+                ASSERT_EQ(world_submit_wishes(world.nodes[0], "10", 1, &wishes, &id, &world), MESH_ACCEPTED);
+                WORLD_UNTIL(&world, USEC_PER_MINUTE, world_end(world.nodes[0], &id) == JOB_COMPLETED);
+        }
+        ASSERT_LT(world.now - begun, 3 * USEC_PER_SEC);
+        ASSERT_EQ(world.nodes[1]->executor.n_starts, 30u);
+        check_slots();
+        check_clean();
+        world_done(&world);
+}
+
 static void test_link_breaks(void) {
         struct uuid ids[40];
 
@@ -317,6 +338,7 @@ int main(void) {
         RUN(test_no_slot_is_forgotten);
         RUN(test_nothing_is_hoarded);
         RUN(test_only_others_run);
+        RUN(test_slot_is_filled_again);
         RUN(test_link_breaks);
         RUN(test_owner_restarts);
         RUN(test_executor_node_restarts);
