@@ -72,6 +72,13 @@ static int record_adoption(
         return 0;
 }
 
+/* It failed on a lost node, and that was its end: it was tried as often as it may be. */
+static bool has_failed_for_good(struct mesh *mesh, const struct job_spec *spec) {
+        struct mesh_index_item item;
+
+        return index_knows_end(mesh, &spec->id, &item) && item.status == JOB_FAILED && item.has_exit_code;
+}
+
 static int adopt(struct mesh *mesh, const struct adoption *adoption, struct record_batch *batch) {
         const struct mesh_job *before = job_find(mesh, &adoption->spec->id);
         bool runs = adoption->guest || adoption->place;
@@ -92,7 +99,8 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
         job->given_up = runs ? job->run.attempt - 1 : job->run.attempt;
         job->cancel_requested = adoption->cancel_requested;
         job->may_have_begun = runs;
-        job->retries_used = adoption->retries_used;
+        job->retries_used = !runs && has_failed_for_good(mesh, job->spec) ? job->spec->rules.retries
+                                                                          : adoption->retries_used;
         if (adoption->guest)
                 job->executor = adoption->guest->executor;
         job_set_place(mesh, job, adoption->place);

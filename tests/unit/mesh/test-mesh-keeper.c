@@ -479,10 +479,11 @@ static void test_cancel_is_on_two_disks(void) {
  * meanwhile is known from the index, and is not run again. */
 static void test_copies_of_a_slow_keeper_count(void) {
         const struct world_wishes wishes = { .target = "node-a" };
+        const struct world_wishes tried = { .target = "node-a", .rules.retries = 1 };
         struct uuid ids[3];
 
         begin(2, 2);
-        ASSERT_EQ(world_submit_wishes(node(0), "300 3", 1, &wishes, &ids[0], &ids[0]), MESH_ACCEPTED);
+        ASSERT_EQ(world_submit_wishes(node(0), "300 3", 1, &tried, &ids[0], &ids[0]), MESH_ACCEPTED);
         ASSERT_EQ(world_submit_wishes(node(0), "300", 1, &wishes, &ids[1], &ids[1]), MESH_ACCEPTED);
         world_run_for(&world, 100 * USEC_PER_MSEC);
         mesh_set_slots(node(1)->mesh, 0);
@@ -493,6 +494,7 @@ static void test_copies_of_a_slow_keeper_count(void) {
                 ASSERT_EQ(answer_copies(node(0), &ids[i]), 2u);
         world.queue_max = 1; /* nothing gets through */
         WORLD_UNTIL(&world, USEC_PER_SEC, world_end(node(0), &ids[1]) == JOB_COMPLETED);
+        WORLD_UNTIL(&world, 3 * USEC_PER_SEC, world_end(node(0), &ids[0]) == JOB_FAILED);
         world.queue_max = 0;
         WORLD_UNTIL(&world, 6 * USEC_PER_SEC, world_index_status(node(1), &ids[0]) == JOB_FAILED);
         world_run_for(&world, 3 * USEC_PER_SEC);
@@ -502,7 +504,8 @@ static void test_copies_of_a_slow_keeper_count(void) {
         ASSERT_EQ(world_end(node(1), &ids[0]), JOB_FAILED);
         ASSERT_EQ(world_end(node(1), &ids[1]), JOB_COMPLETED);
         ASSERT_EQ(disk_find(node(1), &ids[0])->result->exit_code, 3);
-        ASSERT_EQ(n_starts(), 4u);
+        ASSERT_EQ(disk_find(node(1), &ids[0])->retries_used, 1u);
+        ASSERT_EQ(n_starts(), 5u);
         world_done(&world);
 }
 
