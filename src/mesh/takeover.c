@@ -99,8 +99,10 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
         job->given_up = runs ? job->run.attempt - 1 : job->run.attempt;
         job->cancel_requested = adoption->cancel_requested;
         job->may_have_begun = runs;
-        job->retries_used = !runs && has_failed_for_good(mesh, job->spec) ? job->spec->rules.retries
-                                                                          : adoption->retries_used;
+        job->retries_used = adoption->retries_used;
+        /* What must never start twice has no retry left either: the owner may have begun it. */
+        if (job->spec->rules.loss_is_failure || (!runs && has_failed_for_good(mesh, job->spec)))
+                job->retries_used = job->spec->rules.retries;
         if (adoption->guest)
                 job->executor = adoption->guest->executor;
         job_set_place(mesh, job, adoption->place);

@@ -566,6 +566,18 @@ static void test_handed_back_is_not_begun_by_the_keeper(void) {
         world_done(&world);
 }
 
+/* Nor is it tried again: its owner may have done so. */
+static void test_keeper_does_not_retry(void) {
+        const struct world_wishes wishes = { .rules = { .loss_is_failure = true, .retries = 2 } };
+        struct uuid id;
+
+        begin_with_guest("2000 1", &wishes, &id);
+        lose(node(0));
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, world_end(node(1), &id) == JOB_FAILED);
+        ASSERT_EQ(n_starts(), 1u);
+        world_done(&world);
+}
+
 static size_t n_copies_of(struct world_node *holder, const struct world_node *owner) {
         struct disk_copy *copy;
         size_t n = 0;
@@ -656,6 +668,7 @@ int main(void) {
         RUN(test_copies_of_a_slow_keeper_count);
         RUN(test_owner_is_lost_between_two_keepers);
         RUN(test_handed_back_is_not_begun_by_the_keeper);
+        RUN(test_keeper_does_not_retry);
         RUN(test_failed_takeover_leaves_no_copy);
         RUN(test_owner_forgets_everything);
         return 0;
