@@ -292,7 +292,7 @@ static bool has_ours(const struct place *place) {
         struct mesh_job *job;
 
         LIST_FOREACH((struct list *) &place->in_hand, job, struct mesh_job, hand_link)
-                if (job_is_out(job))
+                if (job_is_out(job) && !job->loss_waits)
                         return true;
         return false;
 }
@@ -335,6 +335,7 @@ static void compare_held(struct mesh *mesh, struct place *place, const struct li
                 return;
         }
         job->seen = job->sent = job->taken = job->may_have_begun = true;
+        job->loss_waits = false;
         if (held->state == LINK_HELD_RUNNING && job->state == JOB_STATE_SENT)
                 run_began(mesh, job, held->started_at);
         if (job->cancel_requested && held->state != LINK_HELD_ENDED)

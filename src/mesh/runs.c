@@ -229,6 +229,7 @@ static void compare_known(struct mesh *mesh, const struct mesh_known_run *known)
         }
 
         job->seen = job->may_have_begun = true;
+        job->loss_waits = false;
         if (known->started && job->state == JOB_STATE_SENT)
                 run_began(mesh, job, known->started_at);
         job->handed_back = job->handed_back || mesh->hands_back;

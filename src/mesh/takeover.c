@@ -157,7 +157,8 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
                 copy_free(mesh, copy); /* one that is ours already needs none */
         }
         copies->claiming = false;
-        copies->claim_due = list_is_empty(&copies->list) ? USEC_INFINITY : mesh_now(mesh);
+        copies->claim_due =
+                list_is_empty(&copies->list) ? USEC_INFINITY : usec_add(mesh_now(mesh), USEC_PER_SEC);
         claim_answers_drop(copies);
         record = list_is_empty(&copies->list) ? copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL)
                                               : NULL;

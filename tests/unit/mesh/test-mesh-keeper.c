@@ -219,6 +219,24 @@ static void test_owner_restarts(void) {
         world_done(&world);
 }
 
+/* Nobody is left who could have taken it over, or could tell. */
+static void test_owner_restarts_alone(void) {
+        const struct world_wishes wishes = { .rules.loss_is_failure = true };
+        struct uuid id;
+
+        begin(3, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        ASSERT_EQ(world_submit_wishes(node(0), "forever", 1, &wishes, &id, &id), MESH_ACCEPTED);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(n_starts(), 1u);
+        world_crash(node(0));
+        lose(node(1));
+        lose(node(2));
+        world_start(node(0));
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, world_end(node(0), &id) == JOB_FAILED);
+        world_done(&world);
+}
+
 static void test_leaving_hands_over_at_once(void) {
         struct uuid ids[6];
 
@@ -654,6 +672,7 @@ int main(void) {
         RUN(test_owner_is_lost);
         RUN(test_owner_comes_back);
         RUN(test_owner_restarts);
+        RUN(test_owner_restarts_alone);
         RUN(test_leaving_hands_over_at_once);
         RUN(test_owner_and_executor_are_lost);
         RUN(test_orphans_are_adopted);
