@@ -244,8 +244,8 @@ def test_power_loss(host):
     host.crash()
     host.boot()
     wait_for(lambda: is_ready(host), 10)
+    begun_again(host, evidence, ids)
     for job_id in waiting:
         assert ended(host, job_id)["status"] == "JOB_COMPLETED"
     assert later.problems() == []
-    begun_again(host, evidence, ids)
     assert host.get(f"/jobs/{before}")["stdout"] == "before\n"
