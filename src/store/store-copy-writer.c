@@ -58,11 +58,9 @@ int copy_writer_new(sqlite3 *db, struct copy_writer **ret) {
 
         if (!writer)
                 return -ENOMEM;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++) {
-                r = sqlite_prepare(db, statement_text[i], &writer->statements[i]);
-                if (r < 0)
-                        return r;
-        }
+        r = sqlite_prepare_all(db, statement_text, _STATEMENT_MAX, writer->statements);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(writer);
         return 0;
 }

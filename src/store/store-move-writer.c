@@ -37,11 +37,9 @@ int move_writer_new(sqlite3 *db, struct move_writer **ret) {
 
         if (!writer)
                 return -ENOMEM;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++) {
-                r = sqlite_prepare(db, statement_text[i], &writer->statements[i]);
-                if (r < 0)
-                        return r;
-        }
+        r = sqlite_prepare_all(db, statement_text, _STATEMENT_MAX, writer->statements);
+        if (r < 0)
+                return r;
         r = job_rows_new(db, &writer->rows);
         if (r < 0)
                 return r;

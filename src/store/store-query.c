@@ -53,11 +53,9 @@ int store_queries_new(sqlite3 *db, struct store_queries **ret) {
         queries->db = db;
         queries->broken_rows = (struct ratelimit){ .interval_usec = USEC_PER_MINUTE, .burst = 10 };
 
-        for (size_t i = 0; i < _STATEMENT_MAX; i++) {
-                r = sqlite_prepare(db, statement_text[i], &queries->statements[i]);
-                if (r < 0)
-                        return r;
-        }
+        r = sqlite_prepare_all(db, statement_text, _STATEMENT_MAX, queries->statements);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(queries);
         return 0;
 }

@@ -110,11 +110,9 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
         records->db = db;
         records->node_id = node_id;
 
-        for (size_t i = 0; i < _STATEMENT_MAX; i++) {
-                r = sqlite_prepare(db, statement_text[i], &records->statements[i]);
-                if (r < 0)
-                        return r;
-        }
+        r = sqlite_prepare_all(db, statement_text, _STATEMENT_MAX, records->statements);
+        if (r < 0)
+                return r;
         r = guest_writer_new(db, &records->guests);
         if (r >= 0)
                 r = attempt_writer_new(db, node_id, &records->attempts);

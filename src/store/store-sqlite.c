@@ -144,6 +144,16 @@ int sqlite_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret) {
         return code == SQLITE_ERROR ? -EUCLEAN : sqlite_error(db, code);
 }
 
+int sqlite_prepare_all(sqlite3 *db, const char *const *sql, size_t n, sqlite3_stmt **ret) {
+        for (size_t i = 0; i < n; i++) {
+                int r = sqlite_prepare(db, sql[i], &ret[i]);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 sqlite3_stmt *sqlite_finalize(sqlite3_stmt *statement) {
         (void) sqlite3_finalize(statement);
         return NULL;

@@ -36,6 +36,8 @@ void sqlite_rollback(sqlite3 *db);
 int sqlite_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret);
 sqlite3_stmt *sqlite_finalize(sqlite3_stmt *statement); /* returns NULL; accepts NULL */
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite_finalize)
+/* n of them, in order. After an error ret holds those that came before it, to be finalised. */
+int sqlite_prepare_all(sqlite3 *db, const char *const *sql, size_t n, sqlite3_stmt **ret);
 
 /* 1: a row. 0: no more of them. */
 int sqlite_step(sqlite3_stmt *statement);
