@@ -117,20 +117,22 @@ static void set_error(struct store_writer *writer, int error) {
         (void) eventfd_write(writer->config.wake_fd, 1);
 }
 
-/* Whether a commit would work again. */
-static int probe(struct store_writer *writer) {
+static bool has_room(const struct store_writer *writer) {
         struct statvfs st;
 
-        if (statvfs(writer->config.path, &st) >= 0 && (uint64_t) st.f_bavail * st.f_frsize < FREE_SPACE_MIN)
-                return -ENOSPC;
-        return store_records_touch(writer->records);
+        return statvfs(writer->config.path, &st) < 0 ||
+               (uint64_t) st.f_bavail * st.f_frsize >= FREE_SPACE_MIN;
 }
 
-/* Copies from the log into the file what no reader still needs in the log. */
+/* Copies from the log into the file what no reader still needs in the log. The log keeps its size for the
+ * next commits, unless that is the room which the disk lacks. */
 static void checkpoint(struct store_writer *writer) {
         int in_log = 0, copied = 0, code;
 
         code = sqlite3_wal_checkpoint_v2(writer->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
+        if (code == SQLITE_OK && copied == in_log && !has_room(writer))
+                code = sqlite3_wal_checkpoint_v2(
+                        writer->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &in_log, &copied);
         if (code == SQLITE_OK && copied == in_log) {
                 writer->pages_in_log = 0;
                 writer->due[CHORE_CHECKPOINT] = USEC_INFINITY;
@@ -141,6 +143,16 @@ static void checkpoint(struct store_writer *writer) {
                         sqlite_error(writer->db, code), "Cannot copy the log into %s now: %m",
                         writer->config.path);
         writer->due[CHORE_CHECKPOINT] = usec_add(now_usec(CLOCK_MONOTONIC), QUIET_USEC);
+}
+
+/* Whether a commit would work again. */
+static int probe(struct store_writer *writer) {
+        if (!has_room(writer)) {
+                checkpoint(writer);
+                if (!has_room(writer))
+                        return -ENOSPC;
+        }
+        return store_records_touch(writer->records);
 }
 
 static void prune(struct store_writer *writer) {

@@ -156,7 +156,8 @@ def test_idle_costs_nothing(mesh_node):
     before = processor_seconds(mesh_node.pid) + processor_seconds(executor)
     begin = time.monotonic()
     wait_for(lambda: time.monotonic() - begin > 3, 5, interval=0.5)
-    assert processor_seconds(mesh_node.pid) + processor_seconds(executor) - before <= 0.05
+    used = processor_seconds(mesh_node.pid) + processor_seconds(executor) - before
+    assert used <= (0.2 if mesh_node.is_sanitized() else 0.05)
 
 
 def test_harness_ports_are_free():

@@ -47,7 +47,8 @@
 #define BUS_POLKIT_MEMORY_PER_USER_MAX (8u * 1024 * 1024)
 #define BUS_POLKIT_WAIT_USEC (5 * USEC_PER_SEC)
 #define BUS_POLKIT_INTERACTIVE_WAIT_USEC (2 * USEC_PER_MINUTE)
-#define BUS_QUESTION_WAIT_USEC (10 * USEC_PER_SEC) /* for the bus itself to answer */
+/* For the bus itself to answer; callers give up after 25 seconds. */
+#define BUS_QUESTION_WAIT_USEC (20 * USEC_PER_SEC)
 /* Job signals that wait to be sent; beyond half of it the start of a job is not told, beyond it nothing, and
  * what was not told is counted. */
 #define BUS_EVENTS_MAX 32768u

@@ -130,6 +130,18 @@ static int read_credentials(sd_bus_message *reply, struct bus_sender *sender) {
         return r;
 }
 
+/* The bus may be busy with what others send; that says nothing about who asked. */
+static void refuse_for_now(struct bus_sender *sender) {
+        struct bus_request *request;
+        struct bus_fault fault;
+
+        bus_fault_set(
+                &fault, ERROR_PREFIX "TooManyCalls",
+                "the bus did not say in time which user this is; try again in a moment");
+        LIST_FOREACH(&sender->requests, request, struct bus_request, link)
+                bus_request_fail(request, &fault);
+}
+
 /* A client that has gone is nobody, and gets its refusal for nothing. */
 static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         struct bus_sender *sender = userdata;
@@ -146,6 +158,9 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
         sender->known = sender->caller.uid_known;
 
         sender->n_requests++; /* keeps the sender while its requests go */
+        if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NO_REPLY) ||
+            sd_bus_message_is_method_error(reply, SD_BUS_ERROR_TIMEOUT))
+                refuse_for_now(sender);
         LIST_FOREACH(&sender->requests, request, struct bus_request, link)
                 bus_request_caller_known(request, &sender->caller);
         sender->n_requests--;
