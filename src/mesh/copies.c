@@ -287,6 +287,7 @@ static void forget(struct mesh *mesh, struct place *owner, uint64_t term) {
             !(record = copy_record(owner->copies, batch, RECORD_COPIES_FORGOTTEN, NULL)))
                 return;
         record->term = term;
+        record->asked = true;
         LIST_FOREACH(&owner->copies->list, copy, struct copy, link)
                 copy_free(mesh, copy);
         mesh_write(mesh, TAKE_PTR(batch));
@@ -321,7 +322,10 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
         else if (record->type == RECORD_COPIES_FORGOTTEN) {
                 const struct link_message message = { .copies_forgotten = record->term };
 
-                (void) place_send(mesh, owner, &message);
+                /* Only as an answer: copies of the same term may be on their way from an owner that does not
+                 * know that it was believed to be lost. */
+                if (record->asked)
+                        (void) place_send(mesh, owner, &message);
                 if (owner->copies && owner->copies->term <= record->term &&
                     list_is_empty(&owner->copies->list)) {
                         copies_free(mesh, owner->copies);

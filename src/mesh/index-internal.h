@@ -30,3 +30,8 @@ struct index {
 
 bool index_change_is_current(const struct index *index, const struct index_change *change);
 void index_links_changed(struct mesh *mesh); /* there is something to tell */
+
+/* index-disputes.c */
+bool index_is_disputed(const struct place *owner);
+void index_tell_disputes(struct mesh *mesh, struct place *place);
+void index_take_overruled(struct mesh *mesh, const struct link_message *message);

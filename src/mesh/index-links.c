@@ -78,14 +78,23 @@ static bool is_behind(struct mesh *mesh, struct place *place) {
         return peer->public.info.index_head > owner->seen || !owner->complete;
 }
 
+static bool needs_link(struct mesh *mesh, struct place *place) {
+        return is_behind(mesh, place) || index_is_disputed(place);
+}
+
 void index_heard(struct mesh *mesh, struct place *place) {
-        if (!place->link_up && is_behind(mesh, place))
+        if (place->link_up)
+                index_tell_disputes(mesh, place);
+        else if (needs_link(mesh, place))
                 ask_later(mesh, place, mesh_random_below(mesh, ASK_JITTER_USEC));
 }
 
 void index_link_down(struct place *place) {
         struct index_name *owner = place->index.owner;
 
+        /* It may not have come. */
+        if (owner && place->index.told_disputes)
+                owner->disputed = true;
         place->index = (struct place_index){ .owner = owner };
 }
 
@@ -231,7 +240,8 @@ static void take_entry(
 
         if (entry->executor > 0)
                 (void) index_name_get(table, message->index_nodes[entry->executor - 1], &said.executor);
-        (void) index_table_put(table, &said, &number);
+        if (index_table_put(table, &said, &number) > 0)
+                index_table_note_disputes(table, &said.job);
         index_name_put(table, said.executor);
         takeover_heard(mesh, owner->text, &said.job, said.status, said.epoch);
 }
@@ -268,6 +278,7 @@ void index_received(struct mesh *mesh, struct place *place, const struct link_me
                 take_part(mesh, place, message);
         if (message->has_index_ask)
                 take_ask(mesh, place, &message->index_ask);
+        index_take_overruled(mesh, message);
 }
 
 /* Everybody once, a few in each turn of the loop. */
@@ -313,7 +324,7 @@ static void ask_those_due(struct mesh *mesh) {
                 place->index.ask_due = 0;
                 if (place->link_up)
                         ask(mesh, place);
-                else if (is_behind(mesh, place))
+                else if (needs_link(mesh, place))
                         place_want_link(mesh, place);
         }
         mesh->index->ask_due = MIN(mesh->index->ask_due, next);

@@ -173,6 +173,38 @@ const struct index_entry *index_table_answer(struct index_table *table, const st
         return best;
 }
 
+/* Two ends of one job, of which this one does not count. */
+static bool is_overruled(const struct index_entry *entry, const struct index_entry *answer) {
+        return entry->status != answer->status && job_status_is_final((enum job_status) entry->status) &&
+               job_status_is_final((enum job_status) answer->status);
+}
+
+void index_table_note_disputes(struct index_table *table, const struct uuid *job) {
+        const struct index_entry *answer = index_table_answer(table, job), *entry;
+
+        if (!answer || !answer->rivals)
+                return;
+        FOREACH_OF_HASH(table, job, number, entry)
+        if (uuid_equal(&entry->job, job) && is_overruled(entry, answer))
+                entry->owner->disputed = true;
+}
+
+const struct index_entry *index_table_next_dispute(
+        struct index_table *table, const struct index_name *owner, uint32_t *number,
+        const struct index_entry **ret_answer) {
+        const struct index_entry *entry;
+
+        while (*number < table->n_used) {
+                entry = index_entry_at(table, (*number)++);
+                if (entry->owner != owner || !entry->rivals)
+                        continue;
+                *ret_answer = index_table_answer(table, &entry->job);
+                if (is_overruled(entry, *ret_answer))
+                        return entry;
+        }
+        return NULL;
+}
+
 static int make_entry(struct index_table *table, uint32_t *ret) {
         if (table->free != INDEX_NONE) {
                 *ret = table->free;

@@ -31,6 +31,7 @@ struct index_name {
         uint64_t generation, seen;
         bool complete;
         uint8_t round; /* counts its lives */
+        bool disputed; /* of some job it may tell another end than what counts, and was not told so */
         char text[];
 };
 
@@ -85,6 +86,13 @@ const struct index_entry *
 index_table_find(struct index_table *table, const struct uuid *job, const struct index_name *owner);
 /* What counts; NULL: nothing is known. */
 const struct index_entry *index_table_answer(struct index_table *table, const struct uuid *job);
+/* Its owners that tell another end than what counts are disputed from now on. */
+void index_table_note_disputes(struct index_table *table, const struct uuid *job);
+/* From entry number *number on: the next one of this owner with another end than what counts; NULL: none.
+ * *number is then that of the entry after it. */
+const struct index_entry *index_table_next_dispute(
+        struct index_table *table, const struct index_name *owner, uint32_t *number,
+        const struct index_entry **ret_answer);
 const struct index_entry *index_table_at(struct index_table *table, uint32_t entry);
 /* Drops what the owner said in an earlier life, was not finished, and was not said again. */
 void index_table_drop_unconfirmed(struct index_table *table, const struct index_name *owner);

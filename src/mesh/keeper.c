@@ -558,6 +558,8 @@ void keeper_resume(struct mesh *mesh) {
                         continue;
                 job->held_back = false;
                 mesh->n_held_back--;
+                if (takeover_resume(mesh, job))
+                        continue;
                 if (job->state == JOB_STATE_QUEUED && job->durable)
                         class_add(mesh, job);
                 else if (job->loss_waits && job_is_out(job))

@@ -46,6 +46,27 @@ static void remove_peer(struct mesh *mesh, struct peer *peer) {
         mesh->ops.status_changed(mesh->userdata);
 }
 
+static void note_departure(struct mesh *mesh, const struct mesh_message *goodbye) {
+        mesh->departed[mesh->n_departed++ % DEPARTED_MAX] = (struct departed){
+                .incarnation = goodbye->incarnation,
+                .instance = goodbye->instance,
+                .sequence = goodbye->sequence,
+                .until_usec = usec_add(mesh_now(mesh), DEPARTED_USEC),
+        };
+}
+
+/* Said before a goodbye that came a moment ago. A life is told by two numbers that no other node draws. */
+static bool is_overtaken(const struct mesh *mesh, const struct mesh_message *message) {
+        for (size_t i = 0; i < DEPARTED_MAX; i++) {
+                const struct departed *departed = &mesh->departed[i];
+
+                if (mesh_now(mesh) < departed->until_usec && message->instance == departed->instance &&
+                    message->incarnation == departed->incarnation && message->sequence <= departed->sequence)
+                        return true;
+        }
+        return false;
+}
+
 /* Room for one more: a recording or an invention goes before anything that answered. */
 static bool make_room(struct mesh *mesh) {
         struct peer *peer, *oldest = NULL;
@@ -286,7 +307,8 @@ void mesh_received(
                 /* A node that has just started does not know yet who asks whether it is there. */
                 if (message->type == MESSAGE_PROBE && message->has_nonce)
                         question_acknowledge(mesh, 0, message, source, datagram_size);
-                if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info)
+                if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info ||
+                    is_overtaken(mesh, message))
                         return;
                 peer = add_peer(mesh, message);
                 if (!peer)
@@ -297,6 +319,7 @@ void mesh_received(
         if (!belongs(mesh, peer, message, source, datagram_size))
                 return;
         if (message->type == MESSAGE_GOODBYE) {
+                note_departure(mesh, message);
                 remove_peer(mesh, peer);
                 mesh_arm(mesh);
                 return;

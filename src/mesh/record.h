@@ -84,6 +84,7 @@ struct record {
         uint32_t retries_used;     /* with ACCEPTED and REQUEUED: of spec->rules.retries */
         enum attempt_fate fate;    /* RECORD_ATTEMPT */
         usec_t started_at;         /* likewise; 0: it is not known to have begun */
+        bool asked;                /* COPIES_FORGOTTEN: the owner waits for an answer */
         bool changed;              /* by the store: an attempt was news to it */
         const char *error_message; /* static text, or NULL: that of result */
         struct node_info *peer;    /* owned */

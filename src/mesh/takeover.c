@@ -281,16 +281,24 @@ static bool adopt_known_end(struct mesh *mesh, struct mesh_job *job) {
         return true;
 }
 
-/* Nobody has it. */
-static void adopt_waiting(struct mesh *mesh, struct mesh_job *job) {
+/* Nobody has it: it may be over, or must not begin. */
+static bool adopt_over(struct mesh *mesh, struct mesh_job *job) {
         if (adopt_known_end(mesh, job))
-                return;
+                return true;
         if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled; its owner is lost");
         else if (job->spec->rules.loss_is_failure)
                 job_finish(mesh, job, JOB_FAILED, NULL, "node lost: the node that owned the job is gone");
         else
-                class_add(mesh, job);
+                return false;
+        return true;
+}
+
+bool takeover_resume(struct mesh *mesh, struct mesh_job *job) {
+        /* We stopped after the takeover was on the disk, and before what follows from it was. */
+        bool waits = job_is_between_attempts(job) && job->run.epoch != job->epoch;
+
+        return waits && adopt_over(mesh, job);
 }
 
 void takeover_tell(struct mesh *mesh, struct mesh_job *job) {
@@ -330,8 +338,8 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                         takeover_tell(mesh, job);
                 else
                         job_attempt_lost(mesh, job);
-        } else
-                adopt_waiting(mesh, job);
+        } else if (!adopt_over(mesh, job))
+                class_add(mesh, job);
 }
 
 /* Giving way. */

@@ -48,10 +48,9 @@ static bool words_cut(char *text, size_t max) {
                 if (i + length <= max)
                         end = i + length;
         }
-        if (text[end] != '\0') /* the default of a field that is not there is a constant */
-                /* An absent text is a constant, which nobody may write to. */
-                if (text[end] != '\0')
-                        text[end] = '\0';
+        /* An absent text is a constant, which nobody may write to. */
+        if (text[end] != '\0')
+                text[end] = '\0';
         return true;
 }
 
@@ -432,6 +431,17 @@ static bool index_entry_decode(const Link__IndexEntry *in, struct link_index_ent
                uuid_decode(&in->job, &ret->job);
 }
 
+static bool overruled_decode(const Link__Overruled *in, struct link_overruled *ret) {
+        *ret = (struct link_overruled){
+                .epoch = in->epoch,
+                .status = (enum job_status) in->status,
+                .owner = in->owner,
+        };
+        return in->status < _JOB_STATUS_MAX && job_status_is_final(ret->status) &&
+               in->epoch <= LINK_EPOCH_MAX && node_id_is_valid(in->owner) &&
+               uuid_decode(&in->job, &ret->job);
+}
+
 static bool index_nodes_decode(const Link__LinkMessage *in, struct link_message *message) {
         if (in->n_index_nodes > LINK_INDEX_ENTRIES_MAX)
                 return false;
@@ -476,6 +486,7 @@ DEFINE_LIST_DECODE(call, Link__Call, struct link_call)
 DEFINE_LIST_DECODE(answer, Link__Answer, struct link_answer)
 DEFINE_LIST_DECODE(attempt, Link__Attempt, struct link_attempt)
 DEFINE_LIST_DECODE(index_entry, Link__IndexEntry, struct link_index_entry)
+DEFINE_LIST_DECODE(overruled, Link__Overruled, struct link_overruled)
 
 static bool
 index_decode(const Link__LinkMessage *in, struct unpack_memory *memory, struct link_message *message) {
@@ -510,7 +521,9 @@ index_decode(const Link__LinkMessage *in, struct unpack_memory *memory, struct l
                 if (message->index_entries[i].executor > message->n_index_nodes ||
                     message->index_entries[i].number > part->through)
                         return false;
-        return true;
+        return in->n_overruled <= LINK_OVERRULED_MAX &&
+               overruled_list_decode(
+                       memory, in->overruled, in->n_overruled, &message->overruled, &message->n_overruled);
 }
 
 DEFINE_LIST_DECODE(takeover, Link__Takeover, struct link_takeover)

@@ -477,6 +477,19 @@ static void add_index_entry(struct encoder *encoder, const struct link_index_ent
         encoder_add(encoder, &out);
 }
 
+static void add_overruled(struct encoder *encoder, const struct link_overruled *overruled) {
+        Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
+        Link__Overruled part = LINK__OVERRULED__INIT, *parts = &part;
+
+        part.job = bytes(overruled->job.bytes, sizeof(overruled->job.bytes));
+        part.epoch = overruled->epoch;
+        part.status = (uint32_t) overruled->status;
+        part.owner = unconst(overruled->owner);
+        out.n_overruled = 1;
+        out.overruled = &parts;
+        encoder_add(encoder, &out);
+}
+
 static void add_index(struct encoder *encoder, const struct link_message *message) {
         Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
         Link__IndexAsk ask = LINK__INDEX_ASK__INIT;
@@ -497,6 +510,8 @@ static void add_index(struct encoder *encoder, const struct link_message *messag
         encoder_add(encoder, &out);
         for (size_t i = 0; i < message->n_index_entries; i++)
                 add_index_entry(encoder, &message->index_entries[i]);
+        for (size_t i = 0; i < message->n_overruled; i++)
+                add_overruled(encoder, &message->overruled[i]);
 }
 
 /* What is no message of its own. */
@@ -552,7 +567,8 @@ static bool has_too_many_parts(const struct link_message *message) {
                message->n_calls > LINK_PARTS_MAX || message->n_answers > LINK_PARTS_MAX ||
                message->n_cancelled_calls > LINK_PARTS_MAX ||
                message->n_index_nodes > LINK_INDEX_ENTRIES_MAX ||
-               message->n_index_entries > LINK_INDEX_ENTRIES_MAX;
+               message->n_index_entries > LINK_INDEX_ENTRIES_MAX ||
+               message->n_overruled > LINK_OVERRULED_MAX;
 }
 
 int link_message_encode(const struct link_message *message, struct buffer *buffer) {

@@ -302,6 +302,15 @@ struct link_index_entry {
         usec_t created_at, started_at, finished_at; /* CLOCK_REALTIME; 0: not yet */
 };
 
+#define LINK_OVERRULED_MAX 256u /* of one message */
+
+struct link_overruled {
+        struct uuid job;
+        uint64_t epoch;
+        enum job_status status;
+        const char *owner;
+};
+
 /* One batch. To be sent: everything is borrowed. Decoded: everything points into the message itself, until
  * link_message_done(). */
 struct link_message {
@@ -339,6 +348,8 @@ struct link_message {
         size_t n_index_nodes, n_index_entries;
         const char **index_nodes;
         struct link_index_entry *index_entries;
+        size_t n_overruled;
+        struct link_overruled *overruled;
         void *storage;
 };
 
@@ -353,5 +364,5 @@ static inline bool link_message_is_empty(const struct link_message *message) {
                message->n_cancelled_calls == 0 && message->copy.term == 0 && message->kept.term == 0 &&
                message->forget_copies == 0 && message->copies_forgotten == 0 && !message->claim.owner &&
                !message->claim_answer.owner && message->n_takeovers == 0 && !message->has_index_ask &&
-               !message->has_index_part && message->n_index_entries == 0;
+               !message->has_index_part && message->n_index_entries == 0 && message->n_overruled == 0;
 }

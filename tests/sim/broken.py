@@ -48,6 +48,17 @@ RULES = {
             "        else if (job->place && job->moved)\n                /* Where its end",
         ),
     ],
+    # A takeover does not begin a new epoch: two owners give the same attempts.
+    "epoch": [
+        (
+            "MIN((epoch >> EPOCH_OWN_BITS) + 1, EPOCH_COUNT_MAX) << EPOCH_OWN_BITS | hash;",
+            "hash == 0 ? EPOCH_COUNT_MAX : epoch;",
+        ),
+    ],
+    # Who was keeper once is never told that it may forget its copies.
+    "copies": [
+        ("        message.forget_copies = holder->term;\n", "        return;\n"),
+    ],
     # A job that must not start twice does so when the node that had it is lost.
     "failure": [
         ("        return job->spec->rules.loss_is_failure && job->may_have_begun;\n", "        return false;\n"),

@@ -5,6 +5,7 @@
 #include "sim.h"
 
 #define SETTLE_USEC (30 * USEC_PER_MINUTE) /* the longest that all may take once nothing fails any more */
+#define RECENT_JOBS 40u                    /* those that came last are most likely to be there still */
 
 static const char *const mood_text[] = {
         [MOOD_CALM] = "calm",
@@ -57,8 +58,6 @@ static void submit(struct sim *sim) {
 
 /* Whoever owns it now. */
 static void cancel_job(struct sim *sim, struct sim_job *job) {
-        if (job->ended)
-                return;
         sim_say(sim, "cancel job %zu", job->number);
         job->cancel_asked = true;
         for (size_t i = 0; i < sim->world.n_nodes; i++)
@@ -67,17 +66,16 @@ static void cancel_job(struct sim *sim, struct sim_job *job) {
                         break;
 }
 
-static void cancel(struct sim *sim) {
-        if (sim->n_jobs > 0)
-                cancel_job(sim, sim->jobs[sim_below(sim, (uint32_t) sim->n_jobs)]);
-}
+/* One of the last n. */
+static void cancel_one(struct sim *sim, size_t n) {
+        struct sim_job *job;
 
-/* One of those that came last is most likely to be there still. */
-static void cancel_recent(struct sim *sim) {
-        size_t n = MIN(sim->n_jobs, (size_t) 40);
-
-        if (n > 0)
-                cancel_job(sim, sim->jobs[sim->n_jobs - 1 - sim_below(sim, (uint32_t) n)]);
+        n = MIN(sim->n_jobs, n);
+        if (n == 0)
+                return;
+        job = sim->jobs[sim->n_jobs - 1 - sim_below(sim, (uint32_t) n)];
+        if (!job->ended)
+                cancel_job(sim, job);
 }
 
 static void one_event(struct sim *sim) {
@@ -86,10 +84,10 @@ static void one_event(struct sim *sim) {
                 submit(sim);
                 break;
         case 10:
-                cancel(sim);
+                cancel_one(sim, SIZE_MAX);
                 break;
         case 11 ... 12:
-                cancel_recent(sim);
+                cancel_one(sim, RECENT_JOBS);
                 break;
         default:
                 if (sim->mood != MOOD_CALM)
@@ -179,23 +177,30 @@ static void mend(struct sim *sim) {
         faults_end(sim, USEC_INFINITY);
         sim->world.loss = sim->world.repeated = sim->world.late = 0;
         sim_say(sim, "all is mended");
-        /* What only a node that is gone may run would wait for ever. */
+}
+
+/* What only a node that is gone may run would wait for ever. */
+static void cancel_unreachable(struct sim *sim) {
         for (size_t i = 0; i < sim->n_jobs; i++) {
                 const struct disk_job *record = watch_record(sim, sim->jobs[i]);
 
-                if (record && record->spec->target_node_id &&
+                if (record && !job_status_is_final(record->status) && record->spec->target_node_id &&
                     world_find(&sim->world, record->spec->target_node_id)->gone)
                         cancel_job(sim, sim->jobs[i]);
         }
 }
 
 static void settle(struct sim *sim) {
-        usec_t deadline = usec_add(sim->world.now, SETTLE_USEC);
+        usec_t deadline = usec_add(sim->world.now, SETTLE_USEC), cancel_usec = 0;
 
         while (!watch_all_ended(sim)) {
                 if (sim->world.now >= deadline)
                         sim_show(sim);
                 ASSERT_LT(sim->world.now, deadline);
+                if (sim->world.now >= cancel_usec) {
+                        cancel_unreachable(sim);
+                        cancel_usec = usec_add(sim->world.now, USEC_PER_MINUTE);
+                }
                 world_run_for(&sim->world, USEC_PER_SEC);
         }
         world_run_for(&sim->world, USEC_PER_MINUTE);

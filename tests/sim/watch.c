@@ -268,6 +268,19 @@ static void check_job(struct sim *sim, const struct sim_job *job) {
         sim->result.n_moved += job->moved;
 }
 
+/* All has ended: who has a copy of anything would run it again once its owner is gone. */
+static void check_copies(struct sim *sim, struct world_node *node) {
+        struct disk_copy *copy;
+
+        MAP_FOREACH(&node->disk.copies, copy, struct disk_copy, by_id) {
+                if (copy->ended)
+                        continue;
+                sim_say(sim, "%s keeps a copy of job %zu for %s, term %" PRIu64, node->config.node_id,
+                        watch_find(sim, &copy->spec->id)->number, copy->owner, copy->term);
+                ASSERT_TRUE(copy->ended);
+        }
+}
+
 static void check_node(struct sim *sim, struct world_node *node) {
         struct disk_guest *guest;
         unsigned n_peers = 0;
@@ -332,8 +345,10 @@ static void check_attempts(struct sim *sim) {
 
 void watch_settled(struct sim *sim) {
         for (size_t i = 0; i < sim->world.n_nodes; i++)
-                if (!sim->world.nodes[i]->gone)
+                if (!sim->world.nodes[i]->gone) {
                         check_node(sim, sim->world.nodes[i]);
+                        check_copies(sim, sim->world.nodes[i]);
+                }
         for (size_t i = 0; i < sim->n_jobs; i++)
                 check_job(sim, sim->jobs[i]);
         check_attempts(sim);

@@ -280,6 +280,44 @@ static void test_goodbye(void) {
         world_done(&world);
 }
 
+/* What it said before comes after: it does not make it a peer again. A later life, and a forged number, are
+ * another matter. */
+static void test_goodbye_overtakes(void) {
+        struct mesh_message message = stranger_message("node-c", 7);
+        struct world_node *a, *b;
+        struct world world;
+
+        begin_two(&world, &a, &b);
+        message.instance = 7;
+        message.sequence = 5;
+        tell(a, &message, /* pad= */ true);
+        ASSERT_NOT_NULL(world_peer(a, "node-c"));
+        message.type = MESSAGE_GOODBYE;
+        message.sequence = 7;
+        tell(a, &message, /* pad= */ true);
+        ASSERT_NULL(world_peer(a, "node-c"));
+
+        message.type = MESSAGE_HEARTBEAT;
+        message.sequence = 6;
+        tell(a, &message, /* pad= */ true);
+        ASSERT_NULL(world_peer(a, "node-c"));
+
+        message.sequence = 8;
+        tell(a, &message, /* pad= */ true);
+        ASSERT_NOT_NULL(world_peer(a, "node-c"));
+        message.type = MESSAGE_GOODBYE;
+        message.sequence = UINT64_MAX;
+        tell(a, &message, /* pad= */ true);
+        message.type = MESSAGE_HEARTBEAT;
+        message.sequence = 9;
+        tell(a, &message, /* pad= */ true);
+        ASSERT_NULL(world_peer(a, "node-c"));
+        world_run_for(&world, 6 * SEC);
+        tell(a, &message, /* pad= */ true);
+        ASSERT_NOT_NULL(world_peer(a, "node-c"));
+        world_done(&world);
+}
+
 static void test_silence(void) {
         struct world_node *a, *b;
         struct world world;
@@ -598,6 +636,7 @@ int main(void) {
         RUN(test_invented_nodes);
         RUN(test_full_of_verified_peers);
         RUN(test_goodbye);
+        RUN(test_goodbye_overtakes);
         RUN(test_silence);
         RUN(test_announced_interval);
         RUN(test_absurd_times);
