@@ -315,11 +315,12 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
 
         if (error >= 0 && record->type == RECORD_COPIES_FORGOTTEN && record->number > 0)
                 say_taken_over(mesh, record);
-        if (!owner || error < 0)
-                return; /* the owner hears nothing, and looks for another keeper */
+        if (!owner)
+                return;
+        /* Those that come after it would be told as if all before them were here. */
         if (record->type == RECORD_COPIES_KEPT)
-                say_kept(mesh, owner, record->term, record->number, /* refused= */ false);
-        else if (record->type == RECORD_COPIES_FORGOTTEN) {
+                say_kept(mesh, owner, record->term, record->number, /* refused= */ error < 0);
+        else if (error >= 0 && record->type == RECORD_COPIES_FORGOTTEN) {
                 const struct link_message message = { .copies_forgotten = record->term };
 
                 /* Only as an answer: copies of the same term may be on their way from an owner that does not

@@ -32,10 +32,10 @@ void mesh_resume(struct mesh *mesh, enum mesh_drain_reason reason) {
         bool was_draining = mesh->draining != 0;
 
         mesh->draining &= ~(unsigned) reason;
-        if (reason & MESH_DRAIN_ASKED) {
-                mesh->hands_back = false;
+        if (reason & MESH_DRAIN_ASKED)
                 mesh->drain_due = USEC_INFINITY;
-        }
+        if (!(mesh->draining & MESH_DRAIN_ASKED) || mesh->drain_due != USEC_INFINITY)
+                mesh->hands_back = false;
         if (!was_draining || mesh->draining)
                 return;
         if (mesh->working)
@@ -89,7 +89,7 @@ void drain_retry(struct mesh *mesh) {
 }
 
 /* The time may have been over when this process began: then it is the executor that is asked what runs. */
-void drain_time_over(struct mesh *mesh) {
+void mesh_hand_back(struct mesh *mesh) {
         size_t n = mesh->n_running + mesh->n_guests_running;
         char text[NOTICE_MAX];
         struct mesh_job *job;
@@ -104,8 +104,7 @@ void drain_time_over(struct mesh *mesh) {
         if (n == 0)
                 return;
         (void) snprintf(
-                text, sizeof(text),
-                "the time of the drain is over: %zu %s still, and %s to begin again elsewhere", n,
+                text, sizeof(text), "the time of the drain is over: %zu %s still, and %s to begin again", n,
                 n == 1 ? "job runs" : "jobs run", n == 1 ? "is ended" : "are ended");
         mesh->ops.notice(mesh->userdata, LOG_WARNING, MESSAGE_DRAIN_TIME_OVER, text);
 }

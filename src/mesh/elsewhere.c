@@ -20,10 +20,6 @@ bool mesh_job_place(
         return true;
 }
 
-static const struct guest *guest_of_job(const struct mesh *mesh, const struct uuid *id) {
-        return MAP_GET(&mesh->guests, id, sizeof(*id), struct guest, by_job);
-}
-
 const struct job_result *mesh_guest_result(const struct mesh *mesh, const struct run_id *run) {
         const struct guest *guest = guest_of_job(mesh, &run->job);
 

@@ -179,15 +179,7 @@ void guests_hand_back(struct mesh *mesh) {
                 }
 }
 
-void guests_kill_all(struct mesh *mesh) {
-        struct guest *guest;
-
-        MAP_FOREACH(&mesh->guests, guest, struct guest, by_job)
-                guest_kill(mesh, guest->owner, &guest->run);
-}
-
 /* Ends that a reachable owner has not taken yet are worth waiting for. */
-
 bool guests_are_delivered(const struct mesh *mesh) {
         struct guest *guest;
 

@@ -10,12 +10,12 @@
 #include "mesh/internal.h"
 #include "mesh/job-link.h"
 
-static struct guest *guest_find(struct mesh *mesh, const struct uuid *job) {
+struct guest *guest_of_job(const struct mesh *mesh, const struct uuid *job) {
         return MAP_GET(&mesh->guests, job, sizeof(*job), struct guest, by_job);
 }
 
 struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run) {
-        struct guest *guest = guest_find(mesh, &run->job);
+        struct guest *guest = guest_of_job(mesh, &run->job);
 
         return guest && run_id_equal(&guest->run, run) ? guest : NULL;
 }
@@ -153,7 +153,7 @@ int run_id_compare(const struct run_id *a, const struct run_id *b) {
 
 /* The job is here already: told again, or another attempt. True: nothing is to be done any more. */
 static bool take_again(struct mesh *mesh, struct place *owner, const struct link_assignment *assignment) {
-        struct guest *guest = guest_find(mesh, &assignment->run.job);
+        struct guest *guest = guest_of_job(mesh, &assignment->run.job);
         int order;
 
         if (job_find(mesh, &assignment->run.job)) {

@@ -52,6 +52,7 @@ struct guest {
 #define OWNER_HEARD_USEC (5 * USEC_PER_SEC)
 
 /* guests.c, guest-runs.c, guest-tell.c: jobs of others here. */
+struct guest *guest_of_job(const struct mesh *mesh, const struct uuid *job);
 struct guest *guest_of_run(struct mesh *mesh, const struct run_id *run);
 struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struct run_id *run);
 void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state);
@@ -88,6 +89,5 @@ void guests_compare_done(struct mesh *mesh);
 void guests_drain(struct mesh *mesh);
 void guests_hand_back(struct mesh *mesh); /* what runs, too */
 void guests_owner_lost(struct mesh *mesh, struct place *owner);
-void guests_kill_all(struct mesh *mesh);
 bool guests_are_delivered(const struct mesh *mesh);
 void guests_free(struct mesh *mesh);

@@ -100,7 +100,6 @@ enum node_status mesh_status(const struct mesh *mesh, const char **ret_reason);
 void mesh_write(struct mesh *mesh, struct record_batch *batch);
 
 /* drain.c */
-void drain_time_over(struct mesh *mesh);
 void drain_start(struct mesh *mesh);
 void drain_retry(struct mesh *mesh); /* to write what the store could not take */
 void drain_written(struct mesh *mesh, const struct record *record, int error);

@@ -164,7 +164,7 @@ void mesh_timer_due(struct mesh *mesh) {
         if (take_due(&mesh->delayed_due, now))
                 retries_begin(mesh);
         if (take_due(&mesh->drain_due, now))
-                drain_time_over(mesh);
+                mesh_hand_back(mesh);
         mesh_arm(mesh);
 }
 

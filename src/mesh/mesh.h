@@ -242,8 +242,9 @@ int mesh_resume_asked(struct mesh *mesh, uid_t uid);
 void mesh_restore_drain(struct mesh *mesh, const struct mesh_drain *drain);
 
 bool mesh_is_idle(const struct mesh *mesh);
-/* Ends what still runs: FAILED, since the node stops. */
-void mesh_kill_all(struct mesh *mesh);
+/* A drain has taken long enough: what runs is ended, and begins again elsewhere, or here after the next
+ * start. */
+void mesh_hand_back(struct mesh *mesh);
 void mesh_say_goodbye(struct mesh *mesh);
 
 void mesh_set_slots(struct mesh *mesh, unsigned slots);

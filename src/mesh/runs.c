@@ -378,12 +378,3 @@ bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_i
         *ret = job->run;
         return true;
 }
-
-void mesh_kill_all(struct mesh *mesh) {
-        struct mesh_job *job;
-
-        LIST_FOREACH(&mesh->in_hand, job, struct mesh_job, hand_link)
-                if (job->state != JOB_STATE_ASSIGNING)
-                        mesh->ops.kill(mesh->userdata, &job->run);
-        guests_kill_all(mesh);
-}

@@ -28,9 +28,10 @@ static void note_held(struct mesh *mesh, struct copies *copies) {
                         copy->held = answer->held[i];
                         copy->held_by = answer->from;
                 }
-        LIST_FOREACH(&copies->owner->guests, guest, struct guest, place_link) {
-                copy = copy_find(mesh, &guest->run.job);
-                if (!copy || guest_is_retired(guest) ||
+        /* Also one that an owner before this one gave: it goes on, rather than run beside another. */
+        LIST_FOREACH(&copies->list, copy, struct copy, link) {
+                guest = guest_of_job(mesh, &copy->spec->id);
+                if (!guest || guest_is_retired(guest) || guest->run.epoch > copy->epoch ||
                     (copy->held_by && run_id_compare(&copy->held.run, &guest->run) >= 0))
                         continue;
                 copy->held_by = NULL;
@@ -81,12 +82,16 @@ static bool has_failed_for_good(struct mesh *mesh, const struct job_spec *spec) 
 
 static int adopt(struct mesh *mesh, const struct adoption *adoption, struct record_batch *batch) {
         const struct mesh_job *before = job_find(mesh, &adoption->spec->id);
+        const struct guest *guest = guest_of_job(mesh, &adoption->spec->id);
         bool runs = adoption->guest || adoption->place;
         struct mesh_job *job;
         int r;
 
         /* It failed before, and our keeper is still to hear of that. */
         if (before && before->withdrawn)
+                return -EAGAIN;
+        /* A run that was given up is still being ended here. */
+        if (guest && guest != adoption->guest && guest->in_executor)
                 return -EAGAIN;
         /* A copy of what ended here long ago, from somebody who has not heard of it. */
         if (index_own_has_ended(mesh, &adoption->spec->id))
@@ -152,7 +157,7 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
                 int r = adopt_copy(mesh, copy, batch);
 
                 if (r == -ENOMEM || r == -EAGAIN)
-                        break; /* the rest with the next step */
+                        continue; /* with the next step */
                 n += r >= 0;
                 copy_free(mesh, copy); /* one that is ours already needs none */
         }

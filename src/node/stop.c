@@ -2,8 +2,9 @@
 
 /* The ways down.
  *
- * From a terminal, orderly: drain, let running jobs end for DrainTimeout=, kill what is left, say goodbye,
- * end the executor. At once (a second signal): kill, and leave what is not written to the next start.
+ * From a terminal, orderly: drain, let running jobs end for DrainTimeout=, end what is left, which begins
+ * again elsewhere or after the next start, say goodbye, end the executor. At once (a second signal): kill,
+ * and leave what is not written to the next start.
  *
  * Where a service manager runs daemon and executor, the daemon's signal alone cannot tell a stop from a
  * restart: a stop reaches the executor first, which says so and waits. Then the node drains as above, lets
@@ -81,15 +82,8 @@ static int on_kill_over(sd_event_source *source, uint64_t usec, void *userdata) 
 
 static int on_drain_over(sd_event_source *source, uint64_t usec, void *userdata) {
         struct node *node = userdata;
-        struct mesh_state state;
 
-        mesh_get_state(node->mesh, &state);
-        if (state.running > 0)
-                log_warning(
-                        "%u %s after DrainTimeout=; killing %s.", state.running,
-                        state.running == 1 ? "job still runs" : "jobs still run",
-                        state.running == 1 ? "it" : "them");
-        mesh_kill_all(node->mesh);
+        mesh_hand_back(node->mesh);
         set_stop_timer(node, usec_add(node->config->kill_grace_usec, STOP_MARGIN_USEC), on_kill_over);
         return 0;
 }

@@ -350,14 +350,19 @@ def test_second_signal_ends_at_once(make_node, tmp_path):
 
 
 def test_drain_timeout(make_node):
+    """What has not ended by then is ended, and begins again unless it must not start twice."""
     node = make_node(environment={"DRAIN_TIMEOUT": "500ms"}).start()
-    job = node.submit("trap '' TERM; sleep 60 & wait; sleep 60")
-    wait_for(lambda: node.status()["running"] == 1)
+    command = "trap '' TERM; sleep 60 & wait; sleep 60"
+    again, once = node.submit(command), node.submit(command, on_node_loss="fail")
+    wait_for(lambda: node.status()["running"] == 2)
     node.stop(10)
-    wait_for(lambda: not harness.processes.with_variable("JOB_ID", job), what="the job is gone")
+    for job in (again, once):
+        wait_for(lambda: not harness.processes.with_variable("JOB_ID", job), what="the job is gone")
     node.start()
-    ended = node.finish(job)
-    assert ended["status"] == "JOB_FAILED" and ended["error_message"]
+    ended = node.finish(once)
+    assert ended["status"] == "JOB_FAILED" and "drain" in ended["error_message"]
+    wait_for(lambda: node.job(again)["attempt"] == 2 and node.job(again)["status"] == "JOB_RUNNING")
+    assert [attempt["outcome"] for attempt in node.job(again)["attempts"]] == ["drained"]
 
 
 def test_an_orderly_stop_leaves_nothing(make_node, tmp_path):

@@ -141,15 +141,26 @@ def test_a_stop_reaches_the_executor_first(make_node, manager, tmp_path):
 
 
 def test_a_job_that_does_not_end_is_killed_after_the_drain(make_node, manager, tmp_path):
+    """It begins again with the next executor, unless it must not start twice."""
     executor = manager()
     node = managed_node(make_node, executor, environment={"DRAIN_TIMEOUT": "500ms"})
-    job_id = node.submit(f"trap '' TERM; touch {tmp_path}/begun; while :; do sleep 0.1; done")
-    begun(tmp_path / "begun")
+    forever = "trap '' TERM; touch {}/{}; while :; do sleep 0.1; done"
+    again = node.submit(forever.format(tmp_path, "again"))
+    once = node.submit(forever.format(tmp_path, "once"), on_node_loss="fail")
+    begun(tmp_path / "again")
+    begun(tmp_path / "once")
     executor.stop()
     assert executor.process.wait(10) == 0
-    job = node.job(job_id)
-    assert job["status"] == "JOB_FAILED" and "stopped" in job["error_message"], job
-    assert "1 job still runs" in node.log()
+    job = node.job(once)
+    assert job["status"] == "JOB_FAILED" and "drain" in job["error_message"], job
+    job = node.job(again)
+    assert job["status"] == "JOB_PENDING" and "2 jobs run still" in node.log(), job
+    (tmp_path / "again").unlink()
+    executor.start()
+    begun(tmp_path / "again")
+    job = node.job(again)
+    assert job["attempt"] == 2 and job["attempts"][0]["outcome"] == "drained", job
+    assert node.post(f"/jobs/{again}/cancel").status in (200, 202)
 
 
 def test_an_executor_that_was_restarted_alone_gets_jobs_again(make_node, manager):

@@ -200,13 +200,11 @@ def test_a_stop_waits_for_running_jobs(host):
 
 
 def test_a_stop_ends_what_does_not_end_itself(host):
-    """DrainTimeout= is 3 s and KillGrace= 1 s."""
+    """DrainTimeout= is 3 s and KillGrace= 1 s. After the next start it begins again, unless it must not."""
     stubborn, obedient = Evidence(host, "stubborn"), Evidence(host, "obedient")
     forever = "while :; do sleep 0.1; done"
-    ids = [
-        host.submit(stubborn.command(at_start="trap '' TERM HUP INT;", until=forever)),
-        host.submit(obedient.command(until=forever)),
-    ]
+    once = host.submit(stubborn.command(at_start="trap '' TERM HUP INT;", until=forever), on_node_loss="fail")
+    again = host.submit(obedient.command(until=forever))
     stubborn.wait_until_all("start")
     obedient.wait_until_all("start")
     duration = stop_in_background(host).result(30)
@@ -216,10 +214,12 @@ def test_a_stop_ends_what_does_not_end_itself(host):
     assert [stubborn.count("end"), obedient.count("end")] == [0, 0]
     host.run("systemctl start worker-mesh")
     wait_for(lambda: is_ready(host), 10)
-    for job_id in ids:
-        job = ended(host, job_id)
-        assert job["status"] == "JOB_FAILED" and job["error_message"], job
-    assert [stubborn.count("start"), obedient.count("start")] == [1, 1]
+    job = ended(host, once)
+    assert job["status"] == "JOB_FAILED" and "drain" in job["error_message"], job
+    wait_for(lambda: obedient.count("start") == 2, 10, "what was ended begins again")
+    assert host.request("POST", f"/jobs/{again}/cancel")[0] in (200, 202)
+    assert ended(host, again)["status"] == "JOB_CANCELLED"
+    assert [stubborn.count("start"), obedient.count("start")] == [1, 2]
 
 
 def test_a_shutdown_of_the_machine_drains_too(host):

@@ -72,6 +72,22 @@ static void set_ways(struct sim *sim) {
                 }
 }
 
+/* Half of them as somebody asks for it: with a limit or without, and over restarts. */
+static void drain(struct sim *sim, struct world_node *node) {
+        usec_t limit = sim_below(sim, 2) == 0 ? USEC_INFINITY : sim_below(sim, 10000) * USEC_PER_MSEC;
+
+        if (sim_below(sim, 2) == 0)
+                mesh_drain(node->mesh, MESH_DRAIN_ASKED);
+        else
+                ASSERT_OK(mesh_drain_asked(node->mesh, 0, limit));
+}
+
+/* Also of a node that was down when its drain should have ended, and remembers it. */
+static void resume(struct sim *sim, struct world_node *node) {
+        if (node->mesh && !is_active(sim, FAULT_DRAIN, node))
+                ASSERT_OK(mesh_resume_asked(node->mesh, 0));
+}
+
 static void begin(struct sim *sim, struct sim_fault *fault) {
         struct world_node *node = fault->node;
 
@@ -96,7 +112,7 @@ static void begin(struct sim *sim, struct sim_fault *fault) {
                 node->disk.slow_usec = (1 + sim_below(sim, 3000)) * USEC_PER_MSEC;
                 break;
         case FAULT_DRAIN:
-                mesh_drain(node->mesh, MESH_DRAIN_ASKED);
+                drain(sim, node);
                 break;
         }
 }
@@ -125,6 +141,7 @@ static void end(struct sim *sim, const struct sim_fault *fault) {
                 split_absent(sim, node);
                 split_started(sim, node);
                 world_start(node);
+                resume(sim, node);
                 break;
         case FAULT_DISK_FULL:
                 disk_set_mode(node, DISK_WORKS);
@@ -133,8 +150,7 @@ static void end(struct sim *sim, const struct sim_fault *fault) {
                 node->disk.slow_usec = 0;
                 break;
         case FAULT_DRAIN:
-                if (node->mesh)
-                        mesh_resume(node->mesh, MESH_DRAIN_ASKED);
+                resume(sim, node);
                 break;
         }
 }

@@ -5,6 +5,7 @@
 #include "sim.h"
 
 #define SETTLE_USEC (30 * USEC_PER_MINUTE) /* the longest that all may take once nothing fails any more */
+#define TELL_USEC (10 * USEC_PER_SEC)      /* until all have heard of an end */
 #define RECENT_JOBS 40u                    /* those that came last are most likely to be there still */
 
 static const char *const mood_text[] = {
@@ -204,6 +205,9 @@ static void settle(struct sim *sim) {
                 world_run_for(&sim->world, USEC_PER_SEC);
         }
         world_run_for(&sim->world, USEC_PER_MINUTE);
+        /* A run whose owner is gone may have been adopted just now: the others are still to hear of it. */
+        while (sim->world.now < usec_add(sim->changed_usec, TELL_USEC))
+                world_run_for(&sim->world, USEC_PER_SEC);
         sim_show(sim);
         watch_settled(sim);
 }

@@ -119,6 +119,7 @@ struct sim {
         enum sim_mood mood;
         size_t n_nodes_max;
         usec_t began_usec;
+        usec_t changed_usec; /* when a job ended, or changed its owner, last */
         unsigned n_slots, n_slots_gone, shortest_msec, longest_msec, batch_max, n_destroyed;
         struct sim_node *nodes;
         struct sim_pair *pairs; /* n_nodes_max * n_nodes_max: what the first hears of the second */

@@ -144,6 +144,8 @@ static void on_stored(struct world_node *node, const struct record_batch *batch)
 
                 if (record->type == RECORD_ACCEPTED)
                         note_accepted(sim, node, record->spec);
+                if (record->type == RECORD_ADOPTED || record->type == RECORD_FINISHED)
+                        sim->changed_usec = sim->world.now;
                 if (record->type == RECORD_ADOPTED) {
                         sim_say(sim, "%s adopts job %zu", node->config.node_id,
                                 watch_find(sim, &record->run.job)->number);
