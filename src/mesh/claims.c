@@ -39,6 +39,10 @@ uint64_t next_epoch(const struct mesh *mesh, uint64_t epoch, const struct place 
         return MIN((epoch >> EPOCH_OWN_BITS) + 1, EPOCH_COUNT_MAX) << EPOCH_OWN_BITS | hash;
 }
 
+bool epoch_is_superseded(uint64_t epoch, uint64_t by) {
+        return by >> EPOCH_OWN_BITS > epoch >> EPOCH_OWN_BITS;
+}
+
 /* Claiming. */
 
 void claim_answers_drop(struct copies *copies) {
@@ -180,6 +184,10 @@ static void answer_claim(struct mesh *mesh, struct place *from, const struct lin
         };
         struct guest *guest;
 
+        /* What both have goes to the earlier keeper, which has all of it; then it is seen what is left. */
+        if (owner && owner->copies && owner->copies->term > claim->term &&
+            message.claim_answer.objection == LINK_OBJECTION_NONE)
+                claim_stop(owner->copies, usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec));
         if (owner && message.claim_answer.objection == LINK_OBJECTION_NONE)
                 LIST_FOREACH(&owner->guests, guest, struct guest, place_link) {
                         if (guest_is_retired(guest))
@@ -254,12 +262,16 @@ void claims_check(struct mesh *mesh) {
         if (now >= mesh->held_back_until)
                 keeper_resume(mesh);
         next = MIN(next, mesh->held_back_until);
+        takeover_announce_due(mesh);
         MAP_FOREACH(&mesh->places, place, struct place, by_id) {
                 if (!place->copies)
                         continue;
                 place->busy++;
                 if (place->copies->claim_due <= now)
                         claim_step(mesh, place->copies);
+                if (place->copies && list_is_empty(&place->copies->list) && !place->alive &&
+                    now >= usec_add(place->silent_since, ORPHAN_USEC))
+                        copies_free(mesh, place->copies);
                 if (place->copies)
                         next = MIN(next, place->copies->claim_due);
                 place->busy--;

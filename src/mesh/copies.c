@@ -202,7 +202,6 @@ static int take_end(
 static int sweep(struct mesh *mesh, struct copies *copies, struct record_batch *batch) {
         struct copy *copy;
 
-        copies->partial = false;
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 if (copy->term < copies->term)
                         copy_free(mesh, copy);
@@ -315,8 +314,13 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
 
         if (error >= 0 && record->type == RECORD_COPIES_FORGOTTEN && record->number > 0)
                 say_taken_over(mesh, record);
+        if (error >= 0 && record->type == RECORD_COPY_ENDED)
+                index_copy_ended(mesh, record);
         if (!owner)
                 return;
+        if (error >= 0 && record->type == RECORD_COPIES_SWEPT && owner->copies &&
+            owner->copies->term == record->term)
+                owner->copies->partial = false;
         /* Those that come after it would be told as if all before them were here. */
         if (record->type == RECORD_COPIES_KEPT)
                 say_kept(mesh, owner, record->term, record->number, /* refused= */ error < 0);
@@ -327,8 +331,9 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
                  * know that it was believed to be lost. */
                 if (record->asked)
                         (void) place_send(mesh, owner, &message);
+                /* Where the owner was lost they may have to speak against a keeper that it had before. */
                 if (owner->copies && owner->copies->term <= record->term &&
-                    list_is_empty(&owner->copies->list)) {
+                    (record->asked || owner->alive) && list_is_empty(&owner->copies->list)) {
                         copies_free(mesh, owner->copies);
                         place_check(mesh, owner);
                 }
@@ -391,5 +396,6 @@ int mesh_restore_copy(
         copy->cancel_requested = cancel_requested;
         copy->retries_used = retries_used;
         copies->term = MAX(copies->term, term);
+        copies->partial = true; /* whether all had come is not on the disk */
         return executor_node_id ? node_name_new(executor_node_id, &copy->executor) : 0;
 }

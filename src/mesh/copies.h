@@ -38,7 +38,7 @@ struct copies {
         struct place *owner;
         struct list list;
         uint64_t term;
-        bool partial;      /* of this term not everything has come yet */
+        bool partial;      /* of this term not everything is on the disk yet */
         uint64_t instance; /* of the owner's process, which gave that term; 0: not known */
         usec_t claim_due;  /* when its owner has been away for too long; USEC_INFINITY: it is there */
         bool claiming;

@@ -40,6 +40,7 @@ void index_tell_disputes(struct mesh *mesh, struct place *place) {
 static void take_overruled(struct mesh *mesh, const struct link_overruled *overruled) {
         struct index_table *table = mesh->index->table;
         const struct index_entry *own = index_table_find(table, &overruled->job, mesh->index->self);
+        const struct index_entry *told;
         struct index_said said;
         uint32_t number;
 
@@ -56,8 +57,11 @@ static void take_overruled(struct mesh *mesh, const struct link_overruled *overr
         };
         if (index_name_get(table, overruled->owner, &said.owner) < 0)
                 return; /* said again after the next restart of one of us */
-        /* What that owner told itself is known better. */
-        if (said.owner != mesh->index->self && !index_table_find(table, &said.job, said.owner))
+        /* An end that this owner told itself is known better. */
+        told = index_table_find(table, &said.job, said.owner);
+        if (told)
+                said.number = told->number;
+        if (!told || !job_status_is_final((enum job_status) told->status))
                 (void) index_table_put(table, &said, &number);
         index_name_put(table, said.owner);
         ends_merge(mesh, &overruled->job);

@@ -150,6 +150,7 @@ static void part_add(struct part *part, const struct index_entry *entry) {
                 .created_at = entry->created_at,
                 .started_at = entry->started_at,
                 .finished_at = entry->finished_at,
+                .kept = entry->by_keeper,
         };
 }
 
@@ -236,13 +237,19 @@ static void take_entry(
                 .number = entry->number,
                 .owner = owner,
         };
+        const struct index_entry *told = index_table_find(table, &said.job, owner);
         uint32_t number;
 
+        /* What an owner tells all comes later than what it told its keeper, and may be older. */
+        if (told && told->by_keeper && !job_status_is_final(said.status))
+                return;
         if (entry->executor > 0)
                 (void) index_name_get(table, message->index_nodes[entry->executor - 1], &said.executor);
         if (index_table_put(table, &said, &number) > 0)
                 index_table_note_disputes(table, &said.job);
         index_name_put(table, said.executor);
+        if (entry->kept)
+                return;
         takeover_heard(mesh, owner->text, &said.job, said.status, said.epoch);
 }
 

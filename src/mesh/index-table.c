@@ -205,6 +205,19 @@ const struct index_entry *index_table_next_dispute(
         return NULL;
 }
 
+const struct index_entry *
+index_table_next_recent(struct index_table *table, const struct index_name *owner, uint32_t *number) {
+        const struct index_entry *entry;
+
+        while (*number < table->n_used) {
+                entry = index_entry_at(table, (*number)++);
+                if (entry->owner == owner && job_status_is_final((enum job_status) entry->status) &&
+                    (entry->by_keeper || entry->number + INDEX_RECENT_CHANGES > owner->seen))
+                        return entry;
+        }
+        return NULL;
+}
+
 static int make_entry(struct index_table *table, uint32_t *ret) {
         if (table->free != INDEX_NONE) {
                 *ret = table->free;
@@ -333,18 +346,19 @@ int index_table_put(struct index_table *table, const struct index_said *said, ui
                         return r;
         }
         entry = index_entry_at(table, number);
+        entry->number = said->number;
+        entry->round = said->owner->round;
+        *ret_entry = number;
         entry->started_at = said->started_at;
         entry->finished_at = said->finished_at;
         entry->epoch = said->epoch;
-        entry->number = said->number;
         entry->status = (uint8_t) said->status & 0xf;
         entry->exit_code = (int16_t) said->exit_code;
-        entry->round = said->owner->round;
+        entry->by_keeper = said->by_keeper;
         if (said->executor)
                 said->executor->n_references++;
         index_name_put(table, entry->executor);
         entry->executor = said->executor;
-        *ret_entry = number;
         return 1;
 }
 

@@ -48,7 +48,8 @@ struct index_entry {
         int16_t exit_code; /* -1: none */
         uint8_t round;     /* of its owner, when it was said */
         uint8_t status : 4;
-        bool rivals : 1; /* another owner spoke of the job, too */
+        bool rivals : 1;    /* another owner spoke of the job, too */
+        bool by_keeper : 1; /* the owner did not say so itself: the copy of the job, which is here, does */
 };
 
 /* What an owner says of a job. */
@@ -59,6 +60,7 @@ struct index_said {
         usec_t created_at, started_at, finished_at;
         uint64_t epoch, number;
         struct index_name *owner, *executor; /* executor: NULL: none */
+        bool by_keeper;
 };
 
 struct index_table;
@@ -93,6 +95,12 @@ void index_table_note_disputes(struct index_table *table, const struct uuid *job
 const struct index_entry *index_table_next_dispute(
         struct index_table *table, const struct index_name *owner, uint32_t *number,
         const struct index_entry **ret_answer);
+#define INDEX_RECENT_CHANGES 1000u
+
+/* Likewise, of the ends that this node knows from the copies alone, or from the last changes that the owner
+ * told. */
+const struct index_entry *
+index_table_next_recent(struct index_table *table, const struct index_name *owner, uint32_t *number);
 const struct index_entry *index_table_at(struct index_table *table, uint32_t entry);
 /* Drops what the owner said in an earlier life, was not finished, and was not said again. */
 void index_table_drop_unconfirmed(struct index_table *table, const struct index_name *owner);

@@ -66,7 +66,7 @@ static int log_make_room(struct index *index) {
 
 /* Gives the change its number. What cannot be noted for want of memory is missing from the list, and is not
  * worth more: the job itself is on the disk. */
-static int note(struct index *index, struct index_said *said) {
+int index_note(struct index *index, struct index_said *said) {
         uint32_t entry;
         int r;
 
@@ -118,13 +118,13 @@ static void note_job(struct mesh *mesh, const struct mesh_job *job, bool ended) 
                 said.started_at = result->started_at > 0 ? result->started_at : job->started_at;
                 said.exit_code = result->outcome == RUN_EXITED ? result->exit_code : -1;
         }
-        (void) note(mesh->index, &said);
+        (void) index_note(mesh->index, &said);
         index_name_put(mesh->index->table, said.executor);
         index_links_changed(mesh);
 }
 
 void index_own_changed(struct mesh *mesh, const struct mesh_job *job) {
-        if (job->durable)
+        if (job->durable && job->announce_at == 0)
                 note_job(mesh, job, /* ended= */ false);
 }
 
@@ -139,7 +139,7 @@ bool index_own_is_beaten(
         const struct index_entry *own = index_table_find(index->table, job, index->self);
         const struct index_entry *best;
 
-        if (!own || !own->rivals || !job_status_is_final((enum job_status) own->status))
+        if (!own || own->by_keeper || !own->rivals || !job_status_is_final((enum job_status) own->status))
                 return false;
         *ret_own = (enum job_status) own->status;
         best = index_table_answer(index->table, job);
@@ -156,7 +156,14 @@ bool index_own_is_beaten(
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job) {
         const struct index_entry *own = index_table_find(mesh->index->table, job, mesh->index->self);
 
-        return own && job_status_is_final((enum job_status) own->status);
+        return own && !own->by_keeper && job_status_is_final((enum job_status) own->status);
+}
+
+bool index_is_taken_over(struct mesh *mesh, const struct uuid *job, uint64_t epoch) {
+        const struct index_entry *entry = index_table_answer(mesh->index->table, job);
+
+        return entry && entry->owner != mesh->index->self && epoch_is_superseded(epoch, entry->epoch) &&
+               peer_is_here(mesh, entry->owner->text);
 }
 
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch) {
@@ -176,7 +183,7 @@ void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status
                 .epoch = epoch,
                 .executor = own->executor,
         };
-        (void) note(index, &said);
+        (void) index_note(index, &said);
         index_links_changed(mesh);
 }
 
@@ -205,7 +212,7 @@ int mesh_index_restore(struct mesh *mesh, const struct mesh_index_item *items, s
                 if (items[i].executor_node_id)
                         r = index_name_get(index->table, items[i].executor_node_id, &said.executor);
                 if (r >= 0)
-                        r = note(index, &said);
+                        r = index_note(index, &said);
                 index_name_put(index->table, said.executor);
         }
         index_links_changed(mesh);

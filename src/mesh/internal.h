@@ -32,9 +32,10 @@ struct mesh {
         size_t n_running; /* likewise */
 
         struct keeper keeper;
-        struct map holders;  /* struct holder, by node id */
-        struct list answers; /* that clients wait for */
-        struct map copies;   /* struct copy, by job id */
+        struct map holders;   /* struct holder, by node id */
+        struct list answers;  /* that clients wait for */
+        struct map copies;    /* struct copy, by job id */
+        size_t n_unannounced; /* jobs that were taken over, and not told of */
         size_t n_held_back;
         usec_t held_back_until;
 
@@ -115,7 +116,13 @@ void index_own_ended(struct mesh *mesh, const struct mesh_job *job);
 bool index_own_is_beaten(
         struct mesh *mesh, const struct uuid *job, enum job_status *ret_own, struct job_end *ret_best);
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
+/* By another node, which is there, with a later epoch. */
+bool index_is_taken_over(struct mesh *mesh, const struct uuid *job, uint64_t epoch);
 bool index_knows_end(struct mesh *mesh, const struct uuid *job, struct mesh_index_item *ret);
+/* The end of a job of another owner, of which the copy is here. */
+void index_copy_ended(struct mesh *mesh, const struct record *record);
+/* What that owner said to its keeper alone is told to all. */
+void index_speak_for(struct mesh *mesh, const char *owner_node_id);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);
 void index_heard(struct mesh *mesh, struct place *place);

@@ -335,6 +335,7 @@ static void copied(struct mesh *mesh, struct mesh_job *job) {
 
         list_remove(&job->copy_link);
         job->copied = true;
+        takeover_announce(mesh, job);
         job->end_copied = job->state == JOB_STATE_ENDED;
         if (answer) {
                 answer->n_uncopied--;

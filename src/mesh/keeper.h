@@ -42,6 +42,9 @@ struct holder {
 };
 
 #define KEEPER_AGAIN_USEC (30 * USEC_PER_SEC)
+/* Who had the job before gives it up when it hears of us: that is not said before a second disk has it,
+ * unless none is found for so long. */
+#define ANNOUNCE_USEC KEEPER_AGAIN_USEC
 
 /* keeper.c: copies of ours. */
 void keeper_choose(struct mesh *mesh);
@@ -74,6 +77,8 @@ void copies_written(struct mesh *mesh, const struct record *record, int error);
 /* claims.c, takeover.c: jobs that change their owner. */
 /* occasion: never the same for two takeovers from one owner. */
 uint64_t next_epoch(const struct mesh *mesh, uint64_t epoch, const struct place *owner, uint64_t occasion);
+/* The second is that of somebody who took the job over later, or from there. */
+bool epoch_is_superseded(uint64_t epoch, uint64_t by);
 void claims_start(struct mesh *mesh);
 void claims_check(struct mesh *mesh);
 void claims_owner_gone(struct mesh *mesh, const char *node_id);
@@ -83,6 +88,8 @@ void takeover_tell(struct mesh *mesh, struct mesh_job *job);
 void takeover_start(struct mesh *mesh);
 /* A job that was taken over before a restart: whether it ends now, since it must not begin here. */
 bool takeover_resume(struct mesh *mesh, struct mesh_job *job);
+void takeover_announce(struct mesh *mesh, struct mesh_job *job);
+void takeover_announce_due(struct mesh *mesh);
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error);
 /* What another node says of a job of which it is the owner. */
 void takeover_heard(

@@ -105,13 +105,14 @@ struct mesh_job {
         struct answer *answer; /* a client that waits for its acceptance to be on two disks */
         bool copied;           /* the keeper has some state of it */
         bool end_copied;
-        bool saved;      /* its end is on our disk */
-        bool told;       /* and clients know */
-        bool held_back;  /* after a restart: somebody may have taken it over */
-        bool loss_waits; /* meanwhile its run was found to be lost, which would end it */
-        bool moved;      /* another owner has it: forgotten when the disk says so */
-        bool withdrawn;  /* its acceptance failed, and the keeper has to forget it */
-        bool claimed;    /* who has the inherited run was told, over this link, that we are its owner */
+        bool saved;         /* its end is on our disk */
+        bool told;          /* and clients know */
+        bool held_back;     /* after a restart: somebody may have taken it over */
+        bool loss_waits;    /* meanwhile its run was found to be lost, which would end it */
+        bool moved;         /* another owner has it: forgotten when the disk says so */
+        usec_t announce_at; /* taken over, and not told yet that it is ours; 0: it was */
+        bool withdrawn;     /* its acceptance failed, and the keeper has to forget it */
+        bool claimed;       /* who has the inherited run was told, over this link, that we are its owner */
         enum job_status final_status;
         struct job_result *result;
         const char *error_message; /* static */

@@ -96,6 +96,9 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
         /* A copy of what ended here long ago, from somebody who has not heard of it. */
         if (index_own_has_ended(mesh, &adoption->spec->id))
                 return -EALREADY;
+        /* An owner may have had two keepers, of which neither had everything. */
+        if (index_is_taken_over(mesh, &adoption->spec->id, adoption->epoch))
+                return -EALREADY;
         r = job_new(mesh, adoption->spec, &job);
         if (r < 0)
                 return r;
@@ -167,8 +170,10 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
         claim_answers_drop(copies);
         record = list_is_empty(&copies->list) ? copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL)
                                               : NULL;
-        if (record)
+        if (record) {
                 record->number = n;
+                index_speak_for(mesh, copies->owner->name->text);
+        }
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
 }
@@ -317,6 +322,31 @@ void takeover_tell(struct mesh *mesh, struct mesh_job *job) {
         place_want_link(mesh, job->place);
 }
 
+void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
+        if (job->announce_at == 0)
+                return;
+        job->announce_at = 0;
+        mesh->n_unannounced--;
+        if (job->state != JOB_STATE_ENDED)
+                index_own_changed(mesh, job);
+}
+
+void takeover_announce_due(struct mesh *mesh) {
+        struct mesh_job *job;
+
+        if (mesh->n_unannounced == 0)
+                return;
+        MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
+                if (job->announce_at <= mesh_now(mesh))
+                        takeover_announce(mesh, job);
+}
+
+static void announce_later(struct mesh *mesh, struct mesh_job *job) {
+        job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
+        mesh->n_unannounced++;
+        mesh->claims_due = MIN(mesh->claims_due, job->announce_at);
+}
+
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
         struct guest *guest = guest_of_run(mesh, &record->run);
         struct place *owner = place_find(mesh, record->owner->text);
@@ -333,6 +363,8 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                 return;
         }
         job->durable = true;
+        if (!job->copied)
+                announce_later(mesh, job);
         index_own_changed(mesh, job);
         if (guest)
                 adopt_guest(mesh, job, guest);

@@ -421,6 +421,7 @@ static bool index_entry_decode(const Link__IndexEntry *in, struct link_index_ent
                 .created_at = usec_decode(in->created_at_usec),
                 .started_at = usec_decode(in->started_at_usec),
                 .finished_at = usec_decode(in->finished_at_usec),
+                .kept = in->kept,
         };
         if (in->status == JOB_UNKNOWN || in->status >= _JOB_STATUS_MAX || in->created_at_usec == 0 ||
             in->exit_code_plus_one > EXIT_CODE_MAX + 1 || in->executor > LINK_INDEX_ENTRIES_MAX ||

@@ -472,6 +472,7 @@ static void add_index_entry(struct encoder *encoder, const struct link_index_ent
         part.created_at_usec = entry->created_at;
         part.started_at_usec = entry->started_at;
         part.finished_at_usec = entry->finished_at;
+        part.kept = entry->kept;
         out.n_index_entries = 1;
         out.index_entries = &parts;
         encoder_add(encoder, &out);

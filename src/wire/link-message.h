@@ -300,6 +300,7 @@ struct link_index_entry {
         bool has_exit_code;
         int exit_code;
         usec_t created_at, started_at, finished_at; /* CLOCK_REALTIME; 0: not yet */
+        bool kept;
 };
 
 #define LINK_OVERRULED_MAX 256u /* of one message */

@@ -285,7 +285,8 @@ static void write_guest(struct world_node *node, const struct record *record) {
         guest->result = job_result_ref(record->result);
 }
 
-static void write_copy(struct world_disk *disk, const struct record *record) {
+static void write_copy(struct world_node *node, const struct record *record) {
+        struct world_disk *disk = &node->disk;
         struct disk_copy *copy = find_copy(disk, &record->run.job);
 
         if (!copy) {
@@ -300,6 +301,7 @@ static void write_copy(struct world_disk *disk, const struct record *record) {
         copy->cancel_requested = record->cancel_requested;
         copy->retries_used = record->retries_used;
         copy->ended = record->type == RECORD_COPY_ENDED;
+        copy->written_usec = node->world->now;
         snprintf(copy->owner, sizeof(copy->owner), "%s", record->owner->text);
         snprintf(
                 copy->executor_node, sizeof(copy->executor_node), "%s",
@@ -315,11 +317,12 @@ static void drop_copies(struct world_disk *disk, const char *owner, uint64_t bel
                         disk_copy_free(disk, copy);
 }
 
-static void write_copies(struct world_disk *disk, const struct record *record) {
+static void write_copies(struct world_node *node, const struct record *record) {
+        struct world_disk *disk = &node->disk;
         struct disk_copy *copy;
 
         if (record->type == RECORD_COPY || record->type == RECORD_COPY_ENDED)
-                write_copy(disk, record);
+                write_copy(node, record);
         else if (record->type == RECORD_COPY_GONE) {
                 copy = find_copy(disk, &record->run.job);
                 if (copy && streq(copy->owner, record->owner->text))
@@ -355,7 +358,7 @@ static void write_merged(struct world_node *node, const struct record *record) {
         if (!job)
                 return; /* pruned */
         ASSERT_TRUE(job_status_is_final(job->status) && job_status_is_final(record->status));
-        ASSERT_TRUE(node->world->any_split);
+        ASSERT_TRUE(node->world->any_split || node->world->any_gone);
         job->status = record->status;
         job->merged_epoch = record->run.epoch;
 }
@@ -401,7 +404,7 @@ static void write_batch(struct world_node *node, const struct record_batch *batc
                 case RECORD_COPIES_SWEPT:
                 case RECORD_COPIES_KEPT:
                 case RECORD_COPIES_FORGOTTEN:
-                        write_copies(&node->disk, &batch->records[i]);
+                        write_copies(node, &batch->records[i]);
                         break;
                 case RECORD_HOLDER:
                 case RECORD_HOLDER_GONE:

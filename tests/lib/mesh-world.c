@@ -287,7 +287,7 @@ void world_destroy(struct world_node *node) {
         world_crash(node);
         executor_crash(node);
         disk_wipe(&node->disk);
-        node->gone = node->is_detached = true;
+        node->gone = node->is_detached = node->world->any_gone = true;
 }
 
 void world_pause(struct world_node *node) {

@@ -64,6 +64,7 @@ struct disk_copy {
         char owner[NODE_ID_MAX + 1], executor_node[NODE_ID_MAX + 1];
         uint32_t retries_used;
         bool cancel_requested, ended;
+        usec_t written_usec;
 };
 
 struct disk_holder {
@@ -223,6 +224,7 @@ struct world {
         void (*missed)(struct world_node *node, struct world_node *from);
         void *userdata;
         bool any_split; /* set by the test: two nodes could not speak for longer than the loss time */
+        bool any_gone;
         /* Datagrams: so many of a hundred are lost, come twice, and come up to late_usec late. */
         unsigned loss, repeated, late;
         usec_t late_usec;

@@ -228,6 +228,7 @@ static void destroy(struct sim *sim) {
         sim->n_destroyed++;
         sim_say(sim, "%s: burns down", node->config.node_id);
         watch_lost(sim, node, /* host= */ true);
+        fire_takes(sim, node);
         world_destroy(node);
         set_ways(sim);
         if (sim_below(sim, 2) == 0 && (sim->n_slots_gone + node->executor.slots) * 2 <= sim->n_slots) {

@@ -30,6 +30,10 @@ static void print_total(const struct sim_plan *plan, const struct sim_result *to
         printf("%llu jobs changed their owner; %llu attempts were given up, and the end of %llu of them is "
                "known\n",
                ull(total->n_moved), ull(total->n_given_up), ull(total->n_late));
+        printf("%llu jobs burned with two hosts, one after the other, and %llu ends with the only disk that "
+               "had "
+               "them\n",
+               ull(total->n_burned), ull(total->n_ends_burned));
 }
 
 static int run(const struct sim_plan *plan, bool until_failure) {

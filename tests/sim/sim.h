@@ -32,6 +32,9 @@ struct sim_job {
         bool choosy;              /* to nodes with some label */
         struct job_rules rules;
         bool assigned, cancelled, ended;
+        bool alone;             /* a host that had it burned down */
+        bool burned;            /* with the last disk that had it */
+        bool end_burned;        /* its end was told, and went with the last disk that had it */
         bool cancel_asked;      /* it may be forgotten until it is acknowledged */
         enum job_status status; /* once it has ended */
         unsigned n_running, n_starts;
@@ -96,7 +99,8 @@ struct sim_result {
         uint64_t n_split_meshes, n_split_pairs, n_moved; /* jobs that have changed their owner */
         /* What may happen after a split, and did. */
         uint64_t n_twice, n_together, n_after_cancel, n_changed;
-        uint64_t n_given_up, n_late; /* attempts; and those of which the end is known */
+        uint64_t n_burned, n_ends_burned; /* jobs, told ends: with the last disk that had them */
+        uint64_t n_given_up, n_late;      /* attempts; and those of which the end is known */
         usec_t usec;
 };
 
@@ -151,6 +155,10 @@ const struct disk_job *watch_record(struct sim *sim, const struct sim_job *job);
 bool watch_all_ended(struct sim *sim);
 bool watch_owes_nothing(struct sim *sim, struct world_node *node);
 bool watch_is_lost(struct sim *sim, const struct sim_job *job);
+
+/* fire.c */
+void fire_takes(struct sim *sim, struct world_node *node); /* it is about to burn down */
+void fire_settled(struct sim *sim);
 
 /* split.c: two nodes that cannot exchange messages for longer than the loss time. */
 void split_begin(struct sim *sim);

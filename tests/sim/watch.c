@@ -45,6 +45,12 @@ static void note_run(struct sim *sim, struct world_node *node, const struct run_
         ASSERT_OK(map_add(&sim->runs, &run->by_run, &run->run, RUN_KEY_SIZE));
 }
 
+/* An end that was told: after a split, and when the owner has burned down, where an earlier keeper may come
+ * back that never heard of it. */
+static bool may_forget(struct sim *sim, const struct sim_job *job) {
+        return split_happened(sim) || job->end_burned || job->owner->gone;
+}
+
 static void on_run_begins(struct world_node *node, const struct run_id *run) {
         struct sim *sim = node->world->userdata;
         struct sim_job *job = watch_find(sim, &run->job);
@@ -66,7 +72,7 @@ static void on_run_begins(struct world_node *node, const struct run_id *run) {
         }
         if (job->cancelled) {
                 sim_say(sim, "… after its cancel was acknowledged");
-                ASSERT_TRUE(split_happened(sim)); /* none starts after an acknowledged cancel */
+                ASSERT_TRUE(may_forget(sim, job)); /* none starts after an acknowledged cancel */
                 sim->result.n_after_cancel++;
         }
         /* Nothing runs twice for no reason. */
@@ -144,6 +150,12 @@ static void on_stored(struct world_node *node, const struct record_batch *batch)
 
                 if (record->type == RECORD_ACCEPTED)
                         note_accepted(sim, node, record->spec);
+                if (record->type == RECORD_HOLDER)
+                        sim_say(sim, "%s: keeper is %s, term %" PRIu64, node->config.node_id,
+                                record->node->text, record->term);
+                if (record->type == RECORD_MOVED)
+                        sim_say(sim, "%s gives job %zu up", node->config.node_id,
+                                watch_find(sim, &record->run.job)->number);
                 if (record->type == RECORD_ADOPTED || record->type == RECORD_FINISHED)
                         sim->changed_usec = sim->world.now;
                 if (record->type == RECORD_ADOPTED) {
@@ -174,7 +186,7 @@ static void on_finished(struct world_node *node, const struct job_spec *spec, en
 
         sim_say(sim, "%s: job %zu is %s", node->config.node_id, job->number, job_status_to_text(status));
         if (job->ended) {
-                ASSERT_TRUE(job->status == status || split_happened(sim)); /* an end never changes */
+                ASSERT_TRUE(job->status == status || may_forget(sim, job)); /* an end never changes */
                 sim->result.n_changed += job->status != status;
         }
         job->ended = true;
@@ -205,9 +217,22 @@ const struct disk_job *watch_record(struct sim *sim, const struct sim_job *job) 
 
 /* One copy goes with its node, and what has ended and was told may be history with its last owner. */
 static bool must_be_known(const struct sim_job *job) {
-        if (job->copies == 0 || (job->ended && (job->moved || job->owner->gone)))
+        if (job->copies == 0 || job->burned || (job->ended && (job->moved || job->owner->gone)))
                 return false;
         return job->copies > 1 || !job->owner->gone;
+}
+
+/* Its owner is gone, and had told its keeper that it had ended. */
+static bool has_ended_copy(struct sim *sim, const struct sim_job *job) {
+        for (size_t i = 0; i < sim->world.n_nodes; i++) {
+                const struct disk_copy *copy =
+                        MAP_GET(&sim->world.nodes[i]->disk.copies, &job->id, sizeof(job->id),
+                                struct disk_copy, by_id);
+
+                if (copy && copy->ended)
+                        return true;
+        }
+        return false;
 }
 
 /* What was never acknowledged, and is on no disk, does not exist. */
@@ -215,7 +240,7 @@ bool watch_all_ended(struct sim *sim) {
         for (size_t i = 0; i < sim->n_jobs; i++) {
                 const struct disk_job *record = watch_record(sim, sim->jobs[i]);
 
-                if (record ? !job_status_is_final(record->status) : must_be_known(sim->jobs[i]))
+                if (record ? !job_status_is_final(record->status) : watch_is_lost(sim, sim->jobs[i]))
                         return false;
         }
         return true;
@@ -247,7 +272,7 @@ bool watch_owes_nothing(struct sim *sim, struct world_node *node) {
 }
 
 bool watch_is_lost(struct sim *sim, const struct sim_job *job) {
-        return must_be_known(job) && !watch_record(sim, job);
+        return must_be_known(job) && !watch_record(sim, job) && !has_ended_copy(sim, job);
 }
 
 /* All nodes tell the same, and what they tell is what was told before. */
@@ -255,7 +280,7 @@ static void check_job(struct sim *sim, const struct sim_job *job) {
         const struct disk_job *record = watch_record(sim, job), *other;
 
         ASSERT_EQ(job->n_running, 0);
-        ASSERT_TRUE(record ? job_status_is_final(record->status) : !must_be_known(job));
+        ASSERT_TRUE(record ? job_status_is_final(record->status) : !watch_is_lost(sim, job));
         for (size_t i = 0; i < sim->world.n_nodes; i++) {
                 other = disk_find(sim->world.nodes[i], &job->id);
                 ASSERT_TRUE(!other || other->moved || other->status == record->status);
@@ -265,7 +290,7 @@ static void check_job(struct sim *sim, const struct sim_job *job) {
             record->result->outcome == RUN_EXITED && !job->cancel_asked && !job->moved)
                 ASSERT_EQ(record->retries_used, job->rules.retries);
         if (record && job->ended)
-                ASSERT_TRUE(job->status == record->status || split_happened(sim));
+                ASSERT_TRUE(job->status == record->status || may_forget(sim, job));
         sim->result.n_twice += job->n_starts > 1;
         sim->result.n_moved += job->moved;
 }
@@ -355,6 +380,7 @@ void watch_settled(struct sim *sim) {
                 check_job(sim, sim->jobs[i]);
         check_attempts(sim);
         world_check_indexes(&sim->world);
+        fire_settled(sim);
         sim->result.n_jobs = sim->n_jobs;
 }
 

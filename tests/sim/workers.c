@@ -80,6 +80,8 @@ static void add_up(struct sim_result *total, const struct sim_result *result) {
         total->n_moved += result->n_moved;
         total->n_given_up += result->n_given_up;
         total->n_late += result->n_late;
+        total->n_burned += result->n_burned;
+        total->n_ends_burned += result->n_ends_burned;
         total->usec += result->usec;
 }
 

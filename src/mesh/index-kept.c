@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Ends that an owner told its keeper. Others hear of them from the owner itself, a moment later; where it is
+ * lost before that, its keeper speaks for it. Whom else the owner has reached nobody knows, so what it told
+ * last is told once more. */
+
+#include "mesh/index-internal.h"
+
+void index_copy_ended(struct mesh *mesh, const struct record *record) {
+        const struct job_result *result = record->result;
+        struct index_table *table = mesh->index->table;
+        struct index_said said = {
+                .job = record->run.job,
+                .status = record->status,
+                .exit_code = result && result->outcome == RUN_EXITED ? result->exit_code : -1,
+                .created_at = record->spec->created_at,
+                .started_at = result ? result->started_at : 0,
+                .finished_at = result && result->finished_at > 0 ? result->finished_at
+                                                                 : mesh->ops.now_realtime(mesh->userdata),
+                .epoch = record->run.epoch,
+                .by_keeper = true,
+        };
+        const struct index_entry *told;
+        uint32_t number;
+
+        if (index_name_get(table, record->owner->text, &said.owner) < 0)
+                return;
+        if (record->node)
+                (void) index_name_get(table, record->node->text, &said.executor);
+        told = index_table_find(table, &said.job, said.owner);
+        if (!told || !job_status_is_final((enum job_status) told->status))
+                (void) index_table_put(table, &said, &number);
+        index_name_put(table, said.executor);
+        index_name_put(table, said.owner);
+}
+
+void index_speak_for(struct mesh *mesh, const char *owner_node_id) {
+        struct index_table *table = mesh->index->table;
+        const struct index_name *owner = index_name_find(table, owner_node_id);
+        const struct index_entry *entry;
+        uint32_t number = 0;
+
+        if (!owner)
+                return;
+        while ((entry = index_table_next_recent(table, owner, &number))) {
+                struct index_said said = {
+                        .job = entry->job,
+                        .status = (enum job_status) entry->status,
+                        .exit_code = entry->exit_code,
+                        .created_at = entry->created_at,
+                        .started_at = entry->started_at,
+                        .finished_at = entry->finished_at,
+                        .epoch = entry->epoch,
+                        .executor = entry->executor,
+                        .by_keeper = true,
+                };
+
+                if (!index_table_find(table, &said.job, mesh->index->self))
+                        (void) index_note(mesh->index, &said);
+        }
+        index_links_changed(mesh);
+}
