@@ -91,6 +91,38 @@ static void check_index(const struct link_message *message) {
                 ASSERT_TRUE(entry->exit_code >= 0 && entry->exit_code <= 255);
                 ASSERT_TRUE(entry->number <= message->index_part.through);
         }
+        ASSERT_LE(message->n_overruled, LINK_OVERRULED_MAX);
+        for (size_t i = 0; i < message->n_overruled; i++) {
+                ASSERT_FALSE(uuid_is_null(&message->overruled[i].job));
+                ASSERT_TRUE(job_status_is_final(message->overruled[i].status));
+                ASSERT_LE(message->overruled[i].epoch, LINK_EPOCH_MAX);
+                ASSERT_TRUE(node_id_is_valid(message->overruled[i].owner));
+        }
+}
+
+static void check_keeping(const struct link_message *message) {
+        const struct link_copy *copy = &message->copy;
+
+        ASSERT_TRUE(!copy->node_id || node_id_is_valid(copy->node_id));
+        ASSERT_TRUE(copy->status == JOB_UNKNOWN || job_status_is_final(copy->status));
+        ASSERT_LE(copy->term, LINK_EPOCH_MAX);
+        ASSERT_LE(copy->retries_used, JOB_RETRIES_MAX);
+        ASSERT_TRUE(copy->has_run || (!copy->job && !copy->ended));
+        if (copy->has_run)
+                check_run(&copy->run);
+        if (copy->job)
+                check_job(&copy->job->job);
+        if (copy->ended)
+                check_ended(copy->ended);
+        ASSERT_TRUE(!message->claim.owner || node_id_is_valid(message->claim.owner));
+        ASSERT_TRUE(!message->claim_answer.owner || node_id_is_valid(message->claim_answer.owner));
+        ASSERT_LT(message->claim_answer.objection, _LINK_OBJECTION_MAX);
+        for (size_t i = 0; i < message->claim_answer.n_held; i++)
+                check_run(&message->claim_answer.held[i].run);
+        for (size_t i = 0; i < message->n_takeovers; i++) {
+                check_run(&message->takeovers[i].run);
+                ASSERT_LE(message->takeovers[i].epoch, LINK_EPOCH_MAX);
+        }
 }
 
 static void check_limits(const struct link_message *message) {
@@ -114,6 +146,7 @@ static void check_limits(const struct link_message *message) {
         for (size_t i = 0; i < message->n_taken; i++)
                 check_run(&message->taken[i]);
         check_index(message);
+        check_keeping(message);
 }
 
 static void decode(const struct buffer *frame, struct link_message *ret) {

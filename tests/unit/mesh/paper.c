@@ -63,7 +63,11 @@ static void on_link_open(void *userdata, const char *node_id, const struct socka
 }
 
 static int on_link_send(void *userdata, const char *node_id, const struct link_message *message) {
-        ((struct paper *) userdata)->n_assigned += message->n_assignments;
+        struct paper *paper = userdata;
+
+        paper->n_assigned += message->n_assignments;
+        paper->n_kept += message->kept.term > 0 && !message->kept.refused;
+        paper->n_forgotten += message->copies_forgotten > 0;
         return 0;
 }
 
@@ -71,6 +75,9 @@ static void ignore_link(void *userdata, const char *node_id) {
 }
 
 static void ignore_peer(void *userdata, const struct mesh_peer *peer, bool gone) {
+}
+
+static void ignore_notice(void *userdata, int priority, const char *message_id, const char *text) {
 }
 
 static const struct mesh_ops ops = {
@@ -94,6 +101,7 @@ static const struct mesh_ops ops = {
         .accepted = ignore_accepted,
         .job_finished = on_finished,
         .status_changed = ignore,
+        .notice = ignore_notice,
 };
 
 void paper_begin(struct paper *paper, unsigned slots, unsigned queue_max) {

@@ -19,6 +19,7 @@ struct paper {
         enum job_status ended;     /* as it told last */
         struct mesh_message asked; /* what it sent last */
         size_t n_links_wanted, n_assigned;
+        size_t n_kept, n_forgotten; /* times that it told an owner so */
 };
 
 void paper_begin(struct paper *paper, unsigned slots, unsigned queue_max);

@@ -142,6 +142,9 @@ static void fill_message(struct full_message *full) {
                 .n_held = 1,
                 .held = &full->held,
                 .held_complete = true,
+                .compared = true,
+                .ping = true,
+                .pong = true,
                 .n_assignments = 1,
                 .assignments = &full->assignment,
                 .n_taken = 1,
@@ -173,6 +176,8 @@ static void fill_message(struct full_message *full) {
                 .index_nodes = full->index_nodes,
                 .n_index_entries = ELEMENTSOF(full->index_entries),
                 .index_entries = full->index_entries,
+                .n_overruled = ELEMENTSOF(full->overruled),
+                .overruled = full->overruled,
         };
 }
 
@@ -237,11 +242,17 @@ void full_message_init(struct full_message *full) {
                                      .number = 29,
                                      .status = JOB_PENDING,
                                      .created_at = LINK_USEC_MAX } },
+                .overruled = { { .job = run_of(13).job,
+                                 .epoch = LINK_EPOCH_MAX,
+                                 .status = JOB_TIMEOUT,
+                                 .owner = "node-5555555555555555" },
+                               { .job = run_of(14).job, .status = JOB_COMPLETED, .owner = "b" } },
         };
         fill_assignment(&full->assignment);
         fill_ended(&full->ended);
         fill_message(full);
         fill_questions(full);
+        fill_keeping(full);
 }
 
 void assert_run_equal(const struct run_id *a, const struct run_id *b) {
@@ -255,7 +266,7 @@ static void assert_runs_equal(const struct run_id *a, size_t n_a, const struct r
                 assert_run_equal(&a[i], &b[i]);
 }
 
-static void assert_text_equal(const char *a, const char *b) {
+void assert_text_equal(const char *a, const char *b) {
         if (a || b)
                 ASSERT_STREQ(a, b);
 }
@@ -269,7 +280,7 @@ static void assert_hellos_equal(const struct link_hello *a, const struct link_he
         ASSERT_EQ(a->ordinal, b->ordinal);
 }
 
-static void assert_jobs_equal(const struct link_job *a, const struct link_job *b) {
+void assert_jobs_equal(const struct link_job *a, const struct link_job *b) {
         ASSERT_TRUE(uuid_equal(&a->id, &b->id));
         ASSERT_EQ(a->created_at, b->created_at);
         ASSERT_EQ(a->timeout_usec, b->timeout_usec);
@@ -307,7 +318,7 @@ static void assert_outputs_equal(const struct link_output *a, const struct link_
         ASSERT_EQ(a->truncated, b->truncated);
 }
 
-static void assert_ends_equal(const struct link_ended *a, const struct link_ended *b) {
+void assert_ends_equal(const struct link_ended *a, const struct link_ended *b) {
         assert_run_equal(&a->run, &b->run);
         ASSERT_EQ(a->outcome, b->outcome);
         ASSERT_EQ(a->exit_code, b->exit_code);
@@ -434,14 +445,21 @@ static void assert_questions_equal(const struct link_message *a, const struct li
                 ASSERT_EQ(a->cancelled_calls[i], b->cancelled_calls[i]);
 }
 
-static void assert_reports_equal(const struct link_message *a, const struct link_message *b) {
-        ASSERT_EQ(a->n_held, b->n_held);
-        for (size_t i = 0; i < a->n_held; i++) {
-                assert_run_equal(&a->held[i].run, &b->held[i].run);
-                ASSERT_EQ(a->held[i].state, b->held[i].state);
-                ASSERT_EQ(a->held[i].started_at, b->held[i].started_at);
+void assert_helds_equal(const struct link_held *a, size_t n_a, const struct link_held *b, size_t n_b) {
+        ASSERT_EQ(n_a, n_b);
+        for (size_t i = 0; i < n_a; i++) {
+                assert_run_equal(&a[i].run, &b[i].run);
+                ASSERT_EQ(a[i].state, b[i].state);
+                ASSERT_EQ(a[i].started_at, b[i].started_at);
         }
+}
+
+static void assert_reports_equal(const struct link_message *a, const struct link_message *b) {
+        assert_helds_equal(a->held, a->n_held, b->held, b->n_held);
         ASSERT_EQ(a->held_complete, b->held_complete);
+        ASSERT_EQ(a->compared, b->compared);
+        ASSERT_EQ(a->ping, b->ping);
+        ASSERT_EQ(a->pong, b->pong);
         ASSERT_EQ(a->n_refused, b->n_refused);
         for (size_t i = 0; i < a->n_refused; i++) {
                 assert_run_equal(&a->refused[i].run, &b->refused[i].run);
@@ -488,8 +506,20 @@ static void assert_indexes_equal(const struct link_message *a, const struct link
         }
 }
 
+static void assert_overruled_equal(const struct link_message *a, const struct link_message *b) {
+        ASSERT_EQ(a->n_overruled, b->n_overruled);
+        for (size_t i = 0; i < a->n_overruled; i++) {
+                ASSERT_TRUE(uuid_equal(&a->overruled[i].job, &b->overruled[i].job));
+                ASSERT_EQ(a->overruled[i].epoch, b->overruled[i].epoch);
+                ASSERT_EQ(a->overruled[i].status, b->overruled[i].status);
+                ASSERT_STREQ(a->overruled[i].owner, b->overruled[i].owner);
+        }
+}
+
 void assert_messages_equal(const struct link_message *a, const struct link_message *b) {
         assert_indexes_equal(a, b);
+        assert_overruled_equal(a, b);
+        assert_keeping_equal(a, b);
         ASSERT_EQ(a->has_hello, b->has_hello);
         if (a->has_hello)
                 assert_hellos_equal(&a->hello, &b->hello);

@@ -57,6 +57,28 @@ static inline struct protobuf_writer job_part(void) {
         return job;
 }
 
+/* So many parts of a kind pass in one message, behind what has to be there for them, and one more does not.
+ */
+static inline void assert_at_most(
+        size_t max, const struct protobuf_writer *before, unsigned number,
+        const struct protobuf_writer *part) {
+        struct protobuf_writer field = {};
+        uint8_t *data = malloc(LINK_FRAME_MAX);
+        struct link_message decoded = {};
+        size_t size = before->size;
+
+        ASSERT_NOT_NULL(data);
+        write_message_field(&field, number, part);
+        ASSERT_LE(size + (max + 1) * field.size, LINK_FRAME_MAX);
+        memcpy(data, before->bytes, before->size);
+        for (size_t i = 0; i <= max; i++, size += field.size)
+                memcpy(data + size, field.bytes, field.size);
+        ASSERT_ERROR(link_message_decode(data, size, &decoded), EBADMSG);
+        ASSERT_OK(link_message_decode(data, size - field.size, &decoded));
+        link_message_done(&decoded);
+        free(data);
+}
+
 #define ASSERT_WITH(check, number, part, statement) \
         ({                                          \
                 struct protobuf_writer with = part; \

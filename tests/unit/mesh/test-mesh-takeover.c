@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a keeper says of its copies, and what it takes over, at the moments at which it is easy to get wrong:
+ * between two writes, and where it runs the job itself. */
+
+#include "lib/mesh-world.h"
+#include "mesh/job-link.h"
+#include "paper.h"
+#include "wire/link-message.h"
+
+#define GUEST_EPOCH UINT64_C(5)         /* of the owner whose run is here */
+#define LATER_EPOCH (UINT64_C(1) << 32) /* of one that took its job over */
+
+static struct world world;
+
+static struct world_node *node(size_t i) {
+        return world.nodes[i];
+}
+
+static void begin(size_t n_nodes, unsigned slots) {
+        static const char *const names[] = { "node-a", "node-b", "node-c" };
+
+        world_init(&world, 11);
+        for (size_t i = 0; i < n_nodes; i++)
+                world_add(&world, names[i], slots);
+        for (size_t i = 0; i < n_nodes; i++)
+                world_start(node(i));
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, world_n_peers(node(0)) == n_nodes - 1);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+}
+
+static void lose(struct world_node *lost) {
+        world_detach(lost);
+        world_crash(lost);
+        executor_crash(lost);
+}
+
+static size_t n_starts(void) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < world.n_nodes; i++)
+                n += node(i)->executor.n_starts;
+        return n;
+}
+
+static size_t n_copies(struct world_node *holder) {
+        struct disk_copy *copy;
+        size_t n = 0;
+
+        MAP_FOREACH(&holder->disk.copies, copy, struct disk_copy, by_id)
+                n += !copy->ended;
+        return n;
+}
+
+/* Of three, the one that has, or gets, copies of the first one's jobs. */
+static struct world_node *keeper(void) {
+        struct disk_holder *holder;
+
+        ASSERT_EQ(map_size(&node(0)->disk.holders), 1u);
+        MAP_FOREACH(&node(0)->disk.holders, holder, struct disk_holder, by_id)
+                if (streq(holder->node, "node-b"))
+                        return node(1);
+        return node(2);
+}
+
+static struct world_node *third(void) {
+        return keeper() == node(1) ? node(2) : node(1);
+}
+
+static unsigned answer_copies(const void *tag) {
+        for (size_t i = 0; i < node(0)->n_answers; i++)
+                if (node(0)->answers[i].tag == tag)
+                        return node(0)->answers[i].copies;
+        return 0;
+}
+
+static void submit(const char *command, const struct world_wishes *wishes, struct uuid *ret) {
+        ASSERT_EQ(world_submit_wishes(node(0), command, 1, wishes, ret, ret), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, USEC_PER_SEC, answer_copies(ret) == 2);
+}
+
+/* It stops when it owns the job on its disk, and nothing that follows from that is there. */
+static void restart_between(struct world_node *heir, const struct uuid *id) {
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, disk_find(heir, id) != NULL);
+        ASSERT_EQ(disk_status(heir, id), JOB_PENDING);
+        ASSERT_EQ(world_end(heir, id), JOB_UNKNOWN);
+        world_crash(heir);
+        ASSERT_EQ(disk_status(heir, id), JOB_PENDING);
+        world_start(heir);
+}
+
+static void test_what_must_not_begin_does_not_after_a_restart(void) {
+        struct uuid id;
+
+        begin(2, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        mesh_set_slots(node(1)->mesh, 0);
+        submit("10", &(const struct world_wishes){ .rules.loss_is_failure = true }, &id);
+        lose(node(0));
+        restart_between(node(1), &id);
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, world_end(node(1), &id) == JOB_FAILED);
+        ASSERT_NOT_NULL(strstr(disk_find(node(1), &id)->error_message, "node lost: "));
+        ASSERT_EQ(n_starts(), 0u);
+        world_done(&world);
+}
+
+/* Its owner is the one that accepted it, and knows that it did not begin. */
+static void test_what_waits_at_its_owner_begins_after_a_restart(void) {
+        struct uuid id;
+
+        begin(2, 1);
+        mesh_set_slots(node(0)->mesh, 0);
+        mesh_set_slots(node(1)->mesh, 0);
+        submit("10", &(const struct world_wishes){ .rules.loss_is_failure = true }, &id);
+        world_crash(node(0));
+        world_start(node(0));
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, world_end(node(0), &id) == JOB_COMPLETED);
+        ASSERT_EQ(n_starts(), 1u);
+        world_done(&world);
+}
+
+/* Who ran it, and its owner, are gone before the first one hears that it is to end. No slot is waited for to
+ * say so. */
+static void test_what_was_cancelled_does_not_begin_after_a_restart(void) {
+        struct world_node *heir, *runs;
+        struct uuid id;
+
+        begin(3, 1);
+        heir = keeper();
+        runs = third();
+        mesh_set_slots(node(0)->mesh, 0);
+        mesh_set_slots(heir->mesh, 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        submit("forever", &(const struct world_wishes){}, &id);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == 1);
+        world_run_for(&world, USEC_PER_SEC);
+        lose(runs);
+        ASSERT_EQ(mesh_cancel(node(0)->mesh, &id), MESH_CANCEL_STARTED);
+        world_run_for(&world, 50 * USEC_PER_MSEC);
+        lose(node(0));
+        heir->config.slots = 0;
+        restart_between(heir, &id);
+        WORLD_UNTIL(&world, 2 * USEC_PER_MINUTE, world_end(heir, &id) == JOB_CANCELLED);
+        ASSERT_EQ(n_starts(), 1u);
+        world_done(&world);
+}
+
+/* Another owner tells that it ended, and does so again to who begins anew. */
+static void test_what_ended_elsewhere_does_not_begin_after_a_restart(void) {
+        struct mesh_index_item item = { .status = JOB_COMPLETED, .finished_at = 7, .epoch = 1 };
+        struct world_node *heir, *other;
+
+        begin(3, 1);
+        heir = keeper();
+        other = third();
+        for (size_t i = 0; i < 3; i++)
+                mesh_set_slots(node(i)->mesh, 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        submit("10", &(const struct world_wishes){}, &item.id);
+        item.created_at = disk_find(node(0), &item.id)->spec->created_at;
+        lose(node(0));
+        ASSERT_OK(mesh_index_restore(other->mesh, &item, 1));
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, world_index_status(heir, &item.id) == JOB_COMPLETED);
+        restart_between(heir, &item.id);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, world_index_status(heir, &item.id) == JOB_COMPLETED);
+        world_run_for(&world, 2 * USEC_PER_MINUTE);
+        ASSERT_EQ(world_index_status(heir, &item.id), JOB_COMPLETED);
+        ASSERT_EQ(n_starts(), 0u);
+        world_done(&world);
+}
+
+/* That it could write the next one does not say that it has the one before. */
+static void test_a_copy_that_was_not_written_is_refused(void) {
+        struct world_node *slow, *next;
+        struct uuid ids[2];
+
+        begin(3, 0);
+        slow = keeper();
+        next = third();
+        disk_set_mode(slow, DISK_HOLDS);
+        for (size_t i = 0; i < 2; i++) {
+                ASSERT_EQ(world_submit(node(0), "10", &ids[i]), MESH_ACCEPTED);
+                world_run_for(&world, 20 * USEC_PER_MSEC);
+        }
+        disk_set_mode(slow, DISK_FAILS);
+        disk_write_next(slow);
+        disk_set_mode(slow, DISK_WORKS);
+        WORLD_UNTIL(&world, 20 * USEC_PER_MSEC, n_copies(slow) == 1);
+        WORLD_UNTIL(&world, 200 * USEC_PER_MSEC, world_answer(node(0), &ids[0]) == 0);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(n_copies(next), 2u);
+
+        lose(node(0));
+        mesh_set_slots(node(1)->mesh, 1);
+        mesh_set_slots(node(2)->mesh, 1);
+        node(1)->executor.slots = node(2)->executor.slots = 1;
+        for (size_t i = 0; i < 2; i++)
+                WORLD_UNTIL(
+                        &world, 2 * USEC_PER_MINUTE,
+                        world_end(node(1), &ids[i]) == JOB_COMPLETED ||
+                                world_end(node(2), &ids[i]) == JOB_COMPLETED);
+        world_done(&world);
+}
+
+/* On paper: this node, its peer number 1, and number 2 that owns what it keeps. */
+static struct paper paper;
+
+static void begin_on_paper(void) {
+        paper_begin(&paper, /* slots= */ 1, /* queue_max= */ 10);
+        for (uint32_t i = 1; i <= 2; i++) {
+                paper_add_peer(&paper, i, 1);
+                paper_link_peer(&paper, i);
+        }
+        paper_write(&paper);
+}
+
+static struct link_assignment assignment_of(struct job_spec *spec) {
+        struct link_assignment assignment = {
+                .run = { .job = spec->id, .epoch = GUEST_EPOCH, .attempt = 1 }
+        };
+
+        job_spec_to_link(spec, &assignment.job);
+        assignment.job.created_by_node = "peer-1";
+        return assignment;
+}
+
+/* epoch: of its owner; the last run was given then or before. */
+static void tell_copy(struct job_spec *spec, uint64_t number, uint64_t epoch) {
+        struct link_assignment assignment = assignment_of(spec);
+        const struct link_message message = {
+                .copy = {
+                        .term = 1,
+                        .number = number,
+                        .has_run = true,
+                        .run = { .job = spec->id, .epoch = MIN(GUEST_EPOCH, epoch), .attempt = 1 },
+                        .epoch = epoch,
+                        .job = &assignment,
+                },
+        };
+
+        mesh_link_received(paper.mesh, "peer-2", &message);
+}
+
+/* The first peer's run of the job, which begins. */
+static void begin_guest(struct job_spec *spec) {
+        struct link_assignment assignment = assignment_of(spec);
+        const struct link_message message = { .n_assignments = 1, .assignments = &assignment };
+
+        mesh_link_received(paper.mesh, "peer-1", &message);
+        paper_write(&paper);
+        ASSERT_EQ(paper.n_starts, 1u);
+        ASSERT_TRUE(run_id_equal(&paper.run, &assignment.run));
+        mesh_run_started(paper.mesh, &paper.run, paper.now);
+}
+
+static size_t n_adopted(const struct job_spec *spec) {
+        struct record_batch *batch;
+        size_t n = 0;
+
+        LIST_FOREACH(&paper.batches, batch, struct record_batch, link)
+                for (size_t i = 0; i < batch->n_records; i++)
+                        n += batch->records[i].type == RECORD_ADOPTED &&
+                             uuid_equal(&batch->records[i].run.job, &spec->id);
+        return n;
+}
+
+/* Time goes by in which nobody else says anything; how often the job was taken over. */
+static size_t wait_for(usec_t usec, const struct job_spec *spec) {
+        usec_t end = paper.now + usec;
+        size_t n = 0;
+
+        while (paper.now < end) {
+                paper_pass(&paper, paper.now + 100 * USEC_PER_MSEC);
+                n += n_adopted(spec);
+                paper_write(&paper);
+        }
+        return n;
+}
+
+static void ask_to_forget(void) {
+        mesh_link_received(paper.mesh, "peer-2", &(const struct link_message){ .forget_copies = 1 });
+}
+
+/* An owner that was taken for lost is there, and more of the same term may be on its way from it. */
+static void test_that_copies_are_forgotten_is_an_answer(void) {
+        struct job_spec *spec = paper_spec(1), *more = paper_spec(2);
+
+        begin_on_paper();
+        tell_copy(spec, 1, LATER_EPOCH);
+        paper_write(&paper);
+        ASSERT_EQ(paper.n_kept, 1u);
+        ASSERT_EQ(wait_for(3 * USEC_PER_MINUTE, spec), 1u);
+        ASSERT_EQ(paper.n_forgotten, 0u);
+
+        tell_copy(more, 2, LATER_EPOCH);
+        paper_write(&paper);
+        ASSERT_EQ(paper.n_kept, 2u);
+        ask_to_forget();
+        ASSERT_EQ(paper.n_forgotten, 0u); /* the disk first */
+        paper_write(&paper);
+        ASSERT_EQ(paper.n_forgotten, 1u);
+        ask_to_forget();
+        ASSERT_EQ(paper.n_forgotten, 2u); /* there is nothing */
+        job_spec_unref(spec);
+        job_spec_unref(more);
+        paper_end(&paper);
+}
+
+static void test_a_run_of_an_earlier_owner_goes_on(void) {
+        struct job_spec *spec = paper_spec(1);
+
+        begin_on_paper();
+        begin_guest(spec);
+        tell_copy(spec, 1, LATER_EPOCH);
+        ASSERT_EQ(wait_for(3 * USEC_PER_MINUTE, spec), 1u);
+        ASSERT_EQ(paper.n_starts, 1u);
+        ASSERT_TRUE(paper.running);
+        paper_end_run(&paper, RUN_EXITED, 0);
+        (void) wait_for(USEC_PER_SEC, spec);
+        ASSERT_EQ(paper.ended, JOB_COMPLETED);
+        ASSERT_EQ(paper.n_starts, 1u);
+        job_spec_unref(spec);
+        paper_end(&paper);
+}
+
+/* Whoever took the job over from the lost one will hear of its end. */
+static void test_a_run_of_a_later_owner_is_left_alone(void) {
+        struct job_spec *spec = paper_spec(1);
+
+        begin_on_paper();
+        begin_guest(spec);
+        tell_copy(spec, 1, GUEST_EPOCH - 1);
+        ASSERT_EQ(wait_for(3 * USEC_PER_MINUTE, spec), 0u);
+        ASSERT_EQ(paper.n_starts, 1u);
+        ASSERT_TRUE(paper.running);
+        job_spec_unref(spec);
+        paper_end(&paper);
+}
+
+/* What else its owner had does not wait for that. */
+static void test_a_run_that_was_given_up_ends_first(void) {
+        struct job_spec *spec = paper_spec(1), *other = paper_spec(2);
+        struct run_id run = { .job = spec->id, .epoch = GUEST_EPOCH, .attempt = 1 };
+
+        other->rules.loss_is_failure = true;
+        begin_on_paper();
+        begin_guest(spec);
+        mesh_link_received(
+                paper.mesh, "peer-1", &(const struct link_message){ .n_retired = 1, .retired = &run });
+        tell_copy(spec, 1, LATER_EPOCH);
+        tell_copy(other, 2, LATER_EPOCH);
+        ASSERT_EQ(wait_for(3 * USEC_PER_MINUTE, spec), 0u);
+        ASSERT_EQ(paper.ended, JOB_FAILED); /* the other one */
+        ASSERT_EQ(paper.n_starts, 1u);
+
+        paper_end_run(&paper, RUN_KILLED, 0);
+        ASSERT_EQ(wait_for(5 * USEC_PER_SEC, spec), 1u);
+        ASSERT_EQ(paper.n_starts, 2u);
+        ASSERT_TRUE(uuid_equal(&paper.run.job, &spec->id));
+        paper_end_run(&paper, RUN_EXITED, 0);
+        (void) wait_for(USEC_PER_SEC, spec);
+        ASSERT_EQ(paper.ended, JOB_COMPLETED);
+        job_spec_unref(spec);
+        job_spec_unref(other);
+        paper_end(&paper);
+}
+
+int main(void) {
+        RUN(test_what_must_not_begin_does_not_after_a_restart);
+        RUN(test_what_waits_at_its_owner_begins_after_a_restart);
+        RUN(test_what_was_cancelled_does_not_begin_after_a_restart);
+        RUN(test_what_ended_elsewhere_does_not_begin_after_a_restart);
+        RUN(test_a_copy_that_was_not_written_is_refused);
+        RUN(test_that_copies_are_forgotten_is_an_answer);
+        RUN(test_a_run_of_an_earlier_owner_goes_on);
+        RUN(test_a_run_of_a_later_owner_is_left_alone);
+        RUN(test_a_run_that_was_given_up_ends_first);
+        return EXIT_SUCCESS;
+}
