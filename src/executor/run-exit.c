@@ -46,6 +46,9 @@ void run_kill_processes(struct run *run) {
 
         if (r < 0 && r != -ESRCH)
                 log_warning_errno(r, "Cannot kill a job: %m");
+        /* Where it has to enter its cgroup by itself it may not have come so far. */
+        if (run->leaf && run->pid > 0)
+                (void) kill(run->pid, SIGKILL);
         (void) sd_event_source_set_enabled(run->timer, SD_EVENT_OFF);
 }
 

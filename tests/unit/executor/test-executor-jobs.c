@@ -316,6 +316,18 @@ static void test_kill(void) {
         ASSERT_GT(result->started_at, 0);
 }
 
+/* An end without any grace, while the process of the job is still on its way to be one. */
+static void test_kill_at_once(void) {
+        for (unsigned i = 0; i < 20; i++) {
+                _cleanup_fixture_ struct fixture fixture;
+                struct run_id run;
+
+                begin(&fixture);
+                run = fixture_start(&fixture, "sleep 1000");
+                fixture_wait(&fixture, fixture_has_started(&fixture, &run));
+        }
+}
+
 static void test_kill_before_it_started(void) {
         _cleanup_fixture_ struct fixture fixture;
         _cleanup_(job_result_unref_p) struct job_result *result = NULL;
@@ -504,6 +516,7 @@ int main(int argc, char *argv[]) {
         RUN(test_timeout_ignoring_sigterm);
         RUN(test_timeout_of_a_stopped_job);
         RUN(test_kill);
+        RUN(test_kill_at_once);
         RUN(test_kill_before_it_started);
         RUN(test_withdraw);
         RUN(test_kill_what_is_not_known);
