@@ -309,6 +309,11 @@ static void say_taken_over(struct mesh *mesh, const struct record *record) {
         mesh->ops.notice(mesh->userdata, LOG_WARNING, MESSAGE_JOBS_TAKEN_OVER, text);
 }
 
+static void claim_again(struct mesh *mesh, struct copies *copies) {
+        copies->claim_due = usec_add(mesh_now(mesh), USEC_PER_SEC);
+        mesh->claims_due = MIN(mesh->claims_due, copies->claim_due);
+}
+
 void copies_written(struct mesh *mesh, const struct record *record, int error) {
         struct place *owner = place_find(mesh, record->owner->text);
 
@@ -324,6 +329,8 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
         /* Those that come after it would be told as if all before them were here. */
         if (record->type == RECORD_COPIES_KEPT)
                 say_kept(mesh, owner, record->term, record->number, /* refused= */ error < 0);
+        else if (error < 0 && record->type == RECORD_COPIES_FORGOTTEN && owner->copies && !owner->alive)
+                claim_again(mesh, owner->copies); /* or a restart would bring them back */
         else if (error >= 0 && record->type == RECORD_COPIES_FORGOTTEN) {
                 const struct link_message message = { .copies_forgotten = record->term };
 
@@ -357,8 +364,7 @@ int copy_restore(
         copy->term = copies->term;
         copy->cancel_requested = cancel_requested;
         copy->retries_used = retries_used;
-        copies->claim_due = usec_add(mesh_now(mesh), USEC_PER_SEC);
-        mesh->claims_due = MIN(mesh->claims_due, copies->claim_due);
+        claim_again(mesh, copies);
         return 0;
 }
 
@@ -367,7 +373,8 @@ void copies_discard(struct mesh *mesh, struct copies *copies) {
         struct copy *copy;
 
         if (record_batch_new(1, &batch) < 0 || !copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL))
-                return; /* the same is said again with the next claim, after a restart */
+                return; /* the same is said again with the next claim */
+        index_speak_for(mesh, copies->owner->name->text);
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 copy_free(mesh, copy);
         mesh_write(mesh, TAKE_PTR(batch));

@@ -176,8 +176,10 @@ static void write_change(struct world_node *node, const struct record *record) {
                 ASSERT_TRUE(job_status_is_final(record->status));
                 ASSERT_TRUE(!record->result || run_id_equal(&record->result->run, &record->run));
                 ASSERT_TRUE(record->status == JOB_COMPLETED || record->error_message || record->result);
-                /* What was given up decides nothing. */
-                ASSERT_TRUE(!record->result || !disk_find_attempt(node, &record->run));
+                /* What was given up decides nothing; but another owner may have decided by it. */
+                ASSERT_TRUE(
+                        !record->result || record->run.epoch < job->epoch ||
+                        !disk_find_attempt(node, &record->run));
                 job->status = record->status;
                 job->in_executor = false;
                 job->error_message = record->error_message;

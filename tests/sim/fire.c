@@ -49,7 +49,7 @@ static void take_job(struct sim *sim, struct world_node *node, struct sim_job *j
          */
         if (here.n_ends > 0 && others.n_ends == 0) {
                 job->end_burned = true;
-                job->burned = others.n == 0;
+                job->burned = true; /* what others have of it is old, and they may have been told so */
                 sim->result.n_ends_burned++;
         } else if (others.n == 0 && job->copies > 0 && !job->ended) {
                 sim_say(sim, "the last copy of job %zu burns", job->number);
