@@ -89,8 +89,7 @@ int job_writer_new(sqlite3 *db, const char *node_id, struct job_writer **ret) {
 struct job_writer *job_writer_free(struct job_writer *writer) {
         if (!writer)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(writer->statements[i]);
+        sqlite_finalize_all(writer->statements, _STATEMENT_MAX);
         buffer_done(&writer->json);
         free(writer);
         return NULL;

@@ -63,8 +63,7 @@ int store_queries_new(sqlite3 *db, struct store_queries **ret) {
 struct store_queries *store_queries_free(struct store_queries *queries) {
         if (!queries)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(queries->statements[i]);
+        sqlite_finalize_all(queries->statements, _STATEMENT_MAX);
         free(queries);
         return NULL;
 }

@@ -80,8 +80,7 @@ int store_records_new(sqlite3 *db, const char *node_id, struct store_records **r
 struct store_records *store_records_free(struct store_records *records) {
         if (!records)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(records->statements[i]);
+        sqlite_finalize_all(records->statements, _STATEMENT_MAX);
         job_writer_free(records->jobs);
         guest_writer_free(records->guests);
         attempt_writer_free(records->attempts);
