@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "executor/client-internal.h"
+#include "util/array.h"
 #include "util/log.h"
 #include "util/strv.h"
 #include "wire/executor-codec.h"
@@ -28,19 +29,14 @@ static void pending_start_free(struct executor_client *client, struct pending_st
 }
 
 static int run_queue_add(struct run_queue *queue, const struct run_id *run) {
+        int r;
+
         if (queue->n - queue->first >= NOTES_MAX)
                 return -ENOBUFS;
-        if (queue->n == queue->allocated) {
-                size_t allocate = MAX(queue->allocated * 2, (size_t) 16);
-                struct run_id *longer = realloc(queue->items, allocate * sizeof(*longer));
-
-                if (!longer)
-                        return -ENOMEM;
-                queue->items = longer;
-                queue->allocated = allocate;
-        }
-        queue->items[queue->n++] = *run;
-        return 0;
+        r = ARRAY_RESERVE(queue->items, queue->n + 1, queue->allocated, 16);
+        if (r >= 0)
+                queue->items[queue->n++] = *run;
+        return r;
 }
 
 static void run_queue_drop(struct run_queue *queue) {

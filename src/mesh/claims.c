@@ -8,11 +8,13 @@
  * Two that take the same jobs over, since they cannot hear each other, and one that does so twice, give them
  * different epochs: the upper bits count, the lower ones are the occasion's own. */
 
+#include <endian.h>
 #include <stdio.h>
 #include <syslog.h>
 
 #include "mesh/copies.h"
 #include "mesh/job-link.h"
+#include "util/fnv.h"
 #include "util/message-ids.h"
 
 #define CLAIM_WAIT_USEC (2 * USEC_PER_SEC)
@@ -23,19 +25,12 @@
 #define EPOCH_COUNT_MAX ((LINK_EPOCH_MAX >> EPOCH_OWN_BITS) - 1) /* nobody counts that far */
 #define HELD_PER_ANSWER 1024u
 
-static uint32_t hash_text(uint32_t hash, const char *text) {
-        do
-                hash = (hash ^ (unsigned char) *text) * UINT32_C(16777619); /* FNV-1a */
-        while (*text++ != '\0');
-        return hash;
-}
-
 uint64_t next_epoch(const struct mesh *mesh, uint64_t epoch, const struct place *owner, uint64_t occasion) {
-        uint32_t hash = hash_text(UINT32_C(2166136261), mesh->config.node_id);
+        const uint64_t occasion_bytes = htole64(occasion);
+        uint32_t hash = fnv32(FNV32_BEGIN, mesh->config.node_id, strlen(mesh->config.node_id) + 1);
 
-        hash = hash_text(hash, owner->name->text);
-        for (unsigned i = 0; i < sizeof(occasion); i++)
-                hash = (hash ^ (uint8_t) (occasion >> 8 * i)) * UINT32_C(16777619);
+        hash = fnv32(hash, owner->name->text, strlen(owner->name->text) + 1);
+        hash = fnv32(hash, &occasion_bytes, sizeof(occasion_bytes));
         return MIN((epoch >> EPOCH_OWN_BITS) + 1, EPOCH_COUNT_MAX) << EPOCH_OWN_BITS | hash;
 }
 

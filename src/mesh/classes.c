@@ -207,17 +207,19 @@ bool class_is_admitted(const struct queue_class *class) {
 
 /* Joins the class for this job, whose target is known by now. */
 int class_join(struct mesh *mesh, struct mesh_job *job) {
+        /* It names a node, and that is no other one. */
+        bool here_only = job->spec->target_node_id && !job->target;
         struct queue_class *class;
         int r;
 
         if (job->spec->requires[0]) {
-                r = class_of_labels(mesh, job->spec, job->target, job->here_only, &class);
+                r = class_of_labels(mesh, job->spec, job->target, here_only, &class);
                 if (r < 0)
                         return r;
         } else if (job->target)
                 class = &job->target->pinned;
         else
-                class = job->here_only ? &mesh->own_class : &mesh->open_class;
+                class = here_only ? &mesh->own_class : &mesh->open_class;
         class->n_jobs++;
         job->class = class;
         return 0;

@@ -4,6 +4,7 @@
  * travels is index-links.c. */
 
 #include "mesh/index-internal.h"
+#include "util/array.h"
 
 #define LOG_MIN 64u
 
@@ -44,7 +45,6 @@ bool index_change_is_current(const struct index *index, const struct index_chang
 
 /* Room for one more: what was superseded goes, and where that is little the log grows. */
 static int log_make_room(struct index *index) {
-        struct index_change *larger;
         size_t n = 0;
 
         if (index->n_log < index->n_log_allocated)
@@ -55,13 +55,7 @@ static int log_make_room(struct index *index) {
         index->n_log = n;
         if (n < index->n_log_allocated / 2)
                 return 0;
-        n = MAX(index->n_log_allocated * 2, (size_t) LOG_MIN);
-        larger = reallocarray(index->log, n, sizeof(*larger));
-        if (!larger)
-                return -ENOMEM;
-        index->log = larger;
-        index->n_log_allocated = n;
-        return 0;
+        return ARRAY_RESERVE(index->log, index->n_log_allocated + 1, index->n_log_allocated, LOG_MIN);
 }
 
 /* Gives the change its number. What cannot be noted for want of memory is missing from the list, and is not

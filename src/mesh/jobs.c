@@ -62,16 +62,13 @@ void job_enter(struct mesh *mesh, struct mesh_job *job, enum job_state state) {
         job->state = state;
 }
 
-/* The one node that may run it, where the client named one. */
+/* The one node that may run it, where the client named one and it is another one. */
 static int set_target(struct mesh *mesh, struct mesh_job *job) {
         const char *target = job->spec->target_node_id;
         struct place *place;
         int r;
 
-        if (!target)
-                return 0;
-        job->here_only = streq(target, mesh->config.node_id);
-        if (job->here_only)
+        if (!target || streq(target, mesh->config.node_id))
                 return 0;
         r = place_get(mesh, target, &place);
         if (r >= 0)

@@ -12,6 +12,7 @@
 
 #include "mesh/internal.h"
 #include "mesh/job-link.h"
+#include "util/fnv.h"
 
 #define KEEPER_WINDOW (512u * 1024) /* bytes of copies that are on the way at once, but for the last one */
 #define COPY_SIZE 256u              /* bytes of a copy without its job and its output */
@@ -83,15 +84,11 @@ unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id) {
 /* Choosing. */
 
 static uint64_t rank_of(const struct mesh *mesh, const struct place *place) {
-        uint64_t hash = UINT64_C(14695981039346656037);
-
-        /* FNV-1a over both names: each owner has an order of its own, so that copies are spread (rendezvous
+        /* Over both names: each owner has an order of its own, so that copies are spread (rendezvous
          * hashing, Thaler and Ravishankar 1998). */
-        for (const char *c = mesh->config.node_id; *c != '\0'; c++)
-                hash = (hash ^ (unsigned char) *c) * UINT64_C(1099511628211);
-        for (const char *c = place->name->text; *c != '\0'; c++)
-                hash = (hash ^ (unsigned char) *c) * UINT64_C(1099511628211);
-        return hash >> 1;
+        uint64_t hash = fnv64(FNV64_BEGIN, mesh->config.node_id, strlen(mesh->config.node_id));
+
+        return fnv64(hash, place->name->text, strlen(place->name->text)) >> 1;
 }
 
 /* A node of another host is worth more than any of this one. 0: it is not to be asked. */

@@ -88,7 +88,6 @@ struct mesh_job {
         struct uuid executor;
         usec_t started_at;
         bool durable;        /* its acceptance is */
-        bool here_only;      /* its target is this node */
         bool may_have_begun; /* the attempt was out of our hands, and is not known not to have */
         bool sent;           /* to its place, over this link */
         bool sent_once;      /* over some link, or perhaps in an earlier life of ours */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "mesh/record.h"
+#include "util/array.h"
 
 static const char *const attempt_fate_text[_ATTEMPT_FATE_MAX] = {
         [ATTEMPT_NEVER_BEGAN] = "never_began",
@@ -87,16 +88,8 @@ struct record_batch *record_batch_free(struct record_batch *batch) {
 struct record *record_batch_add(struct record_batch *batch, enum record_type type) {
         struct record *record;
 
-        if (batch->n_records == batch->n_allocated) {
-                size_t n = batch->n_allocated * 2;
-                struct record *larger = reallocarray(batch->records, n, sizeof(*larger));
-
-                if (!larger)
-                        return NULL;
-                batch->records = larger;
-                batch->n_allocated = n;
-        }
-
+        if (ARRAY_RESERVE(batch->records, batch->n_records + 1, batch->n_allocated, 1) < 0)
+                return NULL;
         record = &batch->records[batch->n_records++];
         *record = (struct record){ .type = type };
         return record;

@@ -9,20 +9,10 @@
  * need a link first in mesh.distant. Who changes what that follows from calls place_review(). */
 
 #include "mesh/internal.h"
+#include "util/array.h"
 
 int places_reserve(struct mesh *mesh) {
-        size_t n = map_size(&mesh->places) + 1;
-        struct place **larger;
-
-        if (n <= mesh->n_ready_allocated)
-                return 0;
-        n = MAX(n, mesh->n_ready_allocated * 2);
-        larger = reallocarray(mesh->ready, n, sizeof(struct place *));
-        if (!larger)
-                return -ENOMEM;
-        mesh->ready = larger;
-        mesh->n_ready_allocated = n;
-        return 0;
+        return ARRAY_RESERVE(mesh->ready, map_size(&mesh->places) + 1, mesh->n_ready_allocated, 1);
 }
 
 static void set_ready(struct mesh *mesh, struct place *place, bool ready) {

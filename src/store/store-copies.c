@@ -7,6 +7,7 @@
 #include "store/store-column.h"
 #include "store/store-copy-row.h"
 #include "store/store-damaged-rows.h"
+#include "util/array.h"
 #include "util/log.h"
 
 #define COPIES_AFTER "SELECT " COPY_COLUMNS " FROM copies WHERE status IS NULL AND seq > ?1 ORDER BY seq"
@@ -28,33 +29,21 @@ void store_copies_done(struct store_copies *copies) {
 
 /* Takes the copy, also when it fails. */
 static int add_copy(struct store_copies *copies, struct store_copy *copy) {
-        if (copies->n == copies->n_allocated) {
-                size_t n = MAX(copies->n_allocated * 2, (size_t) 64);
-                struct store_copy *larger = reallocarray(copies->copies, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(copies->copies, copies->n + 1, copies->n_allocated, 64);
 
-                if (!larger) {
-                        store_copy_done(copy);
-                        return -ENOMEM;
-                }
-                copies->copies = larger;
-                copies->n_allocated = n;
-        }
-        copies->copies[copies->n++] = *copy;
-        return 0;
+        if (r < 0)
+                store_copy_done(copy);
+        else
+                copies->copies[copies->n++] = *copy;
+        return r;
 }
 
 static int add_holder(struct store_copies *copies, const struct store_holder *holder) {
-        if (copies->n_holders == copies->n_holders_allocated) {
-                size_t n = MAX(copies->n_holders_allocated * 2, (size_t) 8);
-                struct store_holder *larger = reallocarray(copies->holders, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(copies->holders, copies->n_holders + 1, copies->n_holders_allocated, 8);
 
-                if (!larger)
-                        return -ENOMEM;
-                copies->holders = larger;
-                copies->n_holders_allocated = n;
-        }
-        copies->holders[copies->n_holders++] = *holder;
-        return 0;
+        if (r >= 0)
+                copies->holders[copies->n_holders++] = *holder;
+        return r;
 }
 
 static int read_copy(sqlite3_stmt *statement, struct store_copies *copies, const char **ret_what) {

@@ -68,8 +68,7 @@ int copy_writer_new(sqlite3 *db, struct copy_writer **ret) {
 struct copy_writer *copy_writer_free(struct copy_writer *writer) {
         if (!writer)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(writer->statements[i]);
+        sqlite_finalize_all(writer->statements, _STATEMENT_MAX);
         buffer_done(&writer->frame);
         free(writer);
         return NULL;

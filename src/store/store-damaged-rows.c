@@ -3,21 +3,18 @@
 
 #include <errno.h>
 
+#include "util/array.h"
+
 void damaged_rows_done(struct damaged_rows *rows) {
         free(rows->sequences);
         *rows = (struct damaged_rows){};
 }
 
 int damaged_rows_add(struct damaged_rows *rows, int64_t sequence, const char *column) {
-        if (rows->n == rows->n_allocated) {
-                size_t n = MAX(rows->n_allocated * 2, (size_t) 16);
-                int64_t *larger = reallocarray(rows->sequences, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(rows->sequences, rows->n + 1, rows->n_allocated, 16);
 
-                if (!larger)
-                        return -ENOMEM;
-                rows->sequences = larger;
-                rows->n_allocated = n;
-        }
+        if (r < 0)
+                return r;
         if (rows->n == 0)
                 rows->column = column;
         rows->sequences[rows->n++] = sequence;

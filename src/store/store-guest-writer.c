@@ -47,8 +47,7 @@ int guest_writer_new(sqlite3 *db, struct guest_writer **ret) {
 struct guest_writer *guest_writer_free(struct guest_writer *writer) {
         if (!writer)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(writer->statements[i]);
+        sqlite_finalize_all(writer->statements, _STATEMENT_MAX);
         buffer_done(&writer->frame);
         free(writer);
         return NULL;

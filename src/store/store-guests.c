@@ -6,6 +6,7 @@
 
 #include "store/store-damaged-rows.h"
 #include "store/store-guest-row.h"
+#include "util/array.h"
 #include "util/log.h"
 
 #define GUESTS_AFTER "SELECT " GUEST_COLUMNS " FROM guests NOT INDEXED WHERE seq > ?1 ORDER BY seq"
@@ -19,19 +20,13 @@ void store_guests_done(struct store_guests *guests) {
 
 /* Takes the guest, also when it fails. */
 static int guests_add(struct store_guests *guests, struct store_guest *guest) {
-        if (guests->n == guests->n_allocated) {
-                size_t n = MAX(guests->n_allocated * 2, (size_t) 64);
-                struct store_guest *larger = reallocarray(guests->guests, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(guests->guests, guests->n + 1, guests->n_allocated, 64);
 
-                if (!larger) {
-                        store_guest_done(guest);
-                        return -ENOMEM;
-                }
-                guests->guests = larger;
-                guests->n_allocated = n;
-        }
-        guests->guests[guests->n++] = *guest;
-        return 0;
+        if (r < 0)
+                store_guest_done(guest);
+        else
+                guests->guests[guests->n++] = *guest;
+        return r;
 }
 
 static int collect_one(sqlite3_stmt *statement, struct store_guests *guests, struct damaged_rows *damaged) {

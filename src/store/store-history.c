@@ -95,8 +95,8 @@ int store_history_new(sqlite3 *db, const struct history_limits *limits, struct s
         r = job_rows_new(db, &history->rows);
         if (r >= 0)
                 r = sqlite_prepare(db, "DELETE FROM copies WHERE seq = ?", &history->delete_copy);
-        for (size_t i = 0; i < _MEASURE_MAX && r >= 0; i++)
-                r = sqlite_prepare(db, measure_text[i], &history->measures[i]);
+        if (r >= 0)
+                r = sqlite_prepare_all(db, measure_text, _MEASURE_MAX, history->measures);
         for (enum kind kind = 0; kind < _KIND_MAX && r >= 0; kind++)
                 r = prepare_part(db, kind, &history->parts[kind]);
         if (r < 0)
@@ -109,10 +109,8 @@ struct store_history *store_history_free(struct store_history *history) {
         if (!history)
                 return NULL;
         for (enum kind kind = 0; kind < _KIND_MAX; kind++)
-                for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                        sqlite_finalize(history->parts[kind].statements[i]);
-        for (size_t i = 0; i < _MEASURE_MAX; i++)
-                sqlite_finalize(history->measures[i]);
+                sqlite_finalize_all(history->parts[kind].statements, _STATEMENT_MAX);
+        sqlite_finalize_all(history->measures, _MEASURE_MAX);
         sqlite_finalize(history->delete_copy);
         job_rows_free(history->rows);
         free(history);

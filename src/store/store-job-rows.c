@@ -27,8 +27,8 @@ int job_rows_new(sqlite3 *db, struct job_rows **ret) {
         if (!rows)
                 return -ENOMEM;
         r = sqlite_prepare(db, "SELECT seq FROM jobs WHERE job_id = ?", &rows->find);
-        for (size_t i = 0; i < ELEMENTSOF(delete_text) && r >= 0; i++)
-                r = sqlite_prepare(db, delete_text[i], &rows->deletions[i]);
+        if (r >= 0)
+                r = sqlite_prepare_all(db, delete_text, ELEMENTSOF(delete_text), rows->deletions);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(rows);
@@ -39,8 +39,7 @@ struct job_rows *job_rows_free(struct job_rows *rows) {
         if (!rows)
                 return NULL;
         sqlite_finalize(rows->find);
-        for (size_t i = 0; i < ELEMENTSOF(delete_text); i++)
-                sqlite_finalize(rows->deletions[i]);
+        sqlite_finalize_all(rows->deletions, ELEMENTSOF(delete_text));
         free(rows);
         return NULL;
 }

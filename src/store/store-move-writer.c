@@ -50,8 +50,7 @@ int move_writer_new(sqlite3 *db, struct move_writer **ret) {
 struct move_writer *move_writer_free(struct move_writer *writer) {
         if (!writer)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(writer->statements[i]);
+        sqlite_finalize_all(writer->statements, _STATEMENT_MAX);
         job_rows_free(writer->rows);
         free(writer);
         return NULL;

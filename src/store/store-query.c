@@ -6,6 +6,7 @@
 #include "store/store-attempts.h"
 #include "store/store-copy-row.h"
 #include "store/store-row.h"
+#include "util/array.h"
 #include "util/log.h"
 
 enum statement {
@@ -63,8 +64,7 @@ int store_queries_new(sqlite3 *db, struct store_queries **ret) {
 struct store_queries *store_queries_free(struct store_queries *queries) {
         if (!queries)
                 return NULL;
-        for (size_t i = 0; i < _STATEMENT_MAX; i++)
-                sqlite_finalize(queries->statements[i]);
+        sqlite_finalize_all(queries->statements, _STATEMENT_MAX);
         free(queries);
         return NULL;
 }
@@ -126,17 +126,11 @@ static void draft_done(struct draft *draft) {
 /* Takes what the job owns, also when it fails. */
 static int draft_add(struct draft *draft, struct stored_job *job) {
         struct store_answer *answer = &draft->answer;
+        int r = ARRAY_RESERVE(answer->jobs, answer->n_jobs + 1, draft->n_allocated, 16);
 
-        if (answer->n_jobs == draft->n_allocated) {
-                size_t n = MAX(draft->n_allocated * 2, (size_t) 16);
-                struct stored_job *jobs = reallocarray(answer->jobs, n, sizeof(*jobs));
-
-                if (!jobs) {
-                        stored_job_done(job);
-                        return -ENOMEM;
-                }
-                answer->jobs = jobs;
-                draft->n_allocated = n;
+        if (r < 0) {
+                stored_job_done(job);
+                return r;
         }
         answer->jobs[answer->n_jobs++] = *job;
         draft->size += stored_job_size(job);

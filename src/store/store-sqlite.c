@@ -159,6 +159,11 @@ sqlite3_stmt *sqlite_finalize(sqlite3_stmt *statement) {
         return NULL;
 }
 
+void sqlite_finalize_all(sqlite3_stmt **statements, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                statements[i] = sqlite_finalize(statements[i]);
+}
+
 int sqlite_step(sqlite3_stmt *statement) {
         int code = sqlite3_step(statement);
 

@@ -38,6 +38,7 @@ sqlite3_stmt *sqlite_finalize(sqlite3_stmt *statement); /* returns NULL; accepts
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite_finalize)
 /* n of them, in order. After an error ret holds those that came before it, to be finalised. */
 int sqlite_prepare_all(sqlite3 *db, const char *const *sql, size_t n, sqlite3_stmt **ret);
+void sqlite_finalize_all(sqlite3_stmt **statements, size_t n); /* leaves NULLs */
 
 /* 1: a row. 0: no more of them. */
 int sqlite_step(sqlite3_stmt *statement);

@@ -9,6 +9,7 @@
 #include "store/store-records.h"
 #include "store/store-row.h"
 #include "store/store-schema.h"
+#include "util/array.h"
 #include "util/log.h"
 #include "util/message-ids.h"
 
@@ -31,20 +32,15 @@ void store_found_done(struct store_found *found) {
         found->drained = false;
 }
 
+/* Takes the job, also when it fails. */
 static int jobs_add(struct unfinished_jobs *jobs, struct store_unfinished *job) {
-        if (jobs->n == jobs->n_allocated) {
-                size_t n = MAX(jobs->n_allocated * 2, (size_t) 64);
-                struct store_unfinished *larger = reallocarray(jobs->jobs, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(jobs->jobs, jobs->n + 1, jobs->n_allocated, 64);
 
-                if (!larger) {
-                        job_spec_unref(job->spec);
-                        return -ENOMEM;
-                }
-                jobs->jobs = larger;
-                jobs->n_allocated = n;
-        }
-        jobs->jobs[jobs->n++] = *job;
-        return 0;
+        if (r < 0)
+                job_spec_unref(job->spec);
+        else
+                jobs->jobs[jobs->n++] = *job;
+        return r;
 }
 
 static int collect_one(
@@ -207,15 +203,11 @@ static int write_found(sqlite3 *db, const char *node_id, const struct store_foun
 }
 
 static int append_reversed(struct unfinished_jobs *jobs, struct unfinished_jobs *tail) {
-        for (; tail->n > 0; tail->n--) {
-                int r = jobs_add(jobs, &tail->jobs[tail->n - 1]);
+        int r = 0;
 
-                if (r < 0) {
-                        tail->n--;
-                        return r;
-                }
-        }
-        return 0;
+        while (tail->n > 0 && r >= 0)
+                r = jobs_add(jobs, &tail->jobs[--tail->n]);
+        return r;
 }
 
 static bool may_have_table(sqlite3 *db, const char *count) {

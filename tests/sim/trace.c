@@ -5,18 +5,7 @@
 #include <stdarg.h>
 
 #include "sim.h"
-
-#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
-#define HASH_PRIME UINT64_C(0x100000001b3)
-
-/* FNV-1a. */
-static void hash_text(struct sim *sim, const char *text) {
-        uint64_t hash = sim->result.hash ? sim->result.hash : HASH_BEGIN;
-
-        for (; *text; text++)
-                hash = (hash ^ (uint8_t) *text) * HASH_PRIME;
-        sim->result.hash = hash;
-}
+#include "util/fnv.h"
 
 void sim_say(struct sim *sim, const char *format, ...) {
         char text[512], line[600];
@@ -31,7 +20,8 @@ void sim_say(struct sim *sim, const char *format, ...) {
                 line, sizeof(line), "%10.4f %s\n",
                 (double) (sim->world.now - sim->began_usec) / USEC_PER_SEC, text);
         if (sim->options.hashing)
-                hash_text(sim, line);
+                sim->result.hash =
+                        fnv64(sim->result.hash ? sim->result.hash : FNV64_BEGIN, line, strlen(line));
         if (sim->options.tracing)
                 (void) fputs(line, stdout);
 }

@@ -4,6 +4,7 @@
  * number of changes costs one look at the peers, and nothing is told that is over already. */
 
 #include "api/dbus/internal.h"
+#include "util/array.h"
 
 /* A peer that the bus has been told of, as it was then. */
 struct bus_peer {
@@ -123,17 +124,9 @@ static void add_path(void *userdata, const struct ops_peer *peer) {
 
         if (list->error < 0)
                 return;
-        if (list->n + 1 >= list->allocated) {
-                size_t n = MAX(list->allocated * 2, (size_t) 16);
-                char **paths = reallocarray(list->paths, n, sizeof(*paths));
-
-                if (!paths) {
-                        list->error = -ENOMEM;
-                        return;
-                }
-                list->paths = paths;
-                list->allocated = n;
-        }
+        list->error = ARRAY_RESERVE(list->paths, list->n + 2, list->allocated, 16);
+        if (list->error < 0)
+                return;
         list->paths[list->n] = NULL;
         list->error = sd_bus_path_encode(PEER_PATH_PREFIX, peer->info->node_id, &list->paths[list->n]);
         if (list->error >= 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/dbus/submission.h"
 
+#include "util/array.h"
+
 #define WHOLE_SECONDS "a whole number of seconds, such as 300"
 #define WHOLE_NUMBER "a whole number"
 
@@ -206,20 +208,15 @@ static int read_job(
         struct bus_fault *ret_fault) {
         struct reading reading = { .submission = submission };
         struct job_request *job;
+        int r;
 
-        if (submission->n_jobs == submission->n_allocated) {
-                size_t n = MAX(submission->n_allocated * 2, (size_t) 1);
-                struct job_request *jobs = reallocarray(submission->jobs, n, sizeof(*jobs));
-
-                if (!jobs)
-                        return -ENOMEM;
-                submission->jobs = jobs;
-                submission->n_allocated = n;
-        }
+        r = ARRAY_RESERVE(submission->jobs, submission->n_jobs + 1, submission->n_allocated, 1);
+        if (r < 0)
+                return r;
         reading.job = job = &submission->jobs[submission->n_jobs++];
         *job = (struct job_request){};
 
-        int r = sd_bus_message_read_basic(message, 's', &job->command);
+        r = sd_bus_message_read_basic(message, 's', &job->command);
         if (r < 0)
                 return r;
         job->command_size = strlen(job->command);

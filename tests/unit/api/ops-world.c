@@ -20,10 +20,15 @@ static struct store_query {
         void *userdata;
 } queries[OPS_CALLS_MAX];
 
-static struct executor_read { int unused; } the_read;
-
 static size_t peer_number(const char *node_id) {
         return (size_t) atoi(node_id + strlen("node-"));
+}
+
+static struct world_job *job_of(const struct uuid *id) {
+        for (size_t i = 0; i < WORLD_JOBS_MAX; i++)
+                if (!uuid_is_null(id) && uuid_equal(&world.jobs[i].stored.id, id))
+                        return &world.jobs[i];
+        return NULL;
 }
 
 struct uuid world_id(uint8_t number) {
@@ -111,17 +116,16 @@ void world_end(void) {
 }
 
 static void answer_query(struct store_query *query) {
-        struct stored_job job = world.job;
-        struct store_answer answer = { .jobs = &job };
-        size_t kept = world.kept ? strlen(world.kept) : 0;
+        const struct world_job *job = job_of(&query->id);
+        struct stored_job stored = job ? job->stored : (struct stored_job){};
+        struct store_answer answer = { .n_jobs = job ? 1 : 0, .jobs = &stored };
 
         query->used = false;
-        if (!uuid_is_null(&job.id) && uuid_equal(&job.id, &query->id))
-                answer.n_jobs = 1;
-        if (query->output) {
+        if (query->output && job) {
+                size_t kept = job->kept ? strlen(job->kept) : 0;
                 size_t offset = (size_t) MIN(query->offset, (uint64_t) kept);
 
-                answer.data = (char *) world.kept + offset;
+                answer.data = (char *) job->kept + offset;
                 answer.data_size = MIN(kept - offset, query->size);
                 answer.data_kept = kept;
         }
@@ -139,6 +143,14 @@ void world_settle(void) {
                                 busy = true;
                         }
         } while (busy);
+}
+
+void world_answer_read(size_t n, const struct executor_output *output) {
+        ASSERT_LT(n, world.n_reads);
+        ASSERT_TRUE(world.reads[n].used);
+        world.reads[n].used = false;
+        world.reads[n].handler(world.reads[n].userdata, output);
+        world_settle();
 }
 
 static int ask_store(struct store_query query, struct store_query **ret) {
@@ -193,19 +205,19 @@ int executor_client_read(
         executor_output_t handler, void *userdata, struct executor_read **ret) {
         if (world.read_error < 0)
                 return world.read_error;
-        world.read = handler;
-        world.read_userdata = userdata;
-        *ret = &the_read;
+        ASSERT_LT(world.n_reads, WORLD_READS_MAX);
+        *ret = &world.reads[world.n_reads++];
+        **ret = (struct executor_read){ true, *run, handler, userdata };
         return 0;
 }
 
 void executor_read_cancel(struct executor_read *read) {
         if (read)
-                world.read = NULL;
+                read->used = false;
 }
 
 const struct limit_support *executor_client_support(const struct executor_client *client) {
-        return NULL;
+        return world.support;
 }
 
 const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
@@ -225,17 +237,23 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
         *ret = (struct mesh_state){ .n_peers = (unsigned) world.n_peers };
 }
 
-/* A job that has not ended is waited for. */
 unsigned mesh_job_copies(struct mesh *mesh, const struct uuid *id) {
         return 0;
 }
 
 bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id) {
-        return uuid_equal(&world.job.id, id) && !job_status_is_final(world.job.status);
+        const struct world_job *job = job_of(id);
+
+        return job && !job_status_is_final(job->stored.status);
 }
 
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret) {
-        return false;
+        const struct world_job *job = job_of(id);
+
+        if (!job || !job->runs)
+                return false;
+        *ret = (struct run_id){ .job = *id, .epoch = job->stored.epoch, .attempt = job->stored.attempt };
+        return true;
 }
 
 bool mesh_job_place(
@@ -271,12 +289,21 @@ const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
 }
 
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
-        world.job.cancel_requested = true;
+        struct world_job *job = job_of(id);
+
+        if (!job)
+                return MESH_CANCEL_UNKNOWN;
+        job->stored.cancel_requested = true;
         return MESH_CANCEL_STARTED;
 }
 
 int mesh_submit(struct mesh *mesh, struct job_spec *const *specs, size_t n_specs, void *tag) {
-        return MESH_DRAINING;
+        if (!world.takes_jobs)
+                return MESH_DRAINING;
+        world.accepted = specs[n_specs - 1]->limits;
+        world.n_accepted += n_specs;
+        world.tag = tag;
+        return MESH_ACCEPTED;
 }
 
 int mesh_drain_asked(struct mesh *mesh, uid_t uid, usec_t limit_usec) {

@@ -9,7 +9,7 @@ static void begin(void) {
         static char *env[] = { (char *) "A=secret", NULL };
 
         world_begin(2);
-        world.job = (struct stored_job){
+        world.jobs[0].stored = (struct stored_job){
                 .id = world_id(7),
                 .status = JOB_COMPLETED,
                 .command = (char *) "true",
@@ -72,16 +72,16 @@ static void test_a_damaged_record(void) {
 
         begin();
         for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
-                world.job.command = commands[i];
+                world.jobs[0].stored.command = commands[i];
                 ask_as(0, (struct link_call){ .kind = LINK_CALL_GET });
                 ASSERT_STREQ(last_answer()->problem, "internal");
         }
-        world.job.command = (char *) "true";
-        world.job.cwd = (char *) "here";
+        world.jobs[0].stored.command = (char *) "true";
+        world.jobs[0].stored.cwd = (char *) "here";
         ask_as(0, (struct link_call){ .kind = LINK_CALL_GET });
         ASSERT_STREQ(last_answer()->problem, "internal");
-        world.job.cwd = NULL;
-        world.job.limits.cpu_weight = JOB_CPU_WEIGHT_MAX + 1;
+        world.jobs[0].stored.cwd = NULL;
+        world.jobs[0].stored.limits.cpu_weight = JOB_CPU_WEIGHT_MAX + 1;
         ask_as(0, (struct link_call){ .kind = LINK_CALL_GET });
         ASSERT_STREQ(last_answer()->problem, "internal");
         world_end();
@@ -93,8 +93,8 @@ static void test_earlier_attempts(void) {
         struct stored_job job;
 
         begin();
-        world.job.attempts = attempts;
-        world.job.n_attempts = ELEMENTSOF(attempts);
+        world.jobs[0].stored.attempts = attempts;
+        world.jobs[0].stored.n_attempts = ELEMENTSOF(attempts);
         for (unsigned i = 0; i < ELEMENTSOF(attempts); i++)
                 attempts[i] = (struct stored_attempt){ .attempt = i,
                                                        .node_id = "node-there",
@@ -125,7 +125,7 @@ static void test_a_long_message(void) {
         begin();
         for (size_t i = 0; i + 2 < sizeof(message); i += 2)
                 memcpy(message + i, "ö", 3);
-        world.job.error_message = message;
+        world.jobs[0].stored.error_message = message;
         ask_as(0, (struct link_call){ .kind = LINK_CALL_GET });
         answer = last_answer();
         ASSERT_EQ(strlen(answer->record.error_message), LINK_ERROR_MAX - LINK_ERROR_MAX % 2);
@@ -136,7 +136,7 @@ static void test_pieces_of_an_output(void) {
         const struct link_answer *answer;
 
         begin();
-        world.kept = "0123456789";
+        world.jobs[0].kept = "0123456789";
         ask_as(0, (struct link_call){ .kind = LINK_CALL_OUTPUT, .stream = 1, .position.offset = 4 });
         answer = last_answer();
         ASSERT_EQ(answer->size, 6);
@@ -148,7 +148,7 @@ static void test_pieces_of_an_output(void) {
 
 static void test_served_per_node_max(void) {
         begin();
-        world.job.status = JOB_RUNNING;
+        world.jobs[0].stored.status = JOB_RUNNING;
         for (unsigned i = 0; i < SERVED_PER_NODE_MAX; i++)
                 ask_as(0,
                        (struct link_call){ .id = i, .kind = LINK_CALL_GET, .wait_usec = USEC_PER_MINUTE });
@@ -189,7 +189,7 @@ static void test_a_run_that_goes_on(void) {
                                       .position.offset = 2,
                                       .wait_usec = USEC_PER_MINUTE });
         ASSERT_EQ(world.n_sent, 0);
-        world.read(world.read_userdata, &output);
+        world_answer_read(0, &output);
         answer = last_answer();
         ASSERT_EQ(answer->offset, 2);
         ASSERT_EQ(answer->size, 2);
@@ -203,7 +203,7 @@ static void test_a_run_that_goes_on(void) {
         ASSERT_NULL(last_answer()->problem);
         ASSERT_EQ(last_answer()->size, 0);
         ASSERT_FALSE(last_answer()->ended);
-        ASSERT_NULL(world.read);
+        ASSERT_FALSE(world.reads[1].used);
 
         world.read_error = -ENOENT;
         ask_as(0, call);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "store/store-query.h"
+#include "util/array.h"
 
 void fixture_init(struct fixture *fixture) {
         *fixture = (struct fixture){};
@@ -55,17 +56,12 @@ static int on_unfinished(void *userdata, struct store_unfinished *job) {
 static int on_guest(void *userdata, struct store_guest *guest) {
         struct fixture *fixture = userdata;
 
-        if (fixture->n_guests == fixture->n_guests_allocated) {
-                size_t n = fixture->n_guests_allocated * 2 + 16;
-                struct store_guest *larger = reallocarray(fixture->guests, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(fixture->guests, fixture->n_guests + 1, fixture->n_guests_allocated, 16);
 
-                if (!larger) {
-                        job_spec_unref(guest->spec);
-                        job_result_unref(guest->result);
-                        return -ENOMEM;
-                }
-                fixture->guests = larger;
-                fixture->n_guests_allocated = n;
+        if (r < 0) {
+                job_spec_unref(guest->spec);
+                job_result_unref(guest->result);
+                return r;
         }
         fixture->guests[fixture->n_guests++] = *guest;
         return 0;
@@ -74,16 +70,11 @@ static int on_guest(void *userdata, struct store_guest *guest) {
 static int on_copy(void *userdata, struct store_copy *copy) {
         struct fixture *fixture = userdata;
 
-        if (fixture->n_copies == fixture->n_copies_allocated) {
-                size_t n = fixture->n_copies_allocated * 2 + 16;
-                struct store_copy *larger = reallocarray(fixture->copies, n, sizeof(*larger));
+        int r = ARRAY_RESERVE(fixture->copies, fixture->n_copies + 1, fixture->n_copies_allocated, 16);
 
-                if (!larger) {
-                        job_spec_unref(copy->spec);
-                        return -ENOMEM;
-                }
-                fixture->copies = larger;
-                fixture->n_copies_allocated = n;
+        if (r < 0) {
+                job_spec_unref(copy->spec);
+                return r;
         }
         fixture->copies[fixture->n_copies++] = *copy;
         return 0;

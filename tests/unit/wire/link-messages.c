@@ -237,7 +237,8 @@ void full_message_init(struct full_message *full) {
                                      .exit_code = 255,
                                      .created_at = 26,
                                      .started_at = 27,
-                                     .finished_at = 28 },
+                                     .finished_at = 28,
+                                     .kept = true },
                                    { .job = run_of(12).job,
                                      .number = 29,
                                      .status = JOB_PENDING,
@@ -503,6 +504,7 @@ static void assert_indexes_equal(const struct link_message *a, const struct link
                 ASSERT_EQ(x->created_at, y->created_at);
                 ASSERT_EQ(x->started_at, y->started_at);
                 ASSERT_EQ(x->finished_at, y->finished_at);
+                ASSERT_EQ(x->kept, y->kept);
         }
 }
 
