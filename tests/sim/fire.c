@@ -46,20 +46,17 @@ static void take_job(struct sim *sim, struct world_node *node, struct sim_job *j
                 return;
         others = count_elsewhere(sim, node, &job->id);
         /* An owner that was killed before it told an end has it on its disk alone after that, and tells it.
-         */
+         * What others have of such a job is old, and they may have been told so. */
         if (here.n_ends > 0 && others.n_ends == 0) {
                 job->end_burned = true;
-                job->burned = true; /* what others have of it is old, and they may have been told so */
                 sim->result.n_ends_burned++;
-        } else if (others.n == 0 && job->copies > 0 && !job->ended) {
+        } else if (others.n == 0 && !job->ended) {
                 sim_say(sim, "the last copy of job %zu burns", job->number);
-                ASSERT_TRUE(
-                        job->copies == 1 || job->alone); /* on one disk, though nothing had burned before */
-                job->burned = true;
+                ASSERT_TRUE(job->copies < 2 || job->n_burned > 0);
                 sim->result.n_burned++;
         }
-        /* A second disk may be about to lose it, since an owner that is no more had asked it to forget. */
-        job->alone = true;
+        /* Of two it may be gone even where a third one has it: its owner had asked that one to forget it. */
+        job->n_burned++;
 }
 
 void fire_takes(struct sim *sim, struct world_node *node) {

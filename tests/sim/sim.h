@@ -32,8 +32,7 @@ struct sim_job {
         bool choosy;              /* to nodes with some label */
         struct job_rules rules;
         bool assigned, cancelled, ended;
-        bool alone;             /* a host that had it burned down */
-        bool burned;            /* with the last disk that had it */
+        unsigned n_burned;      /* hosts that had it */
         bool end_burned;        /* its end was told, and went with the last disk that had it */
         bool cancel_asked;      /* it may be forgotten until it is acknowledged */
         enum job_status status; /* once it has ended */

@@ -217,7 +217,8 @@ const struct disk_job *watch_record(struct sim *sim, const struct sim_job *job) 
 
 /* One copy goes with its node, and what has ended and was told may be history with its last owner. */
 static bool must_be_known(const struct sim_job *job) {
-        if (job->copies == 0 || job->burned || (job->ended && (job->moved || job->owner->gone)))
+        if (job->copies == 0 || job->end_burned || job->n_burned >= job->copies ||
+            (job->ended && (job->moved || job->owner->gone)))
                 return false;
         return job->copies > 1 || !job->owner->gone;
 }
