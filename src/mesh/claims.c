@@ -52,7 +52,7 @@ void claim_answers_drop(struct copies *copies) {
 }
 
 static void claim_stop(struct copies *copies, usec_t again_usec) {
-        copies->claiming = false;
+        copies->claiming = copies->confirming = false;
         copies->claim_due = again_usec;
         claim_answers_drop(copies);
 }
@@ -133,6 +133,16 @@ static bool may_claim(const struct mesh *mesh) {
                mesh_now(mesh) >= mesh->judge_after_usec;
 }
 
+/* What they said is as old as the claim: the owner may have come back since. Whether there is anybody to ask
+ * again. */
+static bool confirm(struct mesh *mesh, struct copies *copies) {
+        bool asked = !list_is_empty(&copies->answers);
+
+        copies->confirming = true;
+        claim_answers_drop(copies);
+        return asked && !ask(mesh, copies);
+}
+
 static void claim_step(struct mesh *mesh, struct copies *copies) {
         usec_t now = mesh_now(mesh);
         bool all;
@@ -150,7 +160,9 @@ static void claim_step(struct mesh *mesh, struct copies *copies) {
         if (now < usec_add(copies->claimed_usec, CLAIM_WAIT_USEC))
                 return;
         /* Who is there but cannot be asked is waited for as long as for a peer that says nothing. */
-        if (all || now >= usec_add(copies->claimed_usec, mesh->config.peer_timeout_usec))
+        if (!all && now < usec_add(copies->claimed_usec, mesh->config.peer_timeout_usec))
+                return;
+        if (copies->confirming || !confirm(mesh, copies))
                 takeover_begin(mesh, copies);
 }
 

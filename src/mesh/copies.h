@@ -41,7 +41,7 @@ struct copies {
         bool partial;      /* of this term not everything is on the disk yet */
         uint64_t instance; /* of the owner's process, which gave that term; 0: not known */
         usec_t claim_due;  /* when its owner has been away for too long; USEC_INFINITY: it is there */
-        bool claiming;
+        bool claiming, confirming;
         usec_t claimed_usec, asked_usec;
         struct list answers; /* struct claim_answer */
 };

@@ -30,7 +30,6 @@ struct index {
 
 bool index_change_is_current(const struct index *index, const struct index_change *change);
 int index_note(struct index *index, struct index_said *said); /* of a job of ours; sets owner and number */
-void index_links_changed(struct mesh *mesh);                  /* there is something to tell */
 
 /* index-disputes.c */
 bool index_is_disputed(const struct place *owner);

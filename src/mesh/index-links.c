@@ -168,6 +168,11 @@ static uint64_t part_fill(struct part *part, const struct index *index, const st
         return index->head;
 }
 
+/* What is being taken over is not told yet; but whose jobs these were may not begin them before it is. */
+static bool is_complete(const struct mesh *mesh) {
+        return mesh->index->restored && mesh->n_unannounced == 0;
+}
+
 /* Answers what was asked, where there is an answer; whether there was one. */
 static bool tell(struct mesh *mesh, struct place *place) {
         struct place_index *asker = &place->index;
@@ -177,7 +182,7 @@ static bool tell(struct mesh *mesh, struct place *place) {
 
         if (!asker->asks || !place->link_up)
                 return false;
-        if (asker->after == index->head && (asker->told_all || !index->restored))
+        if (asker->after == index->head && (asker->told_all || !is_complete(mesh)))
                 return false;
         part = malloc(sizeof(*part));
         if (!part)
@@ -187,7 +192,7 @@ static bool tell(struct mesh *mesh, struct place *place) {
         message.index_part.generation = mesh->config.instance;
         message.index_part.head = index->head;
         message.index_part.through = part_fill(part, index, asker);
-        message.index_part.complete = index->restored && message.index_part.through == index->head;
+        message.index_part.complete = is_complete(mesh) && message.index_part.through == index->head;
         message.index_entries = part->entries;
         message.n_index_entries = part->n_entries;
         message.index_nodes = part->nodes;

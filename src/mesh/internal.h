@@ -126,6 +126,7 @@ void index_speak_for(struct mesh *mesh, const char *owner_node_id);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);
 uint64_t index_head(const struct mesh *mesh);
 void index_heard(struct mesh *mesh, struct place *place);
+void index_links_changed(struct mesh *mesh); /* there is something to tell */
 void index_link_up(struct mesh *mesh, struct place *place);
 void index_link_down(struct place *place);
 void index_link_writable(struct mesh *mesh, struct place *place);

@@ -115,8 +115,7 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         keeper_forget(mesh, job);
         if (job->held_back)
                 mesh->n_held_back--;
-        if (job->announce_at > 0)
-                mesh->n_unannounced--;
+        takeover_announced(mesh, job);
         count_state(mesh, job, job->state, -1);
         mesh->n_jobs--;
         map_remove(&mesh->jobs, &job->by_id);

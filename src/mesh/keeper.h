@@ -44,7 +44,7 @@ struct holder {
 #define KEEPER_AGAIN_USEC (30 * USEC_PER_SEC)
 /* Who had the job before gives it up when it hears of us: that is not said before a second disk has it,
  * unless none is found for so long. */
-#define ANNOUNCE_USEC KEEPER_AGAIN_USEC
+#define ANNOUNCE_USEC (15 * USEC_PER_SEC)
 
 /* keeper.c: copies of ours. */
 void keeper_choose(struct mesh *mesh);
@@ -88,7 +88,8 @@ void takeover_tell(struct mesh *mesh, struct mesh_job *job);
 void takeover_start(struct mesh *mesh);
 /* A job that was taken over before a restart: whether it ends now, since it must not begin here. */
 bool takeover_resume(struct mesh *mesh, struct mesh_job *job);
-void takeover_announce(struct mesh *mesh, struct mesh_job *job);
+void takeover_announce(struct mesh *mesh, struct mesh_job *job);  /* now, if it was not */
+void takeover_announced(struct mesh *mesh, struct mesh_job *job); /* or it goes: nobody waits for it */
 void takeover_announce_due(struct mesh *mesh);
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error);
 /* What another node says of a job of which it is the owner. */

@@ -80,6 +80,12 @@ static bool has_failed_for_good(struct mesh *mesh, const struct job_spec *spec) 
         return index_knows_end(mesh, &spec->id, &item) && item.status == JOB_FAILED && item.has_exit_code;
 }
 
+static void announce_later(struct mesh *mesh, struct mesh_job *job) {
+        job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
+        mesh->n_unannounced++;
+        mesh->claims_due = MIN(mesh->claims_due, job->announce_at);
+}
+
 static int adopt(struct mesh *mesh, const struct adoption *adoption, struct record_batch *batch) {
         const struct mesh_job *before = job_find(mesh, &adoption->spec->id);
         const struct guest *guest = guest_of_job(mesh, &adoption->spec->id);
@@ -119,6 +125,7 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
                 job_free(mesh, job);
                 return r;
         }
+        announce_later(mesh, job);
         keeper_changed(mesh, job);
         return 0;
 }
@@ -164,7 +171,7 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
                 n += r >= 0;
                 copy_free(mesh, copy); /* one that is ours already needs none */
         }
-        copies->claiming = false;
+        copies->claiming = copies->confirming = false;
         copies->claim_due =
                 list_is_empty(&copies->list) ? USEC_INFINITY : usec_add(mesh_now(mesh), USEC_PER_SEC);
         claim_answers_drop(copies);
@@ -322,11 +329,19 @@ void takeover_tell(struct mesh *mesh, struct mesh_job *job) {
         place_want_link(mesh, job->place);
 }
 
-void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
+void takeover_announced(struct mesh *mesh, struct mesh_job *job) {
         if (job->announce_at == 0)
                 return;
         job->announce_at = 0;
         mesh->n_unannounced--;
+        if (mesh->n_unannounced == 0)
+                index_links_changed(mesh);
+}
+
+void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
+        if (job->announce_at == 0 || !job->durable)
+                return;
+        takeover_announced(mesh, job);
         if (job->state != JOB_STATE_ENDED)
                 index_own_changed(mesh, job);
 }
@@ -339,12 +354,6 @@ void takeover_announce_due(struct mesh *mesh) {
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
                 if (job->announce_at <= mesh_now(mesh))
                         takeover_announce(mesh, job);
-}
-
-static void announce_later(struct mesh *mesh, struct mesh_job *job) {
-        job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
-        mesh->n_unannounced++;
-        mesh->claims_due = MIN(mesh->claims_due, job->announce_at);
 }
 
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
@@ -363,9 +372,8 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                 return;
         }
         job->durable = true;
-        if (!job->copied)
-                announce_later(mesh, job);
-        index_own_changed(mesh, job);
+        if (job->copied)
+                takeover_announce(mesh, job);
         if (guest)
                 adopt_guest(mesh, job, guest);
         else if (job->place) {

@@ -7,7 +7,8 @@
 static const char *const kind_text[] = {
         [FAULT_PAUSE] = "paused",        [FAULT_CABLE] = "cable out",    [FAULT_DEAF] = "deaf to one",
         [FAULT_PARTITION] = "partition", [FAULT_DOWN] = "daemon killed", [FAULT_DISK_FULL] = "disk full",
-        [FAULT_DISK_SLOW] = "disk slow", [FAULT_DRAIN] = "drained",
+        [FAULT_DISK_SLOW] = "disk slow", [FAULT_DRAIN] = "drained",      [FAULT_STOP] = "stopping",
+        [FAULT_LAST] = "leaving",
 };
 
 uint32_t sim_below(struct sim *sim, uint32_t limit) {
@@ -28,6 +29,10 @@ struct world_node *sim_any_node(struct sim *sim) {
 
 /* Short ones stay far below the loss time. */
 static usec_t draw_duration(struct sim *sim, enum sim_fault_kind kind) {
+        if (kind == FAULT_LAST)
+                return USEC_PER_SEC;
+        if (kind == FAULT_STOP)
+                return sim_below(sim, 10000) * USEC_PER_MSEC;
         if (kind == FAULT_DRAIN || kind == FAULT_DISK_FULL || kind == FAULT_DISK_SLOW)
                 return sim_below(sim, 30000) * USEC_PER_MSEC;
         if (sim->mood == MOOD_SHORT)
@@ -114,7 +119,38 @@ static void begin(struct sim *sim, struct sim_fault *fault) {
         case FAULT_DRAIN:
                 drain(sim, node);
                 break;
+        case FAULT_STOP:
+                mesh_drain(node->mesh, MESH_DRAIN_STOP);
+                break;
+        case FAULT_LAST:
+                mesh_say_goodbye(node->mesh);
+                break;
         }
+}
+
+static void follow(struct sim *sim, enum sim_fault_kind kind, struct world_node *node);
+
+/* What has not ended is ended; the daemon goes when that has been written, and the executor with it. */
+static void stop(struct sim *sim, struct world_node *node) {
+        bool over = node->mesh && mesh_is_idle(node->mesh);
+
+        if (!node->mesh)
+                return;
+        if (sim->mended) {
+                mesh_resume(node->mesh, MESH_DRAIN_STOP);
+                return;
+        }
+        if (!over)
+                mesh_hand_back(node->mesh);
+        follow(sim, over && !node->is_paused ? FAULT_LAST : FAULT_STOP, node);
+}
+
+static void leave(struct sim *sim, struct world_node *node) {
+        if (!node->mesh)
+                return;
+        watch_lost(sim, node, /* host= */ false);
+        executor_crash(node);
+        follow(sim, FAULT_DOWN, node);
 }
 
 static void end(struct sim *sim, const struct sim_fault *fault) {
@@ -152,6 +188,12 @@ static void end(struct sim *sim, const struct sim_fault *fault) {
         case FAULT_DRAIN:
                 resume(sim, node);
                 break;
+        case FAULT_STOP:
+                stop(sim, node);
+                break;
+        case FAULT_LAST:
+                leave(sim, node);
+                break;
         }
 }
 
@@ -176,14 +218,10 @@ void faults_end(struct sim *sim, usec_t at) {
         }
 }
 
-static void add(struct sim *sim, enum sim_fault_kind kind) {
-        struct world_node *node = kind == FAULT_PARTITION ? NULL : sim_any_node(sim);
-        struct world_node *to = kind == FAULT_DEAF ? sim_any_node(sim) : NULL;
+static void
+add_fault(struct sim *sim, enum sim_fault_kind kind, struct world_node *node, struct world_node *to) {
         struct sim_fault *fault;
 
-        /* Only what is there can be paused, killed or drained; a second time of the same changes nothing. */
-        if (node && (!node->mesh || node == to || is_active(sim, kind, node)))
-                return;
         if (sim->n_faults == SIM_FAULTS_MAX)
                 return;
         fault = &sim->faults[sim->n_faults++];
@@ -194,6 +232,21 @@ static void add(struct sim *sim, enum sim_fault_kind kind) {
                 to ? ", " : "", to ? to->config.node_id : "",
                 (double) (fault->ends_at - sim->world.now) / USEC_PER_SEC);
         begin(sim, fault);
+}
+
+static void follow(struct sim *sim, enum sim_fault_kind kind, struct world_node *node) {
+        if (node->mesh)
+                add_fault(sim, kind, node, NULL);
+}
+
+static void add(struct sim *sim, enum sim_fault_kind kind) {
+        struct world_node *node = kind == FAULT_PARTITION ? NULL : sim_any_node(sim);
+        struct world_node *to = kind == FAULT_DEAF ? sim_any_node(sim) : NULL;
+
+        /* Only what is there can be paused, killed or drained; a second time of the same changes nothing. */
+        if (node && (!node->mesh || node == to || is_active(sim, kind, node)))
+                return;
+        add_fault(sim, kind, node, to);
 }
 
 static void break_link(struct sim *sim) {
@@ -243,7 +296,7 @@ static void destroy(struct sim *sim) {
 }
 
 void fault_random(struct sim *sim) {
-        switch (sim_below(sim, 30)) {
+        switch (sim_below(sim, 32)) {
         case 0 ... 8:
                 break_link(sim);
                 break;
@@ -273,6 +326,9 @@ void fault_random(struct sim *sim) {
                 break;
         case 26 ... 28:
                 add(sim, FAULT_PAUSE);
+                break;
+        case 29 ... 30:
+                add(sim, FAULT_STOP);
                 break;
         default:
                 destroy(sim);

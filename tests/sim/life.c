@@ -175,6 +175,7 @@ static void draw_mesh(struct sim *sim, uint64_t seed) {
 }
 
 static void mend(struct sim *sim) {
+        sim->mended = true;
         faults_end(sim, USEC_INFINITY);
         sim->world.loss = sim->world.repeated = sim->world.late = 0;
         sim_say(sim, "all is mended");

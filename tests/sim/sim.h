@@ -65,6 +65,8 @@ enum sim_fault_kind {
         FAULT_DISK_FULL,
         FAULT_DISK_SLOW,
         FAULT_DRAIN,
+        FAULT_STOP, /* in order: it drains, and says goodbye in the end */
+        FAULT_LAST, /* after its goodbye it is there for a moment, for its last words to arrive */
 };
 
 struct sim_fault {
@@ -122,6 +124,7 @@ struct sim {
         enum sim_mood mood;
         size_t n_nodes_max;
         usec_t began_usec;
+        bool mended;         /* nothing fails any more */
         usec_t changed_usec; /* when a job ended, or changed its owner, last */
         unsigned n_slots, n_slots_gone, shortest_msec, longest_msec, batch_max, n_destroyed;
         struct sim_node *nodes;
