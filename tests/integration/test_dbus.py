@@ -423,7 +423,7 @@ def test_a_node_that_stops_tells_of_its_last_jobs(make_bus_node, private_bus):
         wait_for(lambda: client.has_owner(NAME), what="the node has its name")
         client.watch(f"type='signal',sender='{NAME}',interface='{MANAGER}'")
         client.manager("Subscribe")
-        jobs = [client.submit("sleep 60")[0] for _ in range(2)]
+        jobs = [client.submit("sleep 60", {"on_node_loss": bus.variant("s", "fail")})[0] for _ in range(2)]
         wait_for(lambda: node.status()["running"] == 2, what="both run")
         node.send(signal.SIGTERM)
         ended = {tuple(client.signal("JobRemoved").body[::2]) for _ in jobs}

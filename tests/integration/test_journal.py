@@ -312,7 +312,7 @@ def test_a_drain_is_told(make_node, journal):
     wait_for(lambda: node.status()["running"] == 1)
     told = [
         (5, f"user {os.getuid()} drains this node: nothing new begins, and what runs has to end within 1s."),
-        (4, "the time of the drain is over: 1 job runs still, and is ended to begin again elsewhere."),
+        (4, "the time of the drain is over: 1 job runs still, and is ended to begin again."),
         (5, f"user {os.getuid()} resumes this node, which was drained: it takes jobs again."),
     ]
     node.post("/node/drain", {"timeout_seconds": 1})
