@@ -168,6 +168,10 @@ int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, str
                 job_set_place(mesh, job, NULL);
                 return -ENOMEM;
         }
+        /* That the one before is over is remembered when this one is on the disk, or the disk would not take
+         * it. */
+        if (job->lost_unsaved && job_attempt_record(mesh, job, batch) >= 0)
+                job->lost_unsaved = false;
         job_enter(mesh, job, JOB_STATE_ASSIGNING);
         if (place)
                 keeper_changed(mesh, job);

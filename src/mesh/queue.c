@@ -100,6 +100,9 @@ static void schedule_here(struct mesh *mesh) {
 void jobs_schedule(struct mesh *mesh) {
         bool others = places_have_room(mesh);
 
+        /* Whoever takes our jobs over after our goodbye may begin them. */
+        if (mesh->stopping)
+                return;
         guests_start(mesh);
         schedule_here(mesh);
         places_schedule(mesh);

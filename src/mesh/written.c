@@ -174,6 +174,8 @@ static bool attempt_is_wanted(const struct mesh *mesh, const struct mesh_job *jo
 static void assigned_written(struct mesh *mesh, struct mesh_job *job, int error) {
         if (error >= 0)
                 attempts_are_over(mesh, job, job->run.attempt - 1);
+        else if (job->lost)
+                job->lost_unsaved = true;
         if (job->state != JOB_STATE_ASSIGNING)
                 return;
         if (job->cancel_requested)
