@@ -123,6 +123,7 @@ static void begin(struct sim *sim, struct sim_fault *fault) {
                 mesh_drain(node->mesh, MESH_DRAIN_STOP);
                 break;
         case FAULT_LAST:
+                split_goodbye(sim, node);
                 mesh_say_goodbye(node->mesh);
                 break;
         }

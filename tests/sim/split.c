@@ -15,12 +15,19 @@ static usec_t absent_until(const struct sim *sim, const struct world_node *node)
         return node->mesh && !node->is_paused ? sim->nodes[node->index].absent_usec : sim->world.now;
 }
 
+/* Who said goodbye is not waited for. */
+static usec_t loss_time(const struct sim *sim, const struct world_node *from) {
+        usec_t last = sim->nodes[from->index].goodbye_usec;
+
+        return last > 0 && sim->world.now < usec_add(last, SIM_LOSS_USEC) ? SIM_CLAIM_USEC : SIM_LOSS_USEC;
+}
+
 static void check(struct sim *sim, struct world_node *node, struct world_node *from) {
         struct sim_pair *pair = pair_of(sim, node, from);
 
         /* Whose runs are gone with it can be in nobody's way. */
         if (node == from || node->gone || from->gone || pair->split || pair->heard_usec == 0 ||
-            sim->world.now < usec_add(pair->heard_usec, SIM_LOSS_USEC))
+            sim->world.now < usec_add(pair->heard_usec, loss_time(sim, from)))
                 return;
         if (pair->missed_usec <= pair->heard_usec && absent_until(sim, node) <= pair->heard_usec &&
             absent_until(sim, from) <= pair->heard_usec)
@@ -60,6 +67,10 @@ static void on_missed(struct world_node *node, struct world_node *from) {
         struct sim *sim = node->world->userdata;
 
         pair_of(sim, node, from)->missed_usec = sim->world.now;
+}
+
+void split_goodbye(struct sim *sim, struct world_node *node) {
+        sim->nodes[node->index].goodbye_usec = sim->world.now;
 }
 
 void split_absent(struct sim *sim, struct world_node *node) {
