@@ -52,7 +52,7 @@ void index_speak_for(struct mesh *mesh, const char *owner_node_id) {
                         .finished_at = entry->finished_at,
                         .epoch = entry->epoch,
                         .executor = entry->executor,
-                        .by_keeper = true,
+                        .kept = true,
                 };
 
                 if (!index_table_find(table, &said.job, mesh->index->self))

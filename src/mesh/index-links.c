@@ -150,7 +150,7 @@ static void part_add(struct part *part, const struct index_entry *entry) {
                 .created_at = entry->created_at,
                 .started_at = entry->started_at,
                 .finished_at = entry->finished_at,
-                .kept = entry->by_keeper,
+                .kept = entry->kept,
         };
 }
 
@@ -241,6 +241,7 @@ static void take_entry(
                 .epoch = entry->epoch,
                 .number = entry->number,
                 .owner = owner,
+                .kept = entry->kept,
         };
         const struct index_entry *told = index_table_find(table, &said.job, owner);
         uint32_t number;

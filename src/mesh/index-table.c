@@ -157,19 +157,21 @@ static struct job_end end_of(const struct index_entry *entry) {
         };
 }
 
+/* Of two that say the same who owns the job comes before who only has its copy. */
+static bool counts_more(const struct index_entry *a, const struct index_entry *b) {
+        struct job_end x = end_of(a), y = end_of(b);
+
+        if (a->kept != b->kept && a->status == b->status)
+                return b->kept;
+        return job_end_compare(&x, &y) > 0;
+}
+
 const struct index_entry *index_table_answer(struct index_table *table, const struct uuid *job) {
         const struct index_entry *entry, *best = NULL;
-        struct job_end end, best_end;
 
-        FOREACH_OF_HASH(table, job, number, entry) {
-                if (!uuid_equal(&entry->job, job))
-                        continue;
-                end = end_of(entry);
-                if (!best || job_end_compare(&end, &best_end) > 0) {
-                        best = entry;
-                        best_end = end;
-                }
-        }
+        FOREACH_OF_HASH(table, job, number, entry)
+        if (uuid_equal(&entry->job, job) && (!best || counts_more(entry, best)))
+                best = entry;
         return best;
 }
 
@@ -355,6 +357,7 @@ int index_table_put(struct index_table *table, const struct index_said *said, ui
         entry->status = (uint8_t) said->status & 0xf;
         entry->exit_code = (int16_t) said->exit_code;
         entry->by_keeper = said->by_keeper;
+        entry->kept = said->kept;
         if (said->executor)
                 said->executor->n_references++;
         index_name_put(table, entry->executor);

@@ -50,6 +50,7 @@ struct index_entry {
         uint8_t status : 4;
         bool rivals : 1;    /* another owner spoke of the job, too */
         bool by_keeper : 1; /* the owner did not say so itself: the copy of the job, which is here, does */
+        bool kept : 1;      /* its owner here only has the copy, and speaks for one that was lost */
 };
 
 /* What an owner says of a job. */
@@ -60,7 +61,7 @@ struct index_said {
         usec_t created_at, started_at, finished_at;
         uint64_t epoch, number;
         struct index_name *owner, *executor; /* executor: NULL: none */
-        bool by_keeper;
+        bool by_keeper, kept;                /* as in an entry */
 };
 
 struct index_table;

@@ -133,7 +133,7 @@ bool index_own_is_beaten(
         const struct index_entry *own = index_table_find(index->table, job, index->self);
         const struct index_entry *best;
 
-        if (!own || own->by_keeper || !own->rivals || !job_status_is_final((enum job_status) own->status))
+        if (!own || own->kept || !own->rivals || !job_status_is_final((enum job_status) own->status))
                 return false;
         *ret_own = (enum job_status) own->status;
         best = index_table_answer(index->table, job);
@@ -150,7 +150,7 @@ bool index_own_is_beaten(
 bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job) {
         const struct index_entry *own = index_table_find(mesh->index->table, job, mesh->index->self);
 
-        return own && !own->by_keeper && job_status_is_final((enum job_status) own->status);
+        return own && !own->kept && job_status_is_final((enum job_status) own->status);
 }
 
 bool index_is_taken_over(struct mesh *mesh, const struct uuid *job, uint64_t epoch) {

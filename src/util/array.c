@@ -8,6 +8,8 @@ int array_reserve(void *array, size_t element_size, size_t wanted, size_t *n_all
         if (wanted <= *n_allocated)
                 return 0;
         n = MAX(MAX(wanted, least), *n_allocated * 2);
+        if (n > SIZE_MAX / element_size)
+                return -ENOMEM;
         larger = reallocarray(*elements, n, element_size);
         if (!larger)
                 return -ENOMEM;

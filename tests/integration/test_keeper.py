@@ -135,6 +135,9 @@ def test_an_owner_comes_back(make_node, evidence):
     nodes = make_mesh_of_three(make_node, (0, 1, 1))
     owner, others = nodes[0], nodes[1:]
     keeper = keeper_of(owner, others)
+    before = owner.submit_many(["echo before"] * 3)
+    for job_id in before:
+        owner.finish(job_id)
     ids = owner.submit_many([evidence.command(0.3)] * 20)
     wait_for(lambda: len(evidence.of("end")) >= 2, 20, "some have run")
     end_for_good(owner)
@@ -151,6 +154,18 @@ def test_an_owner_comes_back(make_node, evidence):
     assert ended == dict.fromkeys(ids, 1)
     stranger = owner.submit("true")
     assert owner.finish(stranger)["status"] == "JOB_COMPLETED"
+
+    # The keeper spoke for it meanwhile; what had ended is told by its owner again, whoever is asked.
+    for node in nodes:
+        for job_id in before:
+            assert node.job(job_id)["stdout"] == "before\n"
+        wait_for(
+            lambda node=node: {
+                job["owner_node_id"] for job in node.get("/jobs?scope=mesh").json()["jobs"] if job["job_id"] in before
+            } == {owner.node_id},
+            10,
+            "its owner is known",
+        )
 
 
 def test_an_owner_that_stops(make_node, evidence):
