@@ -238,7 +238,9 @@ static void commit_group(struct store_writer *writer, struct list *group) {
         int r;
 
         r = store_records_commit(writer->records, group, &n_ended);
-        set_error(writer, r);
+        /* What is written in the room that the log gave back does not make the disk less full. */
+        if (r < 0 || writer->error != -ENOSPC || has_room(writer))
+                set_error(writer, r);
 
         (void) pthread_mutex_lock(&writer->mutex);
         move_all(group, &writer->done);
