@@ -122,8 +122,11 @@ static bool ask(struct mesh *mesh, struct copies *copies) {
                 all = false;
                 if (!place->link_up)
                         place_want_link(mesh, place);
-                else
+                else {
+                        if (answer)
+                                answer->n_held = 0; /* it begins anew */
                         (void) place_send(mesh, place, &message);
+                }
         }
         return all;
 }
@@ -193,8 +196,11 @@ static void answer_claim(struct mesh *mesh, struct place *from, const struct lin
 
         /* What both have goes to the earlier keeper, which has all of it; then it is seen what is left. */
         if (owner && owner->copies && owner->copies->term > claim->term &&
-            message.claim_answer.objection == LINK_OBJECTION_NONE)
+            owner->copies->deferred_to != claim->term &&
+            message.claim_answer.objection == LINK_OBJECTION_NONE) {
+                owner->copies->deferred_to = claim->term;
                 claim_stop(owner->copies, usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec));
+        }
         if (owner && message.claim_answer.objection == LINK_OBJECTION_NONE)
                 LIST_FOREACH(&owner->guests, guest, struct guest, place_link) {
                         if (guest_is_retired(guest))
@@ -230,6 +236,8 @@ static void take_claim_answer(struct mesh *mesh, struct place *from, const struc
         answer = find_answer(copies, from);
         if (!answer || answer->came)
                 return;
+        if (said->n_held > GUESTS_MAX - answer->n_held)
+                return; /* nobody has so many */
         if (said->n_held > 0) {
                 held = reallocarray(answer->held, answer->n_held + said->n_held, sizeof(*held));
                 if (!held)
@@ -270,6 +278,7 @@ void claims_check(struct mesh *mesh) {
                 keeper_resume(mesh);
         next = MIN(next, mesh->held_back_until);
         takeover_announce_due(mesh);
+        next = MIN(next, mesh->announce_due);
         MAP_FOREACH(&mesh->places, place, struct place, by_id) {
                 if (!place->copies)
                         continue;

@@ -42,6 +42,7 @@ struct copies {
         uint64_t instance; /* of the owner's process, which gave that term; 0: not known */
         usec_t claim_due;  /* when its owner has been away for too long; USEC_INFINITY: it is there */
         bool claiming, confirming;
+        uint64_t deferred_to; /* the term of an earlier keeper that went first */
         usec_t claimed_usec, asked_usec;
         struct list answers; /* struct claim_answer */
 };

@@ -10,34 +10,56 @@ bool index_is_disputed(const struct place *owner) {
         return owner->index.owner && owner->index.owner->disputed;
 }
 
-void index_tell_disputes(struct mesh *mesh, struct place *place) {
+/* As many as go into one message. Whose end counts says so itself as long as it is there: those stay
+ * disputed. */
+static size_t
+collect(struct mesh *mesh, struct index_name *owner,
+        struct link_overruled overruled[static LINK_OVERRULED_MAX], bool *unsettled) {
         struct index_table *table = mesh->index->table;
+        const struct index_entry *entry, *answer;
+        size_t n = 0;
+
+        while (n < LINK_OVERRULED_MAX &&
+               (entry = index_table_next_dispute(table, owner, &owner->dispute_next, &answer))) {
+                if (answer->owner != mesh->index->self && peer_is_here(mesh, answer->owner->text)) {
+                        *unsettled = true;
+                        continue;
+                }
+                overruled[n++] = (struct link_overruled){
+                        .job = entry->job,
+                        .epoch = answer->epoch,
+                        .status = (enum job_status) answer->status,
+                        .owner = answer->owner->text,
+                };
+        }
+        return n;
+}
+
+void index_tell_disputes(struct mesh *mesh, struct place *place) {
         struct index_name *owner = place->index.owner;
         struct link_overruled overruled[LINK_OVERRULED_MAX];
         struct link_message message = { .overruled = overruled };
-        const struct index_entry *entry, *answer;
-        uint32_t number = 0;
+        bool unsettled = false;
+        uint32_t before;
 
         if (!index_is_disputed(place))
                 return;
         do {
-                message.n_overruled = 0;
-                while (message.n_overruled < LINK_OVERRULED_MAX &&
-                       (entry = index_table_next_dispute(table, owner, &number, &answer)))
-                        overruled[message.n_overruled++] = (struct link_overruled){
-                                .job = entry->job,
-                                .epoch = answer->epoch,
-                                .status = (enum job_status) answer->status,
-                                .owner = answer->owner->text,
-                        };
-                if (message.n_overruled > 0 && !place_send(mesh, place, &message))
-                        return; /* all of it once more with the next heartbeat */
+                before = owner->dispute_next;
+                message.n_overruled = collect(mesh, owner, overruled, &unsettled);
+                if (message.n_overruled > 0 && !place_send(mesh, place, &message)) {
+                        owner->dispute_next = before;
+                        return; /* from here on with the next heartbeat */
+                }
                 place->index.told_disputes |= message.n_overruled > 0;
         } while (message.n_overruled == LINK_OVERRULED_MAX);
-        owner->disputed = false;
+        owner->dispute_next = 0;
+        owner->disputed = unsettled;
 }
 
-static void take_overruled(struct mesh *mesh, const struct link_overruled *overruled) {
+/* Of an owner that is there only by itself. */
+static void
+take_overruled(struct mesh *mesh, const struct place *from, const struct link_overruled *overruled) {
         struct index_table *table = mesh->index->table;
         const struct index_entry *own = index_table_find(table, &overruled->job, mesh->index->self);
         const struct index_entry *told;
@@ -45,6 +67,8 @@ static void take_overruled(struct mesh *mesh, const struct link_overruled *overr
         uint32_t number;
 
         if (!own || !job_status_is_final((enum job_status) own->status))
+                return;
+        if (peer_is_here(mesh, overruled->owner) && !streq(from->name->text, overruled->owner))
                 return;
         said = (struct index_said){
                 .job = own->job,
@@ -67,7 +91,7 @@ static void take_overruled(struct mesh *mesh, const struct link_overruled *overr
         ends_merge(mesh, &overruled->job);
 }
 
-void index_take_overruled(struct mesh *mesh, const struct link_message *message) {
+void index_take_overruled(struct mesh *mesh, const struct place *from, const struct link_message *message) {
         for (size_t i = 0; i < message->n_overruled; i++)
-                take_overruled(mesh, &message->overruled[i]);
+                take_overruled(mesh, from, &message->overruled[i]);
 }

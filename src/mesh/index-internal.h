@@ -34,4 +34,4 @@ int index_note(struct index *index, struct index_said *said); /* of a job of our
 /* index-disputes.c */
 bool index_is_disputed(const struct place *owner);
 void index_tell_disputes(struct mesh *mesh, struct place *place);
-void index_take_overruled(struct mesh *mesh, const struct link_message *message);
+void index_take_overruled(struct mesh *mesh, const struct place *from, const struct link_message *message);

@@ -55,8 +55,13 @@ void index_speak_for(struct mesh *mesh, const char *owner_node_id) {
                         .kept = true,
                 };
 
-                if (!index_table_find(table, &said.job, mesh->index->self))
-                        (void) index_note(mesh->index, &said);
+                if (index_table_find(table, &said.job, mesh->index->self))
+                        continue;
+                /* For want of room the entry itself may go, and what it names with it. */
+                if (said.executor)
+                        said.executor->n_references++;
+                (void) index_note(mesh->index, &said);
+                index_name_put(table, said.executor);
         }
         index_links_changed(mesh);
 }

@@ -12,6 +12,7 @@
 #define PUSH_CHANGES 500u                      /* so many changes */
 #define PUSH_PLACES 4u                         /* that are told in one turn of the loop */
 #define ASK_JITTER_USEC (2 * USEC_PER_SEC)     /* before a link is opened */
+#define RETOLD_MAX 2u                          /* it may have forgotten the job, and never settle it */
 #define ASK_RETRY_USEC USEC_PER_SEC            /* after a link had no room */
 
 /* The owner as the index knows it. What it told outlives the place. */
@@ -93,8 +94,10 @@ void index_link_down(struct place *place) {
         struct index_name *owner = place->index.owner;
 
         /* It may not have come. */
-        if (owner && place->index.told_disputes)
+        if (owner && place->index.told_disputes && owner->n_retold < RETOLD_MAX) {
                 owner->disputed = true;
+                owner->n_retold++;
+        }
         place->index = (struct place_index){ .owner = owner };
 }
 
@@ -291,7 +294,7 @@ void index_received(struct mesh *mesh, struct place *place, const struct link_me
                 take_part(mesh, place, message);
         if (message->has_index_ask)
                 take_ask(mesh, place, &message->index_ask);
-        index_take_overruled(mesh, message);
+        index_take_overruled(mesh, place, message);
 }
 
 /* Everybody once, a few in each turn of the loop. */

@@ -177,7 +177,8 @@ const struct index_entry *index_table_answer(struct index_table *table, const st
 
 /* Two ends of one job, of which this one does not count. */
 static bool is_overruled(const struct index_entry *entry, const struct index_entry *answer) {
-        return entry->status != answer->status && job_status_is_final((enum job_status) entry->status) &&
+        return entry->status != answer->status && !entry->kept &&
+               job_status_is_final((enum job_status) entry->status) &&
                job_status_is_final((enum job_status) answer->status);
 }
 
@@ -187,8 +188,10 @@ void index_table_note_disputes(struct index_table *table, const struct uuid *job
         if (!answer || !answer->rivals)
                 return;
         FOREACH_OF_HASH(table, job, number, entry)
-        if (uuid_equal(&entry->job, job) && is_overruled(entry, answer))
+        if (uuid_equal(&entry->job, job) && is_overruled(entry, answer)) {
                 entry->owner->disputed = true;
+                entry->owner->n_retold = 0;
+        }
 }
 
 const struct index_entry *index_table_next_dispute(

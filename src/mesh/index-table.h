@@ -31,7 +31,11 @@ struct index_name {
         uint64_t generation, seen;
         bool complete;
         uint8_t round; /* counts its lives */
-        bool disputed; /* of some job it may tell another end than what counts, and was not told so */
+        /* Of some job it may tell another end than what counts, and was not told so; how often it was told
+         * once more, since a link went down; with which entry telling goes on. */
+        bool disputed;
+        uint8_t n_retold;
+        uint32_t dispute_next;
         char text[];
 };
 

@@ -36,6 +36,7 @@ struct mesh {
         struct list answers;  /* that clients wait for */
         struct map copies;    /* struct copy, by job id */
         size_t n_unannounced; /* jobs that were taken over, and not told of */
+        usec_t announce_due;  /* when the first of them is told of anyway; USEC_INFINITY: none */
         size_t n_held_back;
         usec_t held_back_until;
 

@@ -64,6 +64,17 @@ static bool is_keeper(const struct mesh *mesh, const struct place *place) {
         return mesh->keeper.state != KEEPER_NONE && mesh->keeper.place == place;
 }
 
+bool keeper_may_be_found(struct mesh *mesh) {
+        struct place *place;
+
+        if (mesh->keeper.state != KEEPER_NONE)
+                return true;
+        MAP_FOREACH(&mesh->places, place, struct place, by_id)
+                if (place->alive)
+                        return true;
+        return false;
+}
+
 bool keeper_needs(const struct mesh *mesh, const struct place *place) {
         return is_keeper(mesh, place);
 }

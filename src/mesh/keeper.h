@@ -43,11 +43,12 @@ struct holder {
 
 #define KEEPER_AGAIN_USEC (30 * USEC_PER_SEC)
 /* Who had the job before gives it up when it hears of us: that is not said before a second disk has it,
- * unless none is found for so long. */
+ * unless none is found for so long. What waits does not begin before that, either. */
 #define ANNOUNCE_USEC (15 * USEC_PER_SEC)
 
 /* keeper.c: copies of ours. */
 void keeper_choose(struct mesh *mesh);
+bool keeper_may_be_found(struct mesh *mesh); /* or there is one */
 bool keeper_needs(const struct mesh *mesh, const struct place *place);
 bool keeper_needs_link(const struct mesh *mesh, const struct place *place); /* to say something */
 void keeper_changed(struct mesh *mesh, struct mesh_job *job);

@@ -50,7 +50,7 @@ int mesh_new(
         mesh->heartbeat_due = mesh->hello_due = mesh->peers_due = mesh->answers_due = mesh->started_due =
                 mesh->retry_due = mesh->links_due = mesh->keeper_due = mesh->claims_due = mesh->index_due =
                         mesh->rooms_due = mesh->delayed_due = mesh->drain_due = mesh->timer_at =
-                                mesh->held_back_until = USEC_INFINITY;
+                                mesh->held_back_until = mesh->announce_due = USEC_INFINITY;
         r = index_new(mesh);
         if (r < 0) {
                 mesh_free(mesh);

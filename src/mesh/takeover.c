@@ -83,6 +83,7 @@ static bool has_failed_for_good(struct mesh *mesh, const struct job_spec *spec) 
 static void announce_later(struct mesh *mesh, struct mesh_job *job) {
         job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
         mesh->n_unannounced++;
+        mesh->announce_due = MIN(mesh->announce_due, job->announce_at);
         mesh->claims_due = MIN(mesh->claims_due, job->announce_at);
 }
 
@@ -344,16 +345,23 @@ void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
         takeover_announced(mesh, job);
         if (job->state != JOB_STATE_ENDED)
                 index_own_changed(mesh, job);
+        if (job->state == JOB_STATE_QUEUED)
+                class_add(mesh, job);
 }
 
 void takeover_announce_due(struct mesh *mesh) {
         struct mesh_job *job;
 
-        if (mesh->n_unannounced == 0)
+        if (mesh_now(mesh) < mesh->announce_due)
                 return;
-        MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id)
+        mesh->announce_due = USEC_INFINITY;
+        MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id) {
                 if (job->announce_at <= mesh_now(mesh))
                         takeover_announce(mesh, job);
+                if (job->announce_at > 0)
+                        mesh->announce_due = MIN(mesh->announce_due, job->announce_at);
+        }
+        jobs_schedule(mesh);
 }
 
 void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct record *record, int error) {
@@ -372,8 +380,6 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                 return;
         }
         job->durable = true;
-        if (job->copied)
-                takeover_announce(mesh, job);
         if (guest)
                 adopt_guest(mesh, job, guest);
         else if (job->place) {
@@ -385,6 +391,8 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                         job_attempt_lost(mesh, job);
         } else if (!adopt_over(mesh, job))
                 class_add(mesh, job);
+        if (job->copied || !keeper_may_be_found(mesh))
+                takeover_announce(mesh, job);
 }
 
 /* Giving way. */

@@ -162,6 +162,8 @@ static void kill_jobs(struct node *node) {
                 log_warning(
                         "Stopping at once; the executor cannot be reached, and its %u jobs go on.",
                         state.running);
+        /* What they come to, as far as it is heard, is that they begin again. */
+        mesh_hand_back(node->mesh);
         mesh_say_goodbye(node->mesh);
         (void) executor_client_stop(node->executor, /* kill_jobs= */ true);
 }

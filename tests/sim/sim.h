@@ -15,9 +15,6 @@
 #define SIM_HEARTBEAT_USEC (5 * USEC_PER_SEC)
 #define SIM_LOSS_USEC (SIM_HEARTBEAT_USEC * 6 / 5 + 5 * 500 * USEC_PER_MSEC + USEC_PER_SEC)
 
-/* From a goodbye to the takeover of what is left, less the time that the last questions take. */
-#define SIM_CLAIM_USEC (2 * USEC_PER_SEC)
-
 /* So long after it has heard the other a new life of a node may be taken for a recording: a question has to
  * be asked and answered, and either may be lost. */
 #define SIM_HELLO_USEC (4 * USEC_PER_SEC)
@@ -170,6 +167,7 @@ void fire_settled(struct sim *sim);
 void split_begin(struct sim *sim);
 void split_done(struct sim *sim);
 void split_goodbye(struct sim *sim, struct world_node *node);
+void split_taken_over(struct sim *sim, struct world_node *by, const struct world_node *owner);
 void split_absent(struct sim *sim, struct world_node *node);  /* it was, until now */
 void split_started(struct sim *sim, struct world_node *node); /* it begins a new life */
 bool split_happened(struct sim *sim);

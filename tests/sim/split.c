@@ -15,11 +15,10 @@ static usec_t absent_until(const struct sim *sim, const struct world_node *node)
         return node->mesh && !node->is_paused ? sim->nodes[node->index].absent_usec : sim->world.now;
 }
 
-/* Who said goodbye is not waited for. */
-static usec_t loss_time(const struct sim *sim, const struct world_node *from) {
-        usec_t last = sim->nodes[from->index].goodbye_usec;
-
-        return last > 0 && sim->world.now < usec_add(last, SIM_LOSS_USEC) ? SIM_CLAIM_USEC : SIM_LOSS_USEC;
+static void split(struct sim *sim, struct sim_pair *pair) {
+        pair->split = sim->world.any_split = true;
+        if (sim->result.n_split_pairs++ == 0)
+                sim->result.n_split_meshes = 1;
 }
 
 static void check(struct sim *sim, struct world_node *node, struct world_node *from) {
@@ -27,14 +26,12 @@ static void check(struct sim *sim, struct world_node *node, struct world_node *f
 
         /* Whose runs are gone with it can be in nobody's way. */
         if (node == from || node->gone || from->gone || pair->split || pair->heard_usec == 0 ||
-            sim->world.now < usec_add(pair->heard_usec, loss_time(sim, from)))
+            sim->world.now < usec_add(pair->heard_usec, SIM_LOSS_USEC))
                 return;
         if (pair->missed_usec <= pair->heard_usec && absent_until(sim, node) <= pair->heard_usec &&
             absent_until(sim, from) <= pair->heard_usec)
                 return;
-        pair->split = sim->world.any_split = true;
-        if (sim->result.n_split_pairs++ == 0)
-                sim->result.n_split_meshes = 1;
+        split(sim, pair);
         sim_say(sim, "split: %s hears nothing of %s", node->config.node_id, from->config.node_id);
 }
 
@@ -67,6 +64,20 @@ static void on_missed(struct world_node *node, struct world_node *from) {
         struct sim *sim = node->world->userdata;
 
         pair_of(sim, node, from)->missed_usec = sim->world.now;
+}
+
+/* Who said goodbye is not waited for: it may be back, and have had no time to say so. */
+void split_taken_over(struct sim *sim, struct world_node *by, const struct world_node *owner) {
+        const struct sim_node *node = &sim->nodes[owner->index];
+        struct sim_pair *pair = pair_of(sim, by, owner);
+
+        if (!owner->mesh || pair->split || node->goodbye_usec == 0 ||
+            sim->world.now >= usec_add(node->goodbye_usec, SIM_LOSS_USEC) ||
+            sim->world.now >= usec_add(node->started_usec, SIM_HELLO_USEC))
+                return;
+        split(sim, pair);
+        sim_say(sim, "split: %s takes over from %s, which is back", by->config.node_id,
+                owner->config.node_id);
 }
 
 void split_goodbye(struct sim *sim, struct world_node *node) {

@@ -158,6 +158,8 @@ static void on_stored(struct world_node *node, const struct record_batch *batch)
                                 watch_find(sim, &record->run.job)->number);
                 if (record->type == RECORD_ADOPTED || record->type == RECORD_FINISHED)
                         sim->changed_usec = sim->world.now;
+                if (record->type == RECORD_ADOPTED)
+                        split_taken_over(sim, node, world_find(&sim->world, record->owner->text));
                 if (record->type == RECORD_ADOPTED) {
                         sim_say(sim, "%s adopts job %zu", node->config.node_id,
                                 watch_find(sim, &record->run.job)->number);

@@ -6,7 +6,8 @@
 #include "lib/mesh-world.h"
 #include "wire/link-message.h"
 
-#define TOLD_USEC (7 * USEC_PER_SEC) /* the next heartbeat of whoever is told has come by then */
+/* Who is gone is lost, and the next heartbeat of whoever is told has come. */
+#define TOLD_USEC (20 * USEC_PER_SEC)
 
 static struct world world;
 
