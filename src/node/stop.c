@@ -3,8 +3,8 @@
 /* The ways down.
  *
  * From a terminal, orderly: drain, let running jobs end for DrainTimeout=, end what is left, which begins
- * again elsewhere or after the next start, say goodbye, end the executor. At once (a second signal): kill,
- * and leave what is not written to the next start.
+ * again elsewhere or after the next start, say goodbye, end the executor. At once (a second signal): the
+ * same without waiting; what is not written is left to the next start.
  *
  * Where a service manager runs daemon and executor, the daemon's signal alone cannot tell a stop from a
  * restart: a stop reaches the executor first, which says so and waits. Then the node drains as above, lets
