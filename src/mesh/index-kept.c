@@ -25,8 +25,11 @@ void index_copy_ended(struct mesh *mesh, const struct record *record) {
 
         if (index_name_get(table, record->owner->text, &said.owner) < 0)
                 return;
+        /* A copy names the node that had the job, unless that was its owner. */
         if (record->node)
                 (void) index_name_get(table, record->node->text, &said.executor);
+        else if (said.started_at > 0)
+                (void) index_name_get(table, record->owner->text, &said.executor);
         told = index_table_find(table, &said.job, said.owner);
         if (!told || !job_status_is_final((enum job_status) told->status))
                 (void) index_table_put(table, &said, &number);
