@@ -3,7 +3,7 @@
 /* What a keeper says of its copies, and what it takes over, at the moments at which it is easy to get wrong:
  * between two writes, and where it runs the job itself. */
 
-#include "lib/mesh-world.h"
+#include "keeping.h"
 #include "mesh/job-link.h"
 #include "paper.h"
 #include "wire/link-message.h"
@@ -11,72 +11,14 @@
 #define GUEST_EPOCH UINT64_C(5)         /* of the owner whose run is here */
 #define LATER_EPOCH (UINT64_C(1) << 32) /* of one that took its job over */
 
-static struct world world;
-
-static struct world_node *node(size_t i) {
-        return world.nodes[i];
-}
-
 static void begin(size_t n_nodes, unsigned slots) {
-        static const char *const names[] = { "node-a", "node-b", "node-c" };
-
-        world_init(&world, 11);
-        for (size_t i = 0; i < n_nodes; i++)
-                world_add(&world, names[i], slots);
-        for (size_t i = 0; i < n_nodes; i++)
-                world_start(node(i));
-        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, world_n_peers(node(0)) == n_nodes - 1);
-        world_run_for(&world, 6 * USEC_PER_SEC);
-}
-
-static void lose(struct world_node *lost) {
-        world_detach(lost);
-        world_crash(lost);
-        executor_crash(lost);
-}
-
-static size_t n_starts(void) {
-        size_t n = 0;
-
-        for (size_t i = 0; i < world.n_nodes; i++)
-                n += node(i)->executor.n_starts;
-        return n;
-}
-
-static size_t n_copies(struct world_node *holder) {
-        struct disk_copy *copy;
-        size_t n = 0;
-
-        MAP_FOREACH(&holder->disk.copies, copy, struct disk_copy, by_id)
-                n += !copy->ended;
-        return n;
-}
-
-/* Of three, the one that has, or gets, copies of the first one's jobs. */
-static struct world_node *keeper(void) {
-        struct disk_holder *holder;
-
-        ASSERT_EQ(map_size(&node(0)->disk.holders), 1u);
-        MAP_FOREACH(&node(0)->disk.holders, holder, struct disk_holder, by_id)
-                if (streq(holder->node, "node-b"))
-                        return node(1);
-        return node(2);
-}
-
-static struct world_node *third(void) {
-        return keeper() == node(1) ? node(2) : node(1);
-}
-
-static unsigned answer_copies(const void *tag) {
-        for (size_t i = 0; i < node(0)->n_answers; i++)
-                if (node(0)->answers[i].tag == tag)
-                        return node(0)->answers[i].copies;
-        return 0;
+        begin_nodes(n_nodes, slots);
+        world_run_for(&world, 4 * USEC_PER_SEC);
 }
 
 static void submit(const char *command, const struct world_wishes *wishes, struct uuid *ret) {
         ASSERT_EQ(world_submit_wishes(node(0), command, 1, wishes, ret, ret), MESH_ACCEPTED);
-        WORLD_UNTIL(&world, USEC_PER_SEC, answer_copies(ret) == 2);
+        WORLD_UNTIL(&world, USEC_PER_SEC, answer_copies(node(0), ret) == 2);
 }
 
 /* It stops when it owns the job on its disk, and nothing that follows from that is there. */
@@ -126,8 +68,8 @@ static void test_what_was_cancelled_does_not_begin_after_a_restart(void) {
         struct uuid id;
 
         begin(3, 1);
-        heir = keeper();
-        runs = third();
+        heir = holder_of(node(0));
+        runs = third(heir);
         mesh_set_slots(node(0)->mesh, 0);
         mesh_set_slots(heir->mesh, 0);
         world_run_for(&world, 6 * USEC_PER_SEC);
@@ -151,8 +93,8 @@ static void test_what_ended_elsewhere_does_not_begin_after_a_restart(void) {
         struct world_node *heir, *other;
 
         begin(3, 1);
-        heir = keeper();
-        other = third();
+        heir = holder_of(node(0));
+        other = third(heir);
         for (size_t i = 0; i < 3; i++)
                 mesh_set_slots(node(i)->mesh, 0);
         world_run_for(&world, 6 * USEC_PER_SEC);
@@ -175,8 +117,8 @@ static void test_a_copy_that_was_not_written_is_refused(void) {
         struct uuid ids[2];
 
         begin(3, 0);
-        slow = keeper();
-        next = third();
+        slow = holder_of(node(0));
+        next = third(slow);
         disk_set_mode(slow, DISK_HOLDS);
         for (size_t i = 0; i < 2; i++) {
                 ASSERT_EQ(world_submit(node(0), "10", &ids[i]), MESH_ACCEPTED);
@@ -185,10 +127,10 @@ static void test_a_copy_that_was_not_written_is_refused(void) {
         disk_set_mode(slow, DISK_FAILS);
         disk_write_next(slow);
         disk_set_mode(slow, DISK_WORKS);
-        WORLD_UNTIL(&world, 20 * USEC_PER_MSEC, n_copies(slow) == 1);
+        WORLD_UNTIL(&world, 20 * USEC_PER_MSEC, n_unfinished_copies(slow) == 1);
         WORLD_UNTIL(&world, 200 * USEC_PER_MSEC, world_answer(node(0), &ids[0]) == 0);
         world_run_for(&world, USEC_PER_SEC);
-        ASSERT_EQ(n_copies(next), 2u);
+        ASSERT_EQ(n_unfinished_copies(next), 2u);
 
         lose(node(0));
         mesh_set_slots(node(1)->mesh, 1);
