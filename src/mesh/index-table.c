@@ -351,20 +351,20 @@ int index_table_put(struct index_table *table, const struct index_said *said, ui
                         return r;
         }
         entry = index_entry_at(table, number);
-        entry->number = said->number;
-        entry->round = said->owner->round;
-        *ret_entry = number;
         entry->started_at = said->started_at;
         entry->finished_at = said->finished_at;
         entry->epoch = said->epoch;
+        entry->number = said->number;
         entry->status = (uint8_t) said->status & 0xf;
         entry->exit_code = (int16_t) said->exit_code;
+        entry->round = said->owner->round;
         entry->by_keeper = said->by_keeper;
         entry->kept = said->kept;
         if (said->executor)
                 said->executor->n_references++;
         index_name_put(table, entry->executor);
         entry->executor = said->executor;
+        *ret_entry = number;
         return 1;
 }
 
