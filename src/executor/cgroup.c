@@ -199,7 +199,7 @@ static struct cgroup_leaf *leaf_unlink(struct cgroup_leaf *leaf) {
 }
 
 int cgroup_tree_renew(struct cgroup_tree *tree) {
-        int fd, parent_processes_fd, r;
+        int fd = -EBADF, parent_processes_fd = -EBADF, r;
 
         if (mkdir(tree->path, 0755) < 0 && errno != EEXIST)
                 return -errno;

@@ -299,15 +299,16 @@ int setting_store(
 /* The largest unit that leaves a whole number. */
 static char *format_size(char *buffer, size_t size, uint64_t bytes) {
         static const char units[] = "KMGTPE";
-        unsigned unit = 0;
+        char suffix[2] = "";
+        size_t unit = 0;
 
         if (bytes == UINT64_MAX) {
                 (void) snprintf(buffer, size, "infinity");
                 return buffer;
         }
-        for (; bytes > 0 && bytes % 1024 == 0 && unit < strlen(units); unit++)
-                bytes /= 1024;
-        (void) snprintf(buffer, size, "%" PRIu64 "%.1s", bytes, unit > 0 ? &units[unit - 1] : "");
+        for (; bytes > 0 && bytes % 1024 == 0 && unit < strlen(units); bytes /= 1024)
+                suffix[0] = units[unit++];
+        (void) snprintf(buffer, size, "%" PRIu64 "%s", bytes, suffix);
         return buffer;
 }
 

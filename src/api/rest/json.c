@@ -185,7 +185,7 @@ read_number(const char *field, struct json_object *value, int64_t *ret, struct j
 static int read_limit(
         enum limit_field field, struct json_object *value, struct job_request_limits *ret,
         struct json_problem *problem) {
-        int64_t number;
+        int64_t number = 0;
         int r;
 
         r = read_number(limit_field_to_text(field), value, &number, problem);
