@@ -107,7 +107,11 @@ static struct claim_answer *expect_answer(struct copies *copies, const struct pl
 /* Asks everybody who is there and has not answered. Whether all have. */
 static bool ask(struct mesh *mesh, struct copies *copies) {
         const struct link_message message = {
-                .claim = { .owner = copies->owner->name->text, .term = copies->term },
+                .claim = {
+                        .owner = copies->owner->name->text,
+                        .term = copies->term,
+                        .owner_instance = copies->instance,
+                },
         };
         struct claim_answer *answer;
         struct place *place;
@@ -166,7 +170,13 @@ static void claim_step(struct mesh *mesh, struct copies *copies) {
         if (!all && now < usec_add(copies->claimed_usec, mesh->config.peer_timeout_usec))
                 return;
         if (copies->confirming || !confirm(mesh, copies))
-                takeover_begin(mesh, copies);
+                (void) takeover_begin(mesh, copies); /* what is left of it: the next step tries again */
+}
+
+/* Terms grow as long as the owner has its disk. It has another one since these copies were made. */
+static bool are_of_another_disk(const struct place *owner, const struct link_claim *claim) {
+        return claim->owner_instance != 0 && claim->owner_instance == owner->heard_instance &&
+               owner->copies->instance != 0 && owner->copies->instance != owner->heard_instance;
 }
 
 static enum link_objection objection_to(struct mesh *mesh, const struct link_claim *claim) {
@@ -175,7 +185,8 @@ static enum link_objection objection_to(struct mesh *mesh, const struct link_cla
         if (streq(claim->owner, mesh->config.node_id) || peer_is_here(mesh, claim->owner))
                 return LINK_OBJECTION_ALIVE;
         /* An earlier keeper may be the only one that has the rest. */
-        if (owner && owner->copies && owner->copies->term > claim->term && !owner->copies->partial)
+        if (owner && owner->copies && owner->copies->term > claim->term && !owner->copies->partial &&
+            !are_of_another_disk(owner, claim))
                 return LINK_OBJECTION_TERM;
         return LINK_OBJECTION_NONE;
 }
@@ -229,8 +240,9 @@ static void take_claim_answer(struct mesh *mesh, struct place *from, const struc
                 return;
         }
         if (said->objection == LINK_OBJECTION_TERM) {
-                claim_stop(copies, USEC_INFINITY);
-                copies_discard(mesh, copies);
+                claim_stop(
+                        copies, copies_discard(mesh, copies) ? USEC_INFINITY
+                                                             : usec_add(mesh_now(mesh), USEC_PER_SEC));
                 return;
         }
         answer = find_answer(copies, from);
@@ -286,7 +298,7 @@ void claims_check(struct mesh *mesh) {
                 if (place->copies->claim_due <= now)
                         claim_step(mesh, place->copies);
                 if (place->copies && list_is_empty(&place->copies->list) && !place->alive &&
-                    now >= usec_add(place->silent_since, ORPHAN_USEC))
+                    now >= usec_add(place->silent_since, ORPHAN_USEC) && copies_discard(mesh, place->copies))
                         copies_free(mesh, place->copies);
                 if (place->copies)
                         next = MIN(next, place->copies->claim_due);

@@ -200,12 +200,17 @@ static int take_end(
 
 /* All that there is was told under this term: the rest is of earlier ones. */
 static int sweep(struct mesh *mesh, struct copies *copies, struct record_batch *batch) {
+        struct record *record;
         struct copy *copy;
 
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 if (copy->term < copies->term)
                         copy_free(mesh, copy);
-        return copy_record(copies, batch, RECORD_COPIES_SWEPT, NULL) ? 0 : -ENOMEM;
+        record = copy_record(copies, batch, RECORD_COPIES_SWEPT, NULL);
+        if (!record)
+                return -ENOMEM;
+        record->number = copies->instance;
+        return 0;
 }
 
 static int take_copy(
@@ -240,10 +245,8 @@ static bool has_forgotten(const struct copies *copies, uint64_t term) {
 /* Nobody else will take them over as long as it is there. Nothing of them runs: it ends what it does not
  * know. */
 static bool take_forgotten(struct mesh *mesh, struct copies *copies) {
-        if (!list_is_empty(&copies->list))
-                takeover_begin(mesh, copies);
-        if (!list_is_empty(&copies->list))
-                return false; /* for want of memory */
+        if (!takeover_begin(mesh, copies))
+                return false;
         copies->term = 0;
         return true;
 }
@@ -309,6 +312,15 @@ static void say_taken_over(struct mesh *mesh, const struct record *record) {
         mesh->ops.notice(mesh->userdata, LOG_WARNING, MESSAGE_JOBS_TAKEN_OVER, text);
 }
 
+/* Where the owner was lost they may have to speak against a keeper that it had before; where it is there,
+ * and did not ask, it has begun anew, and there may be others by now. */
+static bool are_of_no_use(const struct copies *copies, const struct record *record) {
+        if (!list_is_empty(&copies->list))
+                return false;
+        return record->asked ? copies->term <= record->term
+                             : copies->term == record->term && !record->taken_over;
+}
+
 static void claim_again(struct mesh *mesh, struct copies *copies) {
         copies->claim_due = usec_add(mesh_now(mesh), USEC_PER_SEC);
         mesh->claims_due = MIN(mesh->claims_due, copies->claim_due);
@@ -320,7 +332,7 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
         if (error >= 0 && record->type == RECORD_COPIES_FORGOTTEN && record->number > 0)
                 say_taken_over(mesh, record);
         if (error >= 0 && record->type == RECORD_COPY_ENDED)
-                index_copy_ended(mesh, record);
+                index_copy_ended(mesh, record, owner && owner->copies ? owner->copies->instance : 0);
         if (!owner)
                 return;
         if (error >= 0 && record->type == RECORD_COPIES_SWEPT && owner->copies &&
@@ -338,9 +350,7 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
                  * know that it was believed to be lost. */
                 if (record->asked)
                         (void) place_send(mesh, owner, &message);
-                /* Where the owner was lost they may have to speak against a keeper that it had before. */
-                if (owner->copies && owner->copies->term <= record->term &&
-                    (record->asked || owner->alive) && list_is_empty(&owner->copies->list)) {
+                if (owner->copies && are_of_no_use(owner->copies, record)) {
                         copies_free(mesh, owner->copies);
                         place_check(mesh, owner);
                 }
@@ -368,16 +378,17 @@ int copy_restore(
         return 0;
 }
 
-void copies_discard(struct mesh *mesh, struct copies *copies) {
+bool copies_discard(struct mesh *mesh, struct copies *copies) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct copy *copy;
 
         if (record_batch_new(1, &batch) < 0 || !copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL))
-                return; /* the same is said again with the next claim */
+                return false;
         index_speak_for(mesh, copies->owner->name->text);
         LIST_FOREACH(&copies->list, copy, struct copy, link)
                 copy_free(mesh, copy);
         mesh_write(mesh, TAKE_PTR(batch));
+        return true;
 }
 
 int mesh_restore_copy(
@@ -403,6 +414,26 @@ int mesh_restore_copy(
         copy->cancel_requested = cancel_requested;
         copy->retries_used = retries_used;
         copies->term = MAX(copies->term, term);
-        copies->partial = true; /* whether all had come is not on the disk */
+        copies->partial = true;
         return executor_node_id ? node_name_new(executor_node_id, &copy->executor) : 0;
+}
+
+int mesh_restore_swept(
+        struct mesh *mesh, const char *owner_node_id, uint64_t term, uint64_t owner_instance) {
+        struct copies *copies;
+        struct place *owner;
+        int r;
+
+        assert(!mesh->working);
+        r = place_get(mesh, owner_node_id, &owner);
+        if (r >= 0)
+                r = copies_get(owner, &copies);
+        if (r < 0)
+                return r;
+        if (copies->term > term)
+                return 0; /* the next term had begun */
+        copies->term = term;
+        copies->instance = owner_instance;
+        copies->partial = false;
+        return 0;
 }

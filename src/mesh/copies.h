@@ -56,11 +56,12 @@ void copy_free(struct mesh *mesh, struct copy *copy);
 int copy_restore(
         struct mesh *mesh, struct place *owner, struct job_spec *spec, const struct run_id *run,
         uint64_t epoch, uint32_t retries_used, bool cancel_requested);
-/* None of them is to be taken over any more. */
-void copies_discard(struct mesh *mesh, struct copies *copies);
+/* None of them is to be taken over any more. false: out of memory, nothing is done. */
+bool copies_discard(struct mesh *mesh, struct copies *copies);
 void copies_free(struct mesh *mesh, struct copies *copies);
 void claim_answers_drop(struct copies *copies);
 
 /* takeover.c */
-void takeover_begin(struct mesh *mesh, struct copies *copies);
+/* false: not all, for want of memory. */
+bool takeover_begin(struct mesh *mesh, struct copies *copies);
 void takeover_orphans(struct mesh *mesh, struct place *owner);

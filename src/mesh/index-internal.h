@@ -31,6 +31,9 @@ struct index {
 bool index_change_is_current(const struct index *index, const struct index_change *change);
 int index_note(struct index *index, struct index_said *said); /* of a job of ours; sets owner and number */
 
+/* index-kept.c */
+int index_restore_kept(struct mesh *mesh, const struct mesh_index_item *item);
+
 /* index-disputes.c */
 bool index_is_disputed(const struct place *owner);
 void index_tell_disputes(struct mesh *mesh, struct place *place);

@@ -2,11 +2,12 @@
 
 /* Ends that an owner told its keeper. Others hear of them from the owner itself, a moment later; where it is
  * lost before that, its keeper speaks for it. Whom else the owner has reached nobody knows, so what it told
- * last is told once more. */
+ * last is told once more. An owner whose disk did not have the end yet when it was killed does not know of
+ * it any more: then it was none. */
 
 #include "mesh/index-internal.h"
 
-void index_copy_ended(struct mesh *mesh, const struct record *record) {
+void index_copy_ended(struct mesh *mesh, const struct record *record, uint64_t owner_instance) {
         const struct job_result *result = record->result;
         struct index_table *table = mesh->index->table;
         struct index_said said = {
@@ -25,6 +26,8 @@ void index_copy_ended(struct mesh *mesh, const struct record *record) {
 
         if (index_name_get(table, record->owner->text, &said.owner) < 0)
                 return;
+        if (owner_instance != 0)
+                index_name_renew(said.owner, owner_instance);
         /* A copy names the node that had the job, unless that was its owner. */
         if (record->node)
                 (void) index_name_get(table, record->node->text, &said.executor);
@@ -35,6 +38,32 @@ void index_copy_ended(struct mesh *mesh, const struct record *record) {
                 (void) index_table_put(table, &said, &number);
         index_name_put(table, said.executor);
         index_name_put(table, said.owner);
+}
+
+/* Whatever the owner said since its last start is later. */
+int index_restore_kept(struct mesh *mesh, const struct mesh_index_item *item) {
+        struct index_table *table = mesh->index->table;
+        struct index_said said = {
+                .job = item->id,
+                .status = item->status,
+                .exit_code = item->has_exit_code ? item->exit_code : -1,
+                .created_at = item->created_at,
+                .started_at = item->started_at,
+                .finished_at = item->finished_at,
+                .epoch = item->epoch,
+                .by_keeper = true,
+        };
+        uint32_t number;
+        int r;
+
+        r = index_name_get(table, item->owner_node_id, &said.owner);
+        if (r >= 0 && item->executor_node_id)
+                r = index_name_get(table, item->executor_node_id, &said.executor);
+        if (r >= 0 && !index_table_find(table, &said.job, said.owner))
+                r = index_table_put(table, &said, &number);
+        index_name_put(table, said.executor);
+        index_name_put(table, said.owner);
+        return r < 0 ? r : 0;
 }
 
 void index_speak_for(struct mesh *mesh, const char *owner_node_id) {

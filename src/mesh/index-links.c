@@ -250,7 +250,7 @@ static void take_entry(
         uint32_t number;
 
         /* What an owner tells all comes later than what it told its keeper, and may be older. */
-        if (told && told->by_keeper && !job_status_is_final(said.status))
+        if (told && told->by_keeper && told->round == owner->round && !job_status_is_final(said.status))
                 return;
         if (entry->executor > 0)
                 (void) index_name_get(table, message->index_nodes[entry->executor - 1], &said.executor);
@@ -270,12 +270,7 @@ static void take_part(struct mesh *mesh, struct place *place, const struct link_
         if (!owner || !place->index.asked)
                 return;
         place->index.asked = false;
-        if (part->generation != owner->generation) {
-                owner->generation = part->generation;
-                owner->seen = 0;
-                owner->complete = false;
-                owner->round++;
-        }
+        index_name_renew(owner, part->generation);
         for (size_t i = 0; i < message->n_index_entries; i++)
                 take_entry(mesh, owner, message, &message->index_entries[i]);
         owner->seen = MAX(owner->seen, part->through);

@@ -90,6 +90,15 @@ int index_name_get(struct index_table *table, const char *node_id, struct index_
         return 0;
 }
 
+void index_name_renew(struct index_name *owner, uint64_t generation) {
+        if (generation == owner->generation)
+                return;
+        owner->generation = generation;
+        owner->seen = 0;
+        owner->complete = false;
+        owner->round++;
+}
+
 struct index_name *index_name_put(struct index_table *table, struct index_name *name) {
         if (!name)
                 return NULL;
@@ -373,7 +382,7 @@ void index_table_drop_unconfirmed(struct index_table *table, const struct index_
                 const struct index_entry *entry = index_entry_at(table, number);
 
                 if (entry->owner == owner && entry->round != owner->round &&
-                    !job_status_is_final((enum job_status) entry->status))
+                    (entry->by_keeper || !job_status_is_final((enum job_status) entry->status)))
                         drop(table, number);
         }
 }

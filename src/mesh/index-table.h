@@ -86,6 +86,9 @@ int index_name_get(struct index_table *table, const char *node_id, struct index_
 struct index_name *index_name_find(struct index_table *table, const char *node_id); /* borrowed; or NULL */
 struct index_name *index_name_put(struct index_table *table, struct index_name *name); /* returns NULL */
 
+/* What an owner says is said by this life of it from now on. */
+void index_name_renew(struct index_name *owner, uint64_t generation);
+
 /* Takes note. 1: *ret_entry is where. 0: it is too old. -ENOMEM. */
 int index_table_put(struct index_table *table, const struct index_said *said, uint32_t *ret_entry);
 /* What this owner said; NULL: nothing. Valid, as what follows, until something is put or dropped. */
@@ -107,7 +110,8 @@ const struct index_entry *index_table_next_dispute(
 const struct index_entry *
 index_table_next_recent(struct index_table *table, const struct index_name *owner, uint32_t *number);
 const struct index_entry *index_table_at(struct index_table *table, uint32_t entry);
-/* Drops what the owner said in an earlier life, was not finished, and was not said again. */
+/* Drops what was not said again of what the owner said in an earlier life and was not finished, or told its
+ * keeper alone. */
 void index_table_drop_unconfirmed(struct index_table *table, const struct index_name *owner);
 
 /* A number of its own for each entry, that grows with created_at, but for jobs of the same few microseconds,

@@ -185,29 +185,36 @@ uint64_t index_head(const struct mesh *mesh) {
         return mesh->index->head;
 }
 
+static int restore_own(struct index *index, const struct mesh_index_item *item) {
+        struct index_said said = {
+                .job = item->id,
+                .status = item->status,
+                .exit_code = item->has_exit_code ? item->exit_code : -1,
+                .created_at = item->created_at,
+                .started_at = item->started_at,
+                .finished_at = item->finished_at,
+                .epoch = item->epoch,
+        };
+        int r = 0;
+
+        if (index_table_find(index->table, &said.job, index->self))
+                return 0;
+        if (item->executor_node_id)
+                r = index_name_get(index->table, item->executor_node_id, &said.executor);
+        if (r >= 0)
+                r = index_note(index, &said);
+        index_name_put(index->table, said.executor);
+        return r;
+}
+
 int mesh_index_restore(struct mesh *mesh, const struct mesh_index_item *items, size_t n) {
-        struct index *index = mesh->index;
         int r = 0;
 
         for (size_t i = 0; i < n && r >= 0; i++) {
-                struct index_said said = {
-                        .job = items[i].id,
-                        .status = items[i].status,
-                        .exit_code = items[i].has_exit_code ? items[i].exit_code : -1,
-                        .created_at = items[i].created_at,
-                        .started_at = items[i].started_at,
-                        .finished_at = items[i].finished_at,
-                        .epoch = items[i].epoch,
-                };
-
-                if (!job_status_is_final(said.status) ||
-                    index_table_find(index->table, &said.job, index->self))
+                if (!job_status_is_final(items[i].status))
                         continue;
-                if (items[i].executor_node_id)
-                        r = index_name_get(index->table, items[i].executor_node_id, &said.executor);
-                if (r >= 0)
-                        r = index_note(index, &said);
-                index_name_put(index->table, said.executor);
+                r = items[i].owner_node_id ? index_restore_kept(mesh, &items[i])
+                                           : restore_own(mesh->index, &items[i]);
         }
         index_links_changed(mesh);
         mesh_arm(mesh);

@@ -21,10 +21,10 @@ struct mesh_index_item {
         uint64_t epoch;
 };
 
-/* Jobs of this node that have ended, from its disk; the owner is not looked at. What happened to them since
- * the start is left as it is. */
+/* Jobs that have ended, from the disk: of this node (owner NULL), and those of which it has the copies. What
+ * happened to them since the start is left as it is. */
 int mesh_index_restore(struct mesh *mesh, const struct mesh_index_item *items, size_t n);
-/* That is all of them: from now on others are told that they know everything. */
+/* That is all of this node's: from now on others are told that they know everything. */
 void mesh_index_restored(struct mesh *mesh);
 
 /* Newest first. Returns how many there are in items, at most query->limit, or -ENOMEM; they are valid until

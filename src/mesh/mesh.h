@@ -133,6 +133,9 @@ int mesh_restore_copy(
         struct mesh *mesh, struct job_spec *spec, const struct run_id *run, uint64_t epoch, uint64_t term,
         const char *owner_node_id, const char *executor_node_id, uint32_t retries_used,
         bool cancel_requested);
+/* After those: everything that this owner had was here, under this term; owner_instance: of the process
+ * that said so. */
+int mesh_restore_swept(struct mesh *mesh, const char *owner_node_id, uint64_t term, uint64_t owner_instance);
 /* Likewise a node that may have copies of our jobs, up to this term. */
 int mesh_restore_holder(struct mesh *mesh, const char *node_id, uint64_t term);
 /* Likewise a run of a job that another node owns; result: NULL while it has not ended. Takes references. */

@@ -245,6 +245,7 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
                 return;
         place->alive = true;
         place->heard_usec = mesh_now(mesh);
+        place->heard_instance = peer->public.instance;
         claims_owner_back(place);
         place->backlog = info->backlog;
         place->offered = false;

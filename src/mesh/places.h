@@ -56,6 +56,7 @@ struct place {
         usec_t silent_since;     /* since when it is not alive; USEC_INFINITY: it is */
         struct copies *copies;   /* of its jobs, here; NULL: none */
         uint64_t instance;       /* of its process, as its last link told; 0: not known */
+        uint64_t heard_instance; /* likewise, as its last heartbeat told */
 
         /* Kept in step with the above by place_review(): it may be given jobs now, or once it is linked. */
         bool ready;

@@ -34,12 +34,14 @@ enum record_type {
         RECORD_MERGED,  /* after a split: the end that counts is that of another owner: run.job, status, and
                            run.epoch, the next one after it */
         /* Copies of other owners' jobs; owner, term. */
-        RECORD_COPY,             /* spec, run, epoch, node: who has it; cancel_requested */
-        RECORD_COPY_ENDED,       /* spec, run, status, result: history */
-        RECORD_COPY_GONE,        /* run.job */
-        RECORD_COPIES_SWEPT,     /* those of earlier terms, unless they have ended, are gone */
-        RECORD_COPIES_KEPT,      /* all up to number are here; the highest term of this owner */
-        RECORD_COPIES_FORGOTTEN, /* all that have not ended are gone, up to this term */
+        RECORD_COPY,         /* spec, run, epoch, node: who has it; cancel_requested */
+        RECORD_COPY_ENDED,   /* spec, run, status, result: history */
+        RECORD_COPY_GONE,    /* run.job */
+        RECORD_COPIES_SWEPT, /* those of earlier terms, unless they have ended, are gone: of this term all
+                                are here; number: the instance of the owner that said so */
+        RECORD_COPIES_KEPT,  /* all up to number are here; the highest term of this owner */
+        RECORD_COPIES_FORGOTTEN, /* all that have not ended are gone, up to this term; and, unless they were
+                                    taken over (number: how many), that all were here */
         /* Copies of ours. */
         RECORD_HOLDER,      /* node may have some, of this term or before */
         RECORD_HOLDER_GONE, /* it has none */
@@ -85,6 +87,7 @@ struct record {
         enum attempt_fate fate;    /* RECORD_ATTEMPT */
         usec_t started_at;         /* likewise; 0: it is not known to have begun */
         bool asked;                /* COPIES_FORGOTTEN: the owner waits for an answer */
+        bool taken_over;           /* COPIES_FORGOTTEN: they were */
         bool changed;              /* by the store: an attempt was news to it */
         const char *error_message; /* static text, or NULL: that of result */
         struct node_info *peer;    /* owned */

@@ -155,14 +155,14 @@ static int adopt_copy(struct mesh *mesh, struct copy *copy, struct record_batch 
         return adopt(mesh, &adoption, batch);
 }
 
-void takeover_begin(struct mesh *mesh, struct copies *copies) {
+bool takeover_begin(struct mesh *mesh, struct copies *copies) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct record *record;
         struct copy *copy;
         size_t n = 0;
 
         if (record_batch_new(16, &batch) < 0)
-                return; /* the next step tries again */
+                return false;
         note_held(mesh, copies);
         LIST_FOREACH(&copies->list, copy, struct copy, link) {
                 int r = adopt_copy(mesh, copy, batch);
@@ -180,10 +180,13 @@ void takeover_begin(struct mesh *mesh, struct copies *copies) {
                                               : NULL;
         if (record) {
                 record->number = n;
+                /* One that is there has begun anew, and its terms, too. */
+                record->taken_over = !copies->owner->alive;
                 index_speak_for(mesh, copies->owner->name->text);
         }
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
+        return record;
 }
 
 static void take_orphan(

@@ -16,6 +16,12 @@
 #include "store/store.h"
 #include "util/log.h"
 
+/* Recent jobs on the disk: of this node, and those of which it has the copies. */
+enum recent_part {
+        RECENT_OWN,
+        RECENT_COPIES,
+};
+
 struct node {
         const struct config *config;
         sd_event *event;
@@ -45,7 +51,8 @@ struct node {
         sd_event_source *log_source; /* what the journal did not take at once */
         struct pressure_files pressure;
         sd_event_source *pressure_timer;
-        uint64_t recent_before; /* of this node's recent jobs, what has been read */
+        enum recent_part recent_part;
+        uint64_t recent_before; /* of that part of the recent jobs, what has been read */
         size_t recent_left;     /* and how many are still of interest */
         sd_event_source *recent_timer;
 

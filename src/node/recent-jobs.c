@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the disk knows of this node's recent jobs, for the mind's index: read after the start, a slice at a
- * time, so that neither the loop nor who asks the store waits for it. */
+/* What the disk knows of recent jobs, for the mind's index: first of this node's, then of those of which it
+ * has the copies. It is read after the start, a slice at a time, so that neither the loop nor who asks the
+ * store waits for it. */
 
 #include "mesh/index.h"
 #include "node/internal.h"
@@ -19,12 +20,22 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static void begin(struct node *node, enum recent_part part) {
+        node->recent_part = part;
+        node->recent_before = UINT64_MAX;
+        node->recent_left = node->config->index_max;
+        ask(node);
+}
+
 static void done(struct node *node, int error) {
         if (error < 0)
                 log_warning_errno(
-                        error,
-                        "Cannot read this node's recent jobs, some are missing from the mesh's list: %m");
+                        error, "Cannot read %s recent jobs, some are missing from the mesh's list: %m",
+                        node->recent_part == RECENT_OWN ? "this node's" : "the copies of other nodes'");
+        if (node->recent_part == RECENT_COPIES)
+                return;
         mesh_index_restored(node->mesh);
+        begin(node, RECENT_COPIES);
 }
 
 static int take(struct node *node, const struct store_answer *answer) {
@@ -37,6 +48,7 @@ static int take(struct node *node, const struct store_answer *answer) {
 
                 items[i] = (struct mesh_index_item){
                         .id = job->id,
+                        .owner_node_id = job->owner_node_id,
                         .executor_node_id = job->executor_node_id,
                         .status = job->status,
                         .has_exit_code = job->has_exit_code,
@@ -65,11 +77,13 @@ static void on_slice(void *userdata, const struct store_answer *answer) {
 }
 
 static void ask(struct node *node) {
+        size_t limit = MIN(node->recent_left, (size_t) SLICE);
         int r;
 
-        r = store_list_recent(
-                node->store, node->recent_before, MIN(node->recent_left, (size_t) SLICE), on_slice, node,
-                NULL);
+        if (node->recent_part == RECENT_OWN)
+                r = store_list_recent(node->store, node->recent_before, limit, on_slice, node, NULL);
+        else
+                r = store_list_recent_copies(node->store, node->recent_before, limit, on_slice, node, NULL);
         if (r == -EBUSY)
                 r = sd_event_add_time_relative(
                         node->event, &node->recent_timer, CLOCK_MONOTONIC, BUSY_WAIT_USEC, 0, on_retry,
@@ -79,7 +93,5 @@ static void ask(struct node *node) {
 }
 
 void recent_jobs_read(struct node *node) {
-        node->recent_before = UINT64_MAX;
-        node->recent_left = node->config->index_max;
-        ask(node);
+        begin(node, RECENT_OWN);
 }

@@ -240,6 +240,12 @@ static int on_copy(void *userdata, struct store_copy *copy) {
         return r;
 }
 
+static int on_swept(void *userdata, const char *owner_node_id, uint64_t term, uint64_t owner_instance) {
+        struct node *node = userdata;
+
+        return mesh_restore_swept(node->mesh, owner_node_id, term, owner_instance);
+}
+
 static int on_holder(void *userdata, const char *node_id, uint64_t term) {
         struct node *node = userdata;
 
@@ -257,6 +263,7 @@ const struct store_handlers world_store_handlers = {
         .drain = on_drain,
         .guest = on_guest,
         .copy = on_copy,
+        .swept = on_swept,
         .holder = on_holder,
         .written = on_written,
         .health_changed = on_store_health,

@@ -14,6 +14,9 @@
 /* Without the help of any index. */
 #define COPIES_LEFT \
         "SELECT " COPY_COLUMNS " FROM copies NOT INDEXED WHERE status IS NULL AND seq > ?1 ORDER BY seq"
+#define SWEPT_AFTER                                                                                     \
+        "SELECT rowid, owner_node_id, term, instance FROM swept NOT INDEXED WHERE rowid > ?1 ORDER BY " \
+        "rowid"
 #define HOLDERS_AFTER "SELECT rowid, node_id, term FROM holders NOT INDEXED WHERE rowid > ?1 ORDER BY rowid"
 
 /* Reads one row, and adds what is in it. -EBADMSG: it cannot be understood. */
@@ -24,6 +27,7 @@ void store_copies_done(struct store_copies *copies) {
                 store_copy_done(&copies->copies[i]);
         free(copies->copies);
         free(copies->holders);
+        free(copies->sweeps);
         *copies = (struct store_copies){};
 }
 
@@ -71,6 +75,30 @@ static int read_holder(sqlite3_stmt *statement, struct store_copies *copies, con
         return add_holder(copies, &holder);
 }
 
+static int read_sweep(sqlite3_stmt *statement, struct store_copies *copies, const char **ret_what) {
+        enum { ROWID, OWNER, TERM, INSTANCE };
+        struct row row = { .statement = statement };
+        struct store_sweep sweep = {
+                .term = row_number(&row, TERM, INT64_MAX),
+                .owner_instance = (uint64_t) row_integer(&row, INSTANCE, INT64_MIN, INT64_MAX),
+        };
+        int r;
+
+        row_node_id(&row, OWNER, sweep.owner_node_id);
+        if (sweep.term == 0)
+                row_fail(&row, TERM, -EBADMSG);
+        if (sweep.owner_node_id[0] == '\0')
+                row_fail(&row, OWNER, -EBADMSG);
+        if (row.error < 0) {
+                *ret_what = row.where == TERM ? "term" : row.where == OWNER ? "owner_node_id" : "instance";
+                return row.error;
+        }
+        r = ARRAY_RESERVE(copies->sweeps, copies->n_sweeps + 1, copies->n_sweeps_allocated, 8);
+        if (r >= 0)
+                copies->sweeps[copies->n_sweeps++] = sweep;
+        return r;
+}
+
 /* As far as the file can be read; what was found until then stays in copies. after: parameter ?1 of the
  * query, whose first column it is; becomes the last number. */
 static int
@@ -78,7 +106,7 @@ collect(sqlite3 *db, const char *query, read_row_t read_row, int64_t *after, str
         struct damaged_rows *damaged) {
         _cleanup_(sqlite_finalize_p) sqlite3_stmt *statement = NULL;
         struct binder binder;
-        const char *what;
+        const char *what = NULL;
         int r;
 
         r = sqlite_prepare(db, query, &statement);
@@ -123,16 +151,35 @@ static int drop_damaged(
         return 0;
 }
 
-static int read_copies(sqlite3 *db, const char *path, struct store_copies *copies) {
+static int read_copies(sqlite3 *db, const char *path, struct store_copies *copies, bool *ret_all) {
         _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
         int64_t last = INT64_MIN;
         int r;
 
+        *ret_all = true;
         r = collect(db, COPIES_AFTER, read_copy, &last, copies, &damaged);
-        return r < 0 ? r
+        if (r < 0 || damaged.n == 0)
+                return r;
+        /* Whose they were is not known: of no owner everything is here. As long as the disk does not take
+         * that, the next start has to see them, too. */
+        *ret_all = false;
+        r = sqlite_execute(db, "DELETE FROM swept");
+        return r < 0 ? (r == -EUCLEAN || r == -ENOMEM ? r : 0)
                      : drop_damaged(
                                db, path, "copies of other nodes' jobs",
                                "DELETE FROM copies WHERE ?1 NOTNULL AND seq = ?2", &damaged);
+}
+
+static int read_sweeps(sqlite3 *db, const char *path, struct store_copies *copies) {
+        _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
+        int64_t last = INT64_MIN;
+        int r;
+
+        r = collect(db, SWEPT_AFTER, read_sweep, &last, copies, &damaged);
+        return r < 0 ? r
+                     : drop_damaged(
+                               db, path, "names of nodes of which this one is the keeper",
+                               "DELETE FROM swept WHERE ?1 NOTNULL AND rowid = ?2", &damaged);
 }
 
 static int read_holders(sqlite3 *db, const char *path, struct store_copies *copies) {
@@ -148,9 +195,12 @@ static int read_holders(sqlite3 *db, const char *path, struct store_copies *copi
 }
 
 int store_copies_read(sqlite3 *db, const char *path, struct store_copies *copies) {
+        bool all;
         int r;
 
-        r = read_copies(db, path, copies);
+        r = read_copies(db, path, copies, &all);
+        if (r >= 0 && all)
+                r = read_sweeps(db, path, copies);
         return r < 0 ? r : read_holders(db, path, copies);
 }
 

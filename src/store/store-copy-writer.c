@@ -19,6 +19,8 @@ enum statement {
         STATEMENT_GO_ANY,
         STATEMENT_SWEEP,
         STATEMENT_FORGET,
+        STATEMENT_SWEPT,
+        STATEMENT_NOT_SWEPT,
         STATEMENT_HOLDER,
         STATEMENT_HOLDER_GONE,
         _STATEMENT_MAX,
@@ -42,6 +44,9 @@ static const char *const statement_text[_STATEMENT_MAX] = {
         [STATEMENT_GO_ANY] = "DELETE FROM copies WHERE job_id = ?",
         [STATEMENT_SWEEP] = "DELETE" OF_OWNER " AND term < ?",
         [STATEMENT_FORGET] = "DELETE" OF_OWNER " AND term <= ?",
+        [STATEMENT_SWEPT] =
+                "INSERT OR REPLACE INTO swept (owner_node_id, term, instance) VALUES (?1, ?2, ?3)",
+        [STATEMENT_NOT_SWEPT] = "DELETE FROM swept WHERE owner_node_id = ? AND term <= ?",
         [STATEMENT_HOLDER] = "INSERT INTO holders (node_id, term) VALUES (?1, ?2)"
                              " ON CONFLICT (node_id) DO UPDATE SET term = ?2",
         [STATEMENT_HOLDER_GONE] = "DELETE FROM holders WHERE node_id = ? AND term <= ?",
@@ -185,6 +190,28 @@ write_term(struct copy_writer *writer, enum statement statement, const char *nod
         return binder_run(&binder);
 }
 
+static int write_swept(struct copy_writer *writer, const struct record *record) {
+        struct binder binder = { .statement = writer->statements[STATEMENT_SWEPT] };
+        int r;
+
+        r = write_term(writer, STATEMENT_SWEEP, record->owner->text, record->term);
+        if (r < 0)
+                return r;
+        bind_text(&binder, record->owner->text);
+        bind_u64(&binder, record->term);
+        bind_i64(&binder, (int64_t) record->number);
+        return binder_run(&binder);
+}
+
+static int write_forgotten(struct copy_writer *writer, const struct record *record) {
+        int r;
+
+        r = write_term(writer, STATEMENT_FORGET, record->owner->text, record->term);
+        return r < 0 || record->taken_over
+                       ? r
+                       : write_term(writer, STATEMENT_NOT_SWEPT, record->owner->text, record->term);
+}
+
 static int write_of_owner(struct copy_writer *writer, const struct record *record) {
         if (!record->owner)
                 return -EINVAL;
@@ -195,9 +222,9 @@ static int write_of_owner(struct copy_writer *writer, const struct record *recor
         if (record->type == RECORD_COPY_GONE)
                 return write_gone(writer, record);
         if (record->type == RECORD_COPIES_SWEPT)
-                return write_term(writer, STATEMENT_SWEEP, record->owner->text, record->term);
+                return write_swept(writer, record);
         if (record->type == RECORD_COPIES_FORGOTTEN)
-                return write_term(writer, STATEMENT_FORGET, record->owner->text, record->term);
+                return write_forgotten(writer, record);
         return -EINVAL;
 }
 

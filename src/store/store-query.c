@@ -13,6 +13,7 @@ enum statement {
         STATEMENT_NEWEST,
         STATEMENT_NEWEST_OF_STATUS,
         STATEMENT_RECENT,
+        STATEMENT_RECENT_COPIES,
         STATEMENT_BY_SEQUENCE,
         STATEMENT_BY_ID,
         STATEMENT_ATTEMPTS,
@@ -29,6 +30,8 @@ static const char *const statement_text[_STATEMENT_MAX] = {
                 "SELECT seq FROM jobs WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
         [STATEMENT_RECENT] =
                 "SELECT " ROW_RECENT_COLUMNS " FROM jobs WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+        [STATEMENT_RECENT_COPIES] = "SELECT " COPY_COLUMNS " FROM copies WHERE status NOTNULL AND seq < ?1"
+                                    " ORDER BY seq DESC LIMIT ?2",
         [STATEMENT_BY_SEQUENCE] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE seq = ?2",
         [STATEMENT_BY_ID] = "SELECT " ROW_COLUMNS " FROM " ROW_TABLES " WHERE job_id = ?2",
         [STATEMENT_ATTEMPTS] = ATTEMPTS_QUERY,
@@ -345,8 +348,15 @@ static int answer_list(struct store_queries *queries, const struct store_list *l
         return 0;
 }
 
-static int answer_recent(struct store_queries *queries, const struct store_list *list, struct draft *draft) {
-        _cleanup_sqlite_reset_ sqlite3_stmt *statement = queries->statements[STATEMENT_RECENT];
+static int read_recent_copy(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what) {
+        return store_copy_read_ended(statement, /* with_output= */ false, ret, ret_what);
+}
+
+static int answer_recent(
+        struct store_queries *queries, enum statement which,
+        int (*read)(sqlite3_stmt *statement, struct stored_job *ret, const char **ret_what),
+        const struct store_list *list, struct draft *draft) {
+        _cleanup_sqlite_reset_ sqlite3_stmt *statement = queries->statements[which];
         struct binder binder = { .statement = statement };
         uint64_t last = 0;
         int r;
@@ -365,7 +375,7 @@ static int answer_recent(struct store_queries *queries, const struct store_list 
                         return 0;
                 }
                 last = (uint64_t) sqlite3_column_int64(statement, 0);
-                r = store_row_read_recent(statement, &job, &what);
+                r = read(statement, &job, &what);
                 if (r == -EBADMSG) {
                         log_broken_row(queries, last, what);
                         continue;
@@ -473,7 +483,11 @@ answer_question(struct store_queries *queries, const struct query_question *ques
         case QUERY_LIST:
                 return answer_list(queries, &question->list, draft);
         case QUERY_RECENT:
-                return answer_recent(queries, &question->list, draft);
+                return answer_recent(
+                        queries, STATEMENT_RECENT, store_row_read_recent, &question->list, draft);
+        case QUERY_RECENT_COPIES:
+                return answer_recent(
+                        queries, STATEMENT_RECENT_COPIES, read_recent_copy, &question->list, draft);
         case QUERY_JOBS:
                 return answer_jobs(queries, question, draft);
         case QUERY_OUTPUT:

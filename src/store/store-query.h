@@ -14,6 +14,7 @@
 enum query_kind {
         QUERY_LIST,
         QUERY_RECENT,
+        QUERY_RECENT_COPIES,
         QUERY_JOBS,
         QUERY_OUTPUT,
 };

@@ -194,9 +194,17 @@ static const char schema_5[] = "CREATE TABLE drain ("
                                "  uid INTEGER"
                                ") STRICT;";
 
+/* Owners of which this node had everything, under which term of which of their processes:
+ * against an earlier keeper, which has less, that counts also when it was taken over since. */
+static const char schema_6[] = "CREATE TABLE swept ("
+                               "  owner_node_id TEXT PRIMARY KEY NOT NULL,"
+                               "  term INTEGER NOT NULL,"
+                               "  instance INTEGER NOT NULL"
+                               ") STRICT;";
+
 /* migrations[n] leads from version n to n + 1. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3, schema_4,
-                                                              schema_5 };
+static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1, schema_2, schema_3,
+                                                              schema_4, schema_5, schema_6 };
 
 /* Files of SQLite beside the main one. */
 static const char *const companions[] = { "-shm", "-wal" };

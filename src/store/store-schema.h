@@ -8,7 +8,7 @@
 
 #include "store/store-sqlite.h"
 
-#define STORE_SCHEMA_VERSION 5 /* becomes part of a statement */
+#define STORE_SCHEMA_VERSION 6 /* becomes part of a statement */
 #define STORE_WRITER_CACHE_KIB 2048u
 #define STORE_READER_CACHE_KIB 1024u
 

@@ -140,6 +140,12 @@ static int give_copies(struct store_copies *copies, const struct store_handlers 
                 copies->copies[i] = (struct store_copy){}; /* the callee's */
                 r = handlers->copy(handlers->userdata, &copy);
         }
+        for (size_t i = 0; i < copies->n_sweeps && r >= 0 && handlers->swept; i++) {
+                const struct store_sweep *sweep = &copies->sweeps[i];
+
+                r = handlers->swept(
+                        handlers->userdata, sweep->owner_node_id, sweep->term, sweep->owner_instance);
+        }
         for (size_t i = 0; i < copies->n_holders && r >= 0 && handlers->holder; i++)
                 r = handlers->holder(
                         handlers->userdata, copies->holders[i].node_id, copies->holders[i].term);
@@ -316,16 +322,28 @@ int store_list_jobs(
                 userdata, ret_query);
 }
 
-int store_list_recent(
-        struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
-        struct store_query **ret_query) {
+static int list_recent(
+        struct store *store, enum query_kind kind, uint64_t before, size_t limit, store_answer_t handler,
+        void *userdata, struct store_query **ret_query) {
         const struct store_list list = { .limit = limit, .before = before };
 
         if (limit == 0 || limit > STORE_LIST_MAX)
                 return -EINVAL;
         return store_reader_ask(
-                store->reader, &(struct query_question){ .kind = QUERY_RECENT, .list = list }, handler,
-                userdata, ret_query);
+                store->reader, &(struct query_question){ .kind = kind, .list = list }, handler, userdata,
+                ret_query);
+}
+
+int store_list_recent(
+        struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
+        struct store_query **ret_query) {
+        return list_recent(store, QUERY_RECENT, before, limit, handler, userdata, ret_query);
+}
+
+int store_list_recent_copies(
+        struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
+        struct store_query **ret_query) {
+        return list_recent(store, QUERY_RECENT_COPIES, before, limit, handler, userdata, ret_query);
 }
 
 int store_get_jobs(

@@ -73,6 +73,8 @@ struct store_handlers {
         /* Likewise every copy, and every node that may have copies of this node's jobs, up to this term. */
         int (*copy)(void *userdata, struct store_copy *copy);
         int (*holder)(void *userdata, const char *node_id, uint64_t term);
+        /* Likewise, after the copies: every owner that had told all of its jobs under this term. */
+        int (*swept)(void *userdata, const char *owner_node_id, uint64_t term, uint64_t owner_instance);
         /* Likewise, where there is one. */
         void (*drain)(void *userdata, const struct store_drain *drain);
         void *userdata;
@@ -209,6 +211,11 @@ int store_list_jobs(
  * executor, and sequence; nothing else is valid. Newest first, at most STORE_LIST_MAX, those with a lower
  * sequence than before. */
 int store_list_recent(
+        struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
+        struct store_query **ret_query);
+/* The same of other nodes' jobs that have ended, of which this node has the copies; they have an owner, too.
+ * next_before is no sequence of a job. */
+int store_list_recent_copies(
         struct store *store, uint64_t before, size_t limit, store_answer_t handler, void *userdata,
         struct store_query **ret_query);
 /* The jobs with these ids, in their order; those that are not there are left out. Of another node's job the

@@ -24,7 +24,11 @@ static bool copy_decode(const Link__Copy *in, struct link_copy *ret) {
 }
 
 static bool claim_decode(const Link__Claim *in, struct link_claim *ret) {
-        *ret = (struct link_claim){ .owner = in->owner, .term = in->term };
+        *ret = (struct link_claim){
+                .owner = in->owner,
+                .term = in->term,
+                .owner_instance = in->owner_instance,
+        };
         return in->term <= LINK_EPOCH_MAX && node_id_is_valid(in->owner);
 }
 

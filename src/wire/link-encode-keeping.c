@@ -43,6 +43,7 @@ static void add_claim(struct link_encoder *encoder, const struct link_claim *cla
 
         part.owner = unconst(claim->owner);
         part.term = claim->term;
+        part.owner_instance = claim->owner_instance;
         out.claim = &part;
         link_encoder_add(encoder, &out);
 }

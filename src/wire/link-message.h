@@ -255,7 +255,7 @@ struct link_kept {
 
 struct link_claim {
         const char *owner; /* NULL: there is none */
-        uint64_t term;
+        uint64_t term, owner_instance;
 };
 
 enum link_objection {

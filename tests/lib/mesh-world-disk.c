@@ -19,17 +19,6 @@ static void disk_guest_free(struct world_disk *disk, struct disk_guest *guest) {
         free(guest);
 }
 
-static void disk_copy_free(struct world_disk *disk, struct disk_copy *copy) {
-        map_remove(&disk->copies, &copy->by_id);
-        job_spec_unref(copy->spec);
-        free(copy);
-}
-
-static void disk_holder_free(struct world_disk *disk, struct disk_holder *holder) {
-        map_remove(&disk->holders, &holder->by_id);
-        free(holder);
-}
-
 static void disk_job_free(struct world_disk *disk, struct disk_job *job) {
         struct disk_attempt *attempt;
 
@@ -58,14 +47,9 @@ void disk_forget(struct world_disk *disk) {
 void disk_wipe(struct world_disk *disk) {
         struct disk_job *job;
         struct disk_guest *guest;
-        struct disk_copy *copy;
-        struct disk_holder *holder;
 
         disk_forget(disk);
-        MAP_FOREACH(&disk->copies, copy, struct disk_copy, by_id)
-                disk_copy_free(disk, copy);
-        MAP_FOREACH(&disk->holders, holder, struct disk_holder, by_id)
-                disk_holder_free(disk, holder);
+        disk_copies_wipe(disk);
         MAP_FOREACH(&disk->guests, guest, struct disk_guest, by_id)
                 disk_guest_free(disk, guest);
         MAP_FOREACH(&disk->jobs, job, struct disk_job, by_id)
@@ -96,18 +80,12 @@ enum job_status disk_status(struct world_node *node, const struct uuid *id) {
         return job ? job->status : JOB_UNKNOWN;
 }
 
-static struct disk_copy *find_copy(struct world_disk *disk, const struct uuid *id) {
-        return MAP_GET(&disk->copies, id, sizeof(*id), struct disk_copy, by_id);
-}
-
 /* A job that went to another owner may come back. */
 static struct disk_job *job_of_adoption(struct world_disk *disk, const struct record *record) {
         struct disk_job *job =
                 MAP_GET(&disk->jobs, &record->run.job, sizeof(record->run.job), struct disk_job, by_id);
-        struct disk_copy *copy = find_copy(disk, &record->run.job);
 
-        if (copy)
-                disk_copy_free(disk, copy);
+        disk_copy_drop(disk, &record->run.job);
         if (job) {
                 ASSERT_TRUE(job->moved);
                 disk_job_free(disk, job);
@@ -287,73 +265,6 @@ static void write_guest(struct world_node *node, const struct record *record) {
         guest->result = job_result_ref(record->result);
 }
 
-static void write_copy(struct world_node *node, const struct record *record) {
-        struct world_disk *disk = &node->disk;
-        struct disk_copy *copy = find_copy(disk, &record->run.job);
-
-        if (!copy) {
-                copy = calloc(1, sizeof(*copy));
-                ASSERT_NOT_NULL(copy);
-                copy->spec = job_spec_ref(record->spec);
-                ASSERT_OK(map_add(&disk->copies, &copy->by_id, &copy->spec->id, sizeof(copy->spec->id)));
-        }
-        copy->run = record->run;
-        copy->epoch = record->epoch;
-        copy->term = record->term;
-        copy->cancel_requested = record->cancel_requested;
-        copy->retries_used = record->retries_used;
-        copy->ended = record->type == RECORD_COPY_ENDED;
-        copy->written_usec = node->world->now;
-        snprintf(copy->owner, sizeof(copy->owner), "%s", record->owner->text);
-        snprintf(
-                copy->executor_node, sizeof(copy->executor_node), "%s",
-                record->node ? record->node->text : "");
-}
-
-/* All of this owner that have not ended, of terms below. */
-static void drop_copies(struct world_disk *disk, const char *owner, uint64_t below) {
-        struct disk_copy *copy;
-
-        MAP_FOREACH(&disk->copies, copy, struct disk_copy, by_id)
-                if (streq(copy->owner, owner) && !copy->ended && copy->term < below)
-                        disk_copy_free(disk, copy);
-}
-
-static void write_copies(struct world_node *node, const struct record *record) {
-        struct world_disk *disk = &node->disk;
-        struct disk_copy *copy;
-
-        if (record->type == RECORD_COPY || record->type == RECORD_COPY_ENDED)
-                write_copy(node, record);
-        else if (record->type == RECORD_COPY_GONE) {
-                copy = find_copy(disk, &record->run.job);
-                if (copy && streq(copy->owner, record->owner->text))
-                        disk_copy_free(disk, copy);
-        } else if (record->type == RECORD_COPIES_SWEPT)
-                drop_copies(disk, record->owner->text, record->term);
-        else if (record->type == RECORD_COPIES_FORGOTTEN)
-                drop_copies(disk, record->owner->text, record->term + 1);
-}
-
-static void write_holder(struct world_disk *disk, const struct record *record) {
-        const char *node = record->node->text;
-        struct disk_holder *holder = MAP_GET(&disk->holders, node, strlen(node), struct disk_holder, by_id);
-
-        if (record->type == RECORD_HOLDER_GONE) {
-                if (holder && holder->term <= record->term)
-                        disk_holder_free(disk, holder);
-                return;
-        }
-        if (!holder) {
-                holder = calloc(1, sizeof(*holder));
-                ASSERT_NOT_NULL(holder);
-                snprintf(holder->node, sizeof(holder->node), "%s", node);
-                ASSERT_OK(map_add(&disk->holders, &holder->by_id, holder->node, strlen(holder->node)));
-        }
-        ASSERT_GT(record->term, holder->term);
-        holder->term = record->term;
-}
-
 static void write_merged(struct world_node *node, const struct record *record) {
         struct disk_job *job = disk_find(node, &record->run.job);
 
@@ -406,11 +317,11 @@ static void write_batch(struct world_node *node, const struct record_batch *batc
                 case RECORD_COPIES_SWEPT:
                 case RECORD_COPIES_KEPT:
                 case RECORD_COPIES_FORGOTTEN:
-                        write_copies(node, &batch->records[i]);
+                        disk_copies_write(node, &batch->records[i]);
                         break;
                 case RECORD_HOLDER:
                 case RECORD_HOLDER_GONE:
-                        write_holder(&node->disk, &batch->records[i]);
+                        disk_holder_write(&node->disk, &batch->records[i]);
                         break;
                 case RECORD_MERGED:
                         write_merged(node, &batch->records[i]);
@@ -479,20 +390,6 @@ static void restore_guests(struct world_node *node) {
                 ASSERT_OK(mesh_restore_guest(
                         node->mesh, guest->spec, &guest->run, guest->owner, &guest->executor,
                         guest->result));
-}
-
-static void restore_copies(struct world_node *node) {
-        struct disk_copy *copy;
-        struct disk_holder *holder;
-
-        MAP_FOREACH(&node->disk.copies, copy, struct disk_copy, by_id)
-                if (!copy->ended)
-                        ASSERT_OK(mesh_restore_copy(
-                                node->mesh, copy->spec, &copy->run, copy->epoch, copy->term, copy->owner,
-                                copy->executor_node[0] ? copy->executor_node : NULL, copy->retries_used,
-                                copy->cancel_requested));
-        MAP_FOREACH(&node->disk.holders, holder, struct disk_holder, by_id)
-                ASSERT_OK(mesh_restore_holder(node->mesh, holder->node, holder->term));
 }
 
 static void restore_drain(struct world_node *node) {
@@ -582,7 +479,7 @@ void disk_restore(struct world_node *node) {
                         jobs[i]->executor_node[0] ? jobs[i]->executor_node : NULL, jobs[i]->started_at,
                         jobs[i]->cancel_requested, jobs[i]->retries_used));
         restore_guests(node);
-        restore_copies(node);
+        disk_copies_restore(node);
         restore_drain(node);
         restore_ended(node);
 }

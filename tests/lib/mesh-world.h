@@ -64,7 +64,15 @@ struct disk_copy {
         char owner[NODE_ID_MAX + 1], executor_node[NODE_ID_MAX + 1];
         uint32_t retries_used;
         bool cancel_requested, ended;
+        enum job_status status; /* of one that has ended */
+        struct job_result *result;
         usec_t written_usec;
+};
+
+struct disk_sweep {
+        struct map_link by_owner;
+        char owner[NODE_ID_MAX + 1];
+        uint64_t term, owner_instance;
 };
 
 struct disk_holder {
@@ -88,7 +96,7 @@ struct world_disk {
         uint64_t commit_through;     /* the commit that is being made takes those up to this one */
         uint64_t n_accepted;         /* jobs, ever: their order */
         struct map jobs;
-        struct map guests, copies, holders;
+        struct map guests, copies, sweeps, holders;
         uint64_t incarnation;
         size_t n_peer_records;
         struct mesh_drain drain; /* since: 0: none */
@@ -333,6 +341,13 @@ void disk_write_next(struct world_node *node); /* the first batch, as the mode h
 void disk_forget(struct world_disk *disk);     /* what is not written yet */
 void disk_wipe(struct world_disk *disk);       /* and what is */
 void disk_restore(struct world_node *node);
+/* mesh-world-copies.c */
+void disk_copies_write(struct world_node *node, const struct record *record);
+void disk_copy_drop(struct world_disk *disk, const struct uuid *id);
+void disk_copies_wipe(struct world_disk *disk);
+void disk_copies_restore(struct world_node *node);
+void disk_holder_write(struct world_disk *disk, const struct record *record);
+
 struct disk_job *disk_find(struct world_node *node, const struct uuid *id); /* NULL: never durable */
 /* NULL: it is not kept as one that was given up. */
 struct disk_attempt *disk_find_attempt(struct world_node *node, const struct run_id *run);

@@ -91,6 +91,18 @@ static int on_holder(void *userdata, const char *node_id, uint64_t term) {
         return 0;
 }
 
+static int on_swept(void *userdata, const char *owner_node_id, uint64_t term, uint64_t owner_instance) {
+        struct fixture *fixture = userdata;
+
+        ASSERT_LT(fixture->n_sweeps, ELEMENTSOF(fixture->sweeps));
+        (void) snprintf(
+                fixture->sweeps[fixture->n_sweeps].owner_node_id, sizeof(fixture->sweeps->owner_node_id),
+                "%s", owner_node_id);
+        fixture->sweeps[fixture->n_sweeps].term = term;
+        fixture->sweeps[fixture->n_sweeps++].owner_instance = owner_instance;
+        return 0;
+}
+
 static void on_drain(void *userdata, const struct store_drain *drain) {
         struct fixture *fixture = userdata;
 
@@ -107,7 +119,7 @@ static void forget_unfinished(struct fixture *fixture) {
         fixture->n_guests = 0;
         for (size_t i = 0; i < fixture->n_copies; i++)
                 job_spec_unref(fixture->copies[i].spec);
-        fixture->n_copies = fixture->n_holders = 0;
+        fixture->n_copies = fixture->n_holders = fixture->n_sweeps = 0;
         fixture->drained = false;
         for (size_t i = 0; i < fixture->n_unfinished; i++)
                 job_spec_unref(fixture->unfinished[i].spec);
@@ -121,6 +133,7 @@ int fixture_open(struct fixture *fixture) {
                 .guest = on_guest,
                 .copy = on_copy,
                 .holder = on_holder,
+                .swept = on_swept,
                 .drain = on_drain,
                 .userdata = fixture,
         };

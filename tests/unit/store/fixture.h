@@ -45,6 +45,11 @@ struct fixture {
                 char node_id[NODE_ID_MAX + 1];
                 uint64_t term;
         } holders[16];
+        size_t n_sweeps;
+        struct {
+                char owner_node_id[NODE_ID_MAX + 1];
+                uint64_t term, owner_instance;
+        } sweeps[16];
         bool drained;
         struct store_drain drain;
         size_t n_answers;

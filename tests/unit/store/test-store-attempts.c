@@ -227,7 +227,7 @@ static void test_version_3(void) {
 
         fixture_close(&f);
         sql(&f, "DROP TABLE job_options; DROP TABLE attempts; DROP TABLE copies; DROP TABLE takeovers; DROP "
-                "TABLE holders; DROP TABLE drain; PRAGMA user_version = 3");
+                "TABLE holders; DROP TABLE drain; DROP TABLE swept; PRAGMA user_version = 3");
         ASSERT_OK(fixture_open(&f));
         ASSERT_EQ(f.n_unfinished, 1);
         requeue(&f, spec, 1);

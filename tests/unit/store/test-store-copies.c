@@ -3,74 +3,14 @@
 /* Copies of other nodes' jobs, and who has those of this node's: as a restart finds them, as they answer
  * when they have ended, and as they go; rows that cannot be believed. */
 
-#include "fixture.h"
-
-static void open_fixture(struct fixture *f) {
-        fixture_init(f);
-        ASSERT_OK(fixture_open(f));
-        ASSERT_EQ(f->n_copies + f->n_holders, 0);
-}
-
-static void reopen(struct fixture *f) {
-        fixture_close(f);
-        ASSERT_OK(fixture_open(f));
-}
-
-static int write_copy(struct fixture *f, struct job_spec *spec) {
-        return write_and_wait(f, batch_copy(RECORD_COPY, job_spec_ref(spec), JOB_UNKNOWN, NULL));
-}
-
-static int
-end_copy(struct fixture *f, struct job_spec *spec, enum job_status status, struct job_result *result) {
-        return write_and_wait(f, batch_copy(RECORD_COPY_ENDED, job_spec_ref(spec), status, result));
-}
-
-static void keep(struct fixture *f, uint64_t n) {
-        struct job_spec *spec = spec_make(n);
-
-        ASSERT_OK(write_copy(f, spec));
-        job_spec_unref(spec);
-}
-
-static void keep_ended(struct fixture *f, uint64_t n) {
-        struct job_spec *spec = spec_make(n);
-        struct run_id run = { .job = spec->id, .epoch = 1, .attempt = 1 };
-
-        ASSERT_OK(write_copy(f, spec));
-        ASSERT_OK(end_copy(f, spec, JOB_COMPLETED, result_make(&run, 0, "some output", 11)));
-        job_spec_unref(spec);
-}
-
-/* Of the owner's copies; spec NULL: of none. */
-static void say(struct fixture *f, enum record_type type, uint64_t n, const char *owner, uint64_t term) {
-        struct record_batch *batch;
-        struct record *record;
-
-        ASSERT_OK(record_batch_new(1, &batch));
-        record = record_batch_add(batch, type);
-        record->run.job = job_id(n);
-        record->term = term;
-        ASSERT_OK(node_name_new(owner, &record->owner));
-        ASSERT_OK(write_and_wait(f, batch));
-}
-
-static void hold(struct fixture *f, enum record_type type, const char *node, uint64_t term) {
-        struct record_batch *batch;
-        struct record *record;
-
-        ASSERT_OK(record_batch_new(1, &batch));
-        record = record_batch_add(batch, type);
-        record->term = term;
-        ASSERT_OK(node_name_new(node, &record->node));
-        ASSERT_OK(write_and_wait(f, batch));
-}
+#include "copying.h"
 
 static void test_everything_comes_back(void) {
         _cleanup_fixture_ struct fixture f;
         struct job_spec *spec = spec_make_rich(1);
         const struct store_copy *copy;
 
-        open_fixture(&f);
+        copying_begin(&f);
         ASSERT_OK(write_copy(&f, spec));
         reopen(&f);
         ASSERT_EQ(f.n_copies, 1);
@@ -104,7 +44,7 @@ static void test_a_copy_changes(void) {
         struct record_batch *batch;
         struct record *record;
 
-        open_fixture(&f);
+        copying_begin(&f);
         ASSERT_OK(write_copy(&f, spec));
         sql(&f, "UPDATE copies SET created_at = '2026-01-01T00:00:00.000000Z'");
         batch = batch_copy(RECORD_COPY, job_spec_ref(spec), JOB_UNKNOWN, NULL);
@@ -152,7 +92,7 @@ static void test_an_end_is_history_that_answers(void) {
         result->error_message = strdup("for a reason");
         result->stdout_output.total = 100;
         result->stdout_output.truncated = true;
-        open_fixture(&f);
+        copying_begin(&f);
         ASSERT_OK(write_copy(&f, spec));
         ask_job(&f, 1, true);
         ASSERT_EQ(f.answer.n_jobs, 0);
@@ -238,7 +178,7 @@ static void test_ends_without_a_run(void) {
         struct record_batch *batch = batch_copy(RECORD_COPY_ENDED, job_spec_ref(spec), JOB_CANCELLED, NULL);
         struct record *record = &batch->records[0];
 
-        open_fixture(&f);
+        copying_begin(&f);
         record->run.attempt = 0;
         record->node = node_name_unref(record->node);
         record->cancel_requested = true;
@@ -264,7 +204,7 @@ static void test_ends_without_a_run(void) {
 static void test_terms(void) {
         _cleanup_fixture_ struct fixture f;
 
-        open_fixture(&f);
+        copying_begin(&f);
         for (uint64_t n = 1; n <= 4; n++)
                 keep(&f, n);
         sql(&f, "UPDATE copies SET term = seq");
@@ -287,7 +227,7 @@ static void test_acknowledgements_keep_their_place(void) {
         struct record_batch *batch;
         struct record *record;
 
-        open_fixture(&f);
+        copying_begin(&f);
         for (uintptr_t n = 1; n <= 100; n++) {
                 if (n % 2 == 1)
                         batch = batch_copy(RECORD_COPY, spec_make(n), JOB_UNKNOWN, NULL);
@@ -309,7 +249,7 @@ static void test_acknowledgements_keep_their_place(void) {
 static void test_holders(void) {
         _cleanup_fixture_ struct fixture f;
 
-        open_fixture(&f);
+        copying_begin(&f);
         hold(&f, RECORD_HOLDER, OWNER_ID, 1);
         hold(&f, RECORD_HOLDER, OTHER_ID, 2);
         hold(&f, RECORD_HOLDER, OWNER_ID, 3);
@@ -342,7 +282,7 @@ static void write_drain(struct fixture *f, enum record_type type, usec_t until, 
 static void test_drain(void) {
         _cleanup_fixture_ struct fixture f;
 
-        open_fixture(&f);
+        copying_begin(&f);
         ASSERT_FALSE(f.drained);
         write_drain(&f, RECORD_RESUMED, 0, 0); /* says nothing new */
         write_drain(&f, RECORD_DRAIN, USEC_INFINITY, 1000);
@@ -366,7 +306,7 @@ static void test_drain(void) {
 static void test_damaged_drain(void) {
         _cleanup_fixture_ struct fixture f;
 
-        open_fixture(&f);
+        copying_begin(&f);
         write_drain(&f, RECORD_DRAIN, UINT64_C(1767225660) * USEC_PER_SEC, 1000);
         fixture_close(&f);
         folder_write(&f.folder, "worker_" NODE_ID ".db.is-damaged", "");
@@ -389,7 +329,7 @@ static void test_records_that_no_row_can_hold(void) {
         struct record_batch *batch;
         struct job_spec *spec = spec_make(1);
 
-        open_fixture(&f);
+        copying_begin(&f);
         batch = batch_copy(RECORD_COPY, job_spec_ref(spec), JOB_UNKNOWN, NULL);
         batch->records[0].term = UINT64_MAX;
         ASSERT_ERROR(write_and_wait(&f, batch), EINVAL);
@@ -425,7 +365,7 @@ static void test_restart_is_refused(void) {
         struct store_handlers handlers = { .copy = refuse };
         struct store *store = NULL;
 
-        open_fixture(&f);
+        copying_begin(&f);
         keep(&f, 1);
         keep(&f, 2);
         hold(&f, RECORD_HOLDER, OWNER_ID, 1);
@@ -443,7 +383,7 @@ static bool are_left(const struct fixture *f, int64_t n) {
 static void test_pruning(void) {
         _cleanup_fixture_ struct fixture f;
 
-        open_fixture(&f);
+        copying_begin(&f);
         keep(&f, 1);
         for (uint64_t n = 2; n < 22; n++)
                 keep_ended(&f, n);
@@ -493,7 +433,7 @@ static void test_rows_that_cannot_be_believed_go(void) {
         _cleanup_fixture_ struct fixture f;
         char text[256];
 
-        open_fixture(&f);
+        copying_begin(&f);
         for (uint64_t n = 0; n <= ELEMENTSOF(damages); n++)
                 keep(&f, n);
         hold(&f, RECORD_HOLDER, OWNER_ID, 1);
@@ -525,7 +465,7 @@ static void test_ends_that_cannot_be_believed(void) {
         _cleanup_fixture_ struct fixture f;
         char text[256];
 
-        open_fixture(&f);
+        copying_begin(&f);
         for (uint64_t n = 0; n <= ELEMENTSOF(damaged_ends); n++)
                 keep_ended(&f, n);
         for (size_t i = 0; i < ELEMENTSOF(damaged_ends); i++) {
@@ -545,7 +485,7 @@ static void test_ends_that_cannot_be_believed(void) {
 static void test_they_survive_damage(void) {
         _cleanup_fixture_ struct fixture f;
 
-        open_fixture(&f);
+        copying_begin(&f);
         keep(&f, 1);
         keep_ended(&f, 2);
         keep(&f, 3);

@@ -312,10 +312,12 @@ static void test_migration(void) {
         "DROP TABLE job_options; DROP TABLE attempts; DROP TABLE copies; DROP TABLE takeovers;" \
         "DROP TABLE holders;"
 #define DROP_VERSION_5 "DROP TABLE drain;"
+#define DROP_VERSION_6 "DROP TABLE swept;"
 
 /* As the first version left it. */
 static void make_version_1(const struct fixture *f) {
-        sql(f, DROP_VERSION_5 DROP_VERSION_4 DROP_VERSION_3 DROP_VERSION_2 "PRAGMA user_version = 1");
+        sql(f, DROP_VERSION_6 DROP_VERSION_5 DROP_VERSION_4 DROP_VERSION_3 DROP_VERSION_2
+            "PRAGMA user_version = 1");
 }
 
 static void test_version_1(void) {
@@ -354,7 +356,7 @@ static void test_damaged_version_1(void) {
 
 /* As the second version left it. */
 static void make_version_2(const struct fixture *f) {
-        sql(f, DROP_VERSION_5 DROP_VERSION_4 DROP_VERSION_3 "PRAGMA user_version = 2");
+        sql(f, DROP_VERSION_6 DROP_VERSION_5 DROP_VERSION_4 DROP_VERSION_3 "PRAGMA user_version = 2");
 }
 
 static void write_guest(struct fixture *f, uint64_t n, bool ended) {
@@ -401,7 +403,7 @@ static void test_damaged_version_2(void) {
 
 /* As the third version left it. */
 static void make_version_3(const struct fixture *f) {
-        sql(f, DROP_VERSION_5 DROP_VERSION_4 "PRAGMA user_version = 3");
+        sql(f, DROP_VERSION_6 DROP_VERSION_5 DROP_VERSION_4 "PRAGMA user_version = 3");
 }
 
 static void test_version_3(void) {

@@ -27,7 +27,7 @@ struct outcome {
 
 /* Of the copy of a job and its end, of who has copies of ours, and of a job that comes and goes. */
 struct move_outcome {
-        bool kept, ended, held, adopted, moved;
+        bool kept, ended, swept, held, adopted, moved;
 };
 
 struct guest_outcome {
@@ -102,6 +102,7 @@ static void run_moves(struct fixture *f, struct move_outcome *ret) {
                                           f, batch_copy(
                                                      RECORD_COPY_ENDED, job_spec_ref(spec), JOB_COMPLETED,
                                                      result_make(&run, 0, "some output", 11)));
+        ret->swept = write_one(f, batch_copy(RECORD_COPIES_SWEPT, job_spec_ref(spec), JOB_UNKNOWN, NULL));
         ret->held = write_one(f, batch_copy(RECORD_HOLDER, job_spec_ref(spec), JOB_UNKNOWN, NULL));
         ret->adopted = write_one(f, batch_copy(RECORD_ADOPTED, job_spec_ref(adopted), JOB_UNKNOWN, NULL));
         ret->moved = ret->adopted &&
@@ -113,6 +114,7 @@ static void run_moves(struct fixture *f, struct move_outcome *ret) {
 static void check_moves(struct fixture *f, const struct move_outcome *outcome) {
         ASSERT_EQ(f->n_copies, outcome->kept && !outcome->ended);
         ASSERT_EQ(f->n_holders, outcome->held);
+        ASSERT_EQ(f->n_sweeps, outcome->swept);
         ask_job(f, COPY, true);
         ASSERT_EQ(f->answer.n_jobs, outcome->ended);
         ask_job(f, ADOPTED, false);
@@ -248,6 +250,7 @@ static void write_copies(struct fixture *f, uint64_t n_copies) {
                 ASSERT_OK(write_and_wait(
                         f, batch_copy(RECORD_COPY, spec_make_rich(COPY + n), JOB_UNKNOWN, NULL)));
         ASSERT_OK(write_and_wait(f, batch_copy(RECORD_HOLDER, spec_make(COPY), JOB_UNKNOWN, NULL)));
+        ASSERT_OK(write_and_wait(f, batch_copy(RECORD_COPIES_SWEPT, spec_make(COPY), JOB_UNKNOWN, NULL)));
 }
 
 static void drop_batches(struct list *list) {
@@ -315,6 +318,7 @@ static void test_own_allocations_of_open(void) {
         ASSERT_EQ(f.n_guests, 3);
         ASSERT_EQ(f.n_copies, 3);
         ASSERT_EQ(f.n_holders, 1);
+        ASSERT_EQ(f.n_sweeps, 1);
 }
 
 /* Of a damaged file everything is found, or the start fails and the next one finds it: never a part of it.

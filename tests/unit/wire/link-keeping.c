@@ -39,7 +39,11 @@ void fill_keeping(struct full_message *full) {
                 (struct link_held){ .run = run_of(16), .state = LINK_HELD_RUNNING, .started_at = 57 };
         full->takeovers[0] = (struct link_takeover){ .run = run_of(17), .epoch = 58 };
         full->takeovers[1] = (struct link_takeover){ .run = run_of(18), .epoch = LINK_EPOCH_MAX };
-        message->claim = (struct link_claim){ .owner = "node-7777777777777777", .term = 59 };
+        message->claim = (struct link_claim){
+                .owner = "node-7777777777777777",
+                .term = 59,
+                .owner_instance = UINT64_MAX - 61,
+        };
         message->claim_answer = (struct link_claim_answer){
                 .owner = "node-8888888888888888",
                 .term = 60,
@@ -78,6 +82,7 @@ static void assert_copies_equal(const struct link_copy *a, const struct link_cop
 static void assert_claims_equal(const struct link_message *a, const struct link_message *b) {
         assert_text_equal(a->claim.owner, b->claim.owner);
         ASSERT_EQ(a->claim.term, b->claim.term);
+        ASSERT_EQ(a->claim.owner_instance, b->claim.owner_instance);
         assert_text_equal(a->claim_answer.owner, b->claim_answer.owner);
         ASSERT_EQ(a->claim_answer.term, b->claim_answer.term);
         ASSERT_EQ(a->claim_answer.objection, b->claim_answer.objection);
