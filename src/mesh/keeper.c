@@ -353,6 +353,15 @@ static void copied(struct mesh *mesh, struct mesh_job *job) {
                 job_conclude(mesh, job);
 }
 
+static void ask_later(struct mesh *mesh, struct place *place) {
+        usec_t now = mesh_now(mesh), again = place->keeps_again_usec;
+        bool soon = again > 0 && now < usec_add(again, KEEPER_AGAIN_MAX_USEC);
+
+        place->n_slow = soon ? place->n_slow + 1 : 0;
+        place->keeps_again_usec =
+                usec_add(now, MIN(KEEPER_AGAIN_USEC << MIN(place->n_slow, 8u), KEEPER_AGAIN_MAX_USEC));
+}
+
 /* Without a keeper nobody waits for it: what waited goes on with one copy. */
 static void drop(struct mesh *mesh, bool too_slow) {
         struct keeper *keeper = &mesh->keeper;
@@ -366,7 +375,7 @@ static void drop(struct mesh *mesh, bool too_slow) {
         keeper->place = NULL;
         mesh->keeper_due = USEC_INFINITY;
         if (too_slow)
-                place->keeps_again_usec = usec_add(mesh_now(mesh), KEEPER_AGAIN_USEC);
+                ask_later(mesh, place);
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id) {
                 list_remove(&job->copy_link);
                 job->copied = job->end_copied = false;
@@ -491,6 +500,8 @@ static bool has_begun_anew(struct place *place, uint64_t instance) {
         bool anew = place->instance != 0 && place->instance != instance;
 
         place->instance = instance;
+        if (anew)
+                place->keeps_again_usec = place->n_slow = 0;
         return anew;
 }
 

@@ -41,7 +41,9 @@ struct holder {
         bool answered; /* after our restart: what it took over is known */
 };
 
-#define KEEPER_AGAIN_USEC (30 * USEC_PER_SEC)
+/* Until a keeper that was too slow is asked again; twice as long each time that it is so again soon. */
+#define KEEPER_AGAIN_USEC (2 * USEC_PER_SEC)
+#define KEEPER_AGAIN_MAX_USEC (30 * USEC_PER_SEC)
 /* Who had the job before gives it up when it hears of us: that is not said before a second disk has it,
  * unless none is found for so long. What waits does not begin before that, either. */
 #define ANNOUNCE_USEC (15 * USEC_PER_SEC)

@@ -51,6 +51,7 @@ struct place {
         struct label_bits misfits; /* those for whose labels it refused a job */
         usec_t misfits_until;
         usec_t keeps_again_usec; /* it was too slow as our keeper, and is not asked before */
+        unsigned n_slow;         /* how often in a row, but for the first time */
         usec_t heard_usec;       /* when it said something last */
         usec_t asked_usec;       /* when we asked whether it is there, since a run of its waits for that */
         usec_t silent_since;     /* since when it is not alive; USEC_INFINITY: it is */

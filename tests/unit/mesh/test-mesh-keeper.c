@@ -21,6 +21,38 @@ static void test_two_disks_before_the_answer(void) {
         world_done(&world);
 }
 
+/* The second node is too slow for the first one so often in a row, and is asked again each time. */
+static void slow_down(size_t n) {
+        struct uuid ids[4];
+
+        ASSERT_LE(n, ELEMENTSOF(ids));
+        for (size_t i = 0; i < n; i++) {
+                disk_set_mode(node(1), DISK_HOLDS);
+                ASSERT_EQ(world_submit(node(0), "100", &ids[i]), MESH_ACCEPTED);
+                WORLD_UNTIL(&world, 150 * USEC_PER_MSEC, world_answer(node(0), &ids[i]) == 0);
+                ASSERT_EQ(answer_copies(node(0), &ids[i]), 1u);
+                disk_set_mode(node(1), DISK_WORKS);
+                WORLD_UNTIL(&world, 20 * USEC_PER_SEC, mesh_job_copies(node(0)->mesh, &ids[i]) == 2);
+                ASSERT_EQ(mesh_cancel(node(0)->mesh, &ids[i]), MESH_CANCEL_STARTED);
+        }
+}
+
+/* Sooner the first time than the times after that. */
+static void test_slow_keeper_is_asked_again(void) {
+        struct uuid id;
+
+        begin_nodes(2, 0);
+        slow_down(2);
+        disk_set_mode(node(1), DISK_HOLDS);
+        ASSERT_EQ(world_submit(node(0), "100", &id), MESH_ACCEPTED);
+        WORLD_UNTIL(&world, 150 * USEC_PER_MSEC, world_answer(node(0), &id) == 0);
+        disk_set_mode(node(1), DISK_WORKS);
+        world_run_for(&world, 7 * USEC_PER_SEC);
+        ASSERT_EQ(mesh_job_copies(node(0)->mesh, &id), 1u);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, mesh_job_copies(node(0)->mesh, &id) == 2);
+        world_done(&world);
+}
+
 static void test_slow_keeper_is_replaced(void) {
         struct uuid first, second;
 
@@ -174,7 +206,10 @@ static void test_copies_of_a_slow_keeper_count(void) {
         const struct world_wishes tried = { .target = "node-a", .rules.retries = 1 };
         struct uuid ids[3];
 
-        begin_nodes(2, 2);
+        begin_nodes(2, 0);
+        slow_down(3); /* so that it is not asked again before the owner is lost */
+        node(0)->executor.slots = node(1)->executor.slots = 2;
+        set_slots(2);
         ASSERT_EQ(world_submit_wishes(node(0), "300 3", 1, &tried, &ids[0], &ids[0]), MESH_ACCEPTED);
         ASSERT_EQ(world_submit_wishes(node(0), "300", 1, &wishes, &ids[1], &ids[1]), MESH_ACCEPTED);
         world_run_for(&world, 100 * USEC_PER_MSEC);
@@ -225,6 +260,7 @@ static void test_owner_forgets_everything(void) {
 int main(void) {
         RUN(test_two_disks_before_the_answer);
         RUN(test_slow_keeper_is_replaced);
+        RUN(test_slow_keeper_is_asked_again);
         RUN(test_keeper_loses_its_disk);
         RUN(test_alone_there_is_one_copy);
         RUN(test_ends_are_copied_before_they_are_told);
