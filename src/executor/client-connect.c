@@ -242,8 +242,10 @@ void client_take(struct executor_client *client, unsigned n_messages) {
                 if (r != -ECONNRESET)
                         log_warning_errno(r, "Cannot go on with the executor, connecting anew: %m");
                 client_disconnect(client);
-        } else if (n > 0)
+        } else if (n > 0) {
+                client_answer(client);
                 client_gather(client);
+        }
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -314,6 +316,7 @@ static int client_greet(struct executor_client *client) {
                                                  .slots = client->slots,
                                                  .output_max = client->output_max,
                                                  .kill_grace_usec = client->kill_grace_usec,
+                                                 .silence_usec = SILENCE_USEC,
                                          });
         if (r < 0)
                 return r;

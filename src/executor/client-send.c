@@ -124,6 +124,15 @@ int executor_client_set_slots(struct executor_client *client, unsigned slots) {
         return 0;
 }
 
+void client_answer(struct executor_client *client) {
+        if (client->state != CLIENT_SYNCHRONISED ||
+            now_usec(CLOCK_BOOTTIME) < usec_add(client->spoke_usec, SILENCE_USEC / 3))
+                return;
+        /* What it knows already says the least. */
+        client->slots_changed = true;
+        client_wants_flush(client);
+}
+
 int executor_client_stop(struct executor_client *client, bool kill_jobs) {
         client->stopping = true;
         if (client->state != CLIENT_SYNCHRONISED)
@@ -326,6 +335,7 @@ static int client_try_flush(struct executor_client *client) {
                 r = outbox_send(&client->outbox, client->fd);
                 if (r < 0)
                         return r;
+                client->spoke_usec = now_usec(CLOCK_BOOTTIME);
         }
         client_wants_flush(client);
         return 0;

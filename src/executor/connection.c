@@ -183,6 +183,7 @@ static int connection_receive(struct connection *connection) {
                 return -EBADMSG;
         if (commands.has_hello)
                 connection_greet(connection, &commands.hello);
+        executor_heard(connection->executor);
         return apply_commands(connection->executor, &commands, &received);
 }
 

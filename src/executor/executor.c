@@ -192,6 +192,7 @@ void executor_set_up(struct executor *executor, const struct executor_hello *hel
         executor->slots = hello->slots;
         executor->output_max = (size_t) hello->output_max;
         executor->kill_grace_usec = hello->kill_grace_usec;
+        executor->silence_usec = hello->silence_usec;
 }
 
 void executor_set_slots(struct executor *executor, unsigned slots) {
@@ -334,8 +335,21 @@ void executor_disconnected(struct executor *executor) {
                 executor_terminate(executor);
 }
 
+void executor_heard(struct executor *executor) {
+        executor->heard_usec = now_usec(CLOCK_BOOTTIME);
+        if (!list_is_empty(&executor->by_state[RUN_WAITING]))
+                executor_wants_flush(executor);
+}
+
+/* It hangs, or does not get the processor. What waits here may begin elsewhere by now. */
+static bool daemon_is_silent(const struct executor *executor) {
+        return executor->silence_usec > 0 &&
+               now_usec(CLOCK_BOOTTIME) >= usec_add(executor->heard_usec, executor->silence_usec);
+}
+
 struct run *executor_next_start(struct executor *executor) {
-        if (executor->n_active >= executor->slots || executor->kept_output >= KEPT_OUTPUT_MAX)
+        if (executor->n_active >= executor->slots || executor->kept_output >= KEPT_OUTPUT_MAX ||
+            list_is_empty(&executor->by_state[RUN_WAITING]) || daemon_is_silent(executor))
                 return NULL;
         return LIST_FIRST(&executor->by_state[RUN_WAITING], struct run, by_state);
 }

@@ -48,6 +48,7 @@ static bool hello_decode(const Executor__Hello *hello, struct executor_hello *re
                 .slots = hello->slots,
                 .output_max = hello->output_max,
                 .kill_grace_usec = hello->kill_grace_usec,
+                .silence_usec = hello->silence_usec,
         };
         return true;
 }

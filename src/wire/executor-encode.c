@@ -53,6 +53,7 @@ int executor_message_add_hello(struct executor_message *message, const struct ex
         part.slots = hello->slots;
         part.output_max = hello->output_max;
         part.kill_grace_usec = hello->kill_grace_usec;
+        part.silence_usec = hello->silence_usec;
         out.hello = &part;
         return message_append(message, &out.base);
 }

@@ -45,6 +45,7 @@ struct executor_hello {
         uint32_t slots;
         uint64_t output_max;
         usec_t kill_grace_usec;
+        usec_t silence_usec; /* of the daemon, after which nothing starts; 0: that is no reason */
 };
 
 struct executor_body {

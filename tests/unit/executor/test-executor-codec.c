@@ -21,7 +21,8 @@ static void test_commands(void) {
                                                           .node_id = "node-1",
                                                           .slots = 0,
                                                           .output_max = 65536,
-                                                          .kill_grace_usec = 77 }));
+                                                          .kill_grace_usec = 77,
+                                                          .silence_usec = 78 }));
         ASSERT_OK(executor_message_add_slots(&message, 0));
         ASSERT_OK(executor_message_add_start(
                 &message, &(const struct executor_start){
@@ -47,6 +48,7 @@ static void test_commands(void) {
         ASSERT_TRUE(commands.has_hello);
         ASSERT_STREQ(commands.hello.node_id, "node-1");
         ASSERT_EQ(commands.hello.kill_grace_usec, 77);
+        ASSERT_EQ(commands.hello.silence_usec, 78);
         ASSERT_TRUE(commands.has_slots);
         ASSERT_EQ(commands.slots, 0);
         ASSERT_EQ(commands.n_starts, 2);

@@ -193,14 +193,14 @@ static void test_wrong_hello(void) {
 }
 
 /* As the daemon says hello, and the executor answers. */
-static int connect_as_daemon(struct fixture *fixture) {
+static int connect_with(struct fixture *fixture, const struct executor_hello *hello) {
         uint8_t data[EXECUTOR_MESSAGE_MAX];
         struct executor_message message = { .data = data };
         struct executor_events events;
         size_t size;
         int fd = connect_raw(fixture);
 
-        ASSERT_OK(executor_message_add_hello(&message, &HELLO));
+        ASSERT_OK(executor_message_add_hello(&message, hello));
         send_message(fd, &message);
         ASSERT_TRUE(receive_raw(fd, data, &size));
         ASSERT_OK(executor_events_decode(data, size, 0, &events));
@@ -208,6 +208,10 @@ static int connect_as_daemon(struct fixture *fixture) {
         ASSERT_TRUE(events.synchronised);
         executor_events_done(&events);
         return fd;
+}
+
+static int connect_as_daemon(struct fixture *fixture) {
+        return connect_with(fixture, &HELLO);
 }
 
 static void begin_without_daemon(struct fixture *fixture) {
@@ -377,6 +381,55 @@ static void test_command_line(void) {
         ASSERT_EQ(run_program("--socket=/no/such/folder/socket"), 1);
 }
 
+/* How many runs started and ended, as the next message tells. */
+static void receive_counts(int fd, size_t *n_started, size_t *n_ended) {
+        uint8_t data[EXECUTOR_MESSAGE_MAX];
+        struct executor_events events;
+        size_t size;
+
+        ASSERT_TRUE(receive_raw(fd, data, &size));
+        ASSERT_OK(executor_events_decode(data, size, 0, &events));
+        *n_started += events.n_started;
+        *n_ended += events.n_ended;
+        executor_events_done(&events);
+}
+
+/* A daemon that hangs is given up by the other nodes: what waits may begin there. */
+static void test_nothing_starts_for_a_silent_daemon(void) {
+        _cleanup_fixture_ struct fixture fixture;
+        uint8_t data[EXECUTOR_MESSAGE_MAX];
+        struct executor_message message = { .data = data };
+        struct executor_start start = {
+                .run = RUN_1,
+                .timeout_usec = USEC_PER_MINUTE,
+                .body = { .command = "sleep 0.5" },
+                .body_descriptor = EXECUTOR_NO_DESCRIPTOR,
+                .stdin_descriptor = EXECUTOR_NO_DESCRIPTOR,
+        };
+        struct executor_hello hello = HELLO;
+        struct pollfd poll_fd = { .events = POLLIN };
+        size_t n_started = 0, n_ended = 0;
+
+        begin_without_daemon(&fixture);
+        hello.silence_usec = 200 * USEC_PER_MSEC;
+        poll_fd.fd = connect_with(&fixture, &hello);
+        ASSERT_OK(executor_message_add_start(&message, &start));
+        start.run.job.bytes[0] = 2;
+        ASSERT_OK(executor_message_add_start(&message, &start));
+        send_message(poll_fd.fd, &message);
+        while (n_ended == 0)
+                receive_counts(poll_fd.fd, &n_started, &n_ended);
+        ASSERT_EQ(n_started, 1);
+        ASSERT_EQ(poll(&poll_fd, 1, /* timeout= */ 300), 0);
+
+        ASSERT_OK(executor_message_add_slots(&message, 1));
+        send_message(poll_fd.fd, &message);
+        while (n_started == 1)
+                receive_counts(poll_fd.fd, &n_started, &n_ended);
+        ASSERT_EQ(n_ended, 1);
+        (void) close(poll_fd.fd);
+}
+
 int main(int argc, char *argv[]) {
         RUN(test_noise);
         RUN(test_noise_costs_few_lines);
@@ -385,6 +438,7 @@ int main(int argc, char *argv[]) {
         RUN(test_nothing_counts_before_hello);
         RUN(test_wrong_hello);
         RUN(test_hello_twice);
+        RUN(test_nothing_starts_for_a_silent_daemon);
         RUN(test_wrong_descriptors);
         RUN(test_body_is_garbage);
         RUN(test_another_daemon_takes_over);
