@@ -316,7 +316,7 @@ static int client_greet(struct executor_client *client) {
                                                  .slots = client->slots,
                                                  .output_max = client->output_max,
                                                  .kill_grace_usec = client->kill_grace_usec,
-                                                 .silence_usec = SILENCE_USEC,
+                                                 .silence_usec = EXECUTOR_SILENCE_USEC,
                                          });
         if (r < 0)
                 return r;

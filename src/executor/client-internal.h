@@ -19,11 +19,6 @@ enum client_state {
         CLIENT_STOPPED, /* the executor was told to end, and is not looked for any more */
 };
 
-/* A peer that says nothing any more is lost after some more than this, however often it speaks
- * (mesh/peers.h).
- */
-#define SILENCE_USEC (3 * USEC_PER_SEC)
-
 /* A growing queue of runs to say one thing about. */
 struct run_queue {
         struct run_id *items;
@@ -49,7 +44,9 @@ struct executor_client {
         usec_t retry_usec;             /* how long to wait the next time */
         sd_event_source *child_source; /* an executor that we have started, until it ends */
         sd_event_source *peer_source;  /* while connected: the executor's process, where it is known */
-        usec_t spoke_usec;             /* CLOCK_BOOTTIME: when something was sent last */
+        usec_t awake_usec;             /* CLOCK_BOOTTIME: when we said last that we are awake */
+        bool answers;                  /* this is to be said again, whatever else is */
+        sd_event_source *answer_timer; /* runs when we were not */
         usec_t away_since_usec;        /* of CLOCK_MONOTONIC; while not synchronised */
         bool start_failed;             /* it was said already that the executor cannot be started */
         bool silent;                   /* likewise, that it does not answer */
@@ -110,8 +107,16 @@ void client_gather_end(struct executor_client *client);
 int client_send_init(struct executor_client *client);
 void client_send_done(struct executor_client *client);
 void client_wants_flush(struct executor_client *client);
-/* So that the executor knows that somebody listens. */
+
+/* A node that says nothing any more is lost after some more than this, however often it speaks
+ * (mesh/peers.h). */
+#define EXECUTOR_SILENCE_USEC (3 * USEC_PER_SEC)
+
+/* client-answer.c: the executor has said something, and knows that somebody listens. */
+int client_answer_init(struct executor_client *client);
+void client_answer_done(struct executor_client *client);
 void client_answer(struct executor_client *client);
+int client_answer_fill(struct executor_client *client); /* at the end of a message */
 /* What was queued for a connection that is gone. */
 void client_send_drop(struct executor_client *client);
 

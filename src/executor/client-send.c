@@ -124,15 +124,6 @@ int executor_client_set_slots(struct executor_client *client, unsigned slots) {
         return 0;
 }
 
-void client_answer(struct executor_client *client) {
-        if (client->state != CLIENT_SYNCHRONISED ||
-            now_usec(CLOCK_BOOTTIME) < usec_add(client->spoke_usec, SILENCE_USEC / 3))
-                return;
-        /* What it knows already says the least. */
-        client->slots_changed = true;
-        client_wants_flush(client);
-}
-
 int executor_client_stop(struct executor_client *client, bool kill_jobs) {
         client->stopping = true;
         if (client->state != CLIENT_SYNCHRONISED)
@@ -318,6 +309,8 @@ static int client_fill(struct executor_client *client) {
                 r = fill_journalled(client);
         if (r >= 0)
                 r = fill_stop(client);
+        if (r >= 0)
+                r = client_answer_fill(client);
         return r == -ENOSPC ? 0 : r;
 }
 
@@ -335,7 +328,6 @@ static int client_try_flush(struct executor_client *client) {
                 r = outbox_send(&client->outbox, client->fd);
                 if (r < 0)
                         return r;
-                client->spoke_usec = now_usec(CLOCK_BOOTTIME);
         }
         client_wants_flush(client);
         return 0;

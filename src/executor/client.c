@@ -43,6 +43,9 @@ int executor_client_new(
         r = client_gather_init(client);
         if (r < 0)
                 return r;
+        r = client_answer_init(client);
+        if (r < 0)
+                return r;
         r = client_connect_init(client);
         if (r < 0)
                 return r;
@@ -55,6 +58,7 @@ struct executor_client *executor_client_free(struct executor_client *client) {
                 return NULL;
         client_connect_done(client);
         client_gather_done(client);
+        client_answer_done(client);
         client_send_done(client);
         free(client->known);
         free(client->socket_path);

@@ -47,6 +47,10 @@ struct executor_handlers {
          * one turn of the loop: 0 where somebody waits for one of them, or the executor needs us to go on.
          * Asked after every message. NULL: it is read at once. */
         usec_t (*patience)(void *userdata);
+        /* Whether what waits in the executor may start: not while we have stood still and others may have
+         * taken it over. Asked when something is said to an executor, and some times a second after it was
+         * not so. NULL: always. */
+        bool (*awake)(void *userdata);
         void *userdata;
 };
 

@@ -137,6 +137,8 @@ static int apply_commands(
 
         int r;
 
+        if (commands->awake)
+                executor_daemon_is_awake(executor);
         if (commands->has_slots)
                 executor_set_slots(executor, commands->slots);
         for (size_t i = 0; i < commands->n_starts; i++) {
@@ -183,7 +185,6 @@ static int connection_receive(struct connection *connection) {
                 return -EBADMSG;
         if (commands.has_hello)
                 connection_greet(connection, &commands.hello);
-        executor_heard(connection->executor);
         return apply_commands(connection->executor, &commands, &received);
 }
 

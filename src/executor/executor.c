@@ -193,6 +193,7 @@ void executor_set_up(struct executor *executor, const struct executor_hello *hel
         executor->output_max = (size_t) hello->output_max;
         executor->kill_grace_usec = hello->kill_grace_usec;
         executor->silence_usec = hello->silence_usec;
+        executor_daemon_is_awake(executor);
 }
 
 void executor_set_slots(struct executor *executor, unsigned slots) {
@@ -335,21 +336,25 @@ void executor_disconnected(struct executor *executor) {
                 executor_terminate(executor);
 }
 
-void executor_heard(struct executor *executor) {
-        executor->heard_usec = now_usec(CLOCK_BOOTTIME);
+void executor_daemon_is_awake(struct executor *executor) {
+        executor->awake_usec = now_usec(CLOCK_BOOTTIME);
+        executor->held = false;
         if (!list_is_empty(&executor->by_state[RUN_WAITING]))
                 executor_wants_flush(executor);
 }
 
-/* It hangs, or does not get the processor. What waits here may begin elsewhere by now. */
-static bool daemon_is_silent(const struct executor *executor) {
-        return executor->silence_usec > 0 &&
-               now_usec(CLOCK_BOOTTIME) >= usec_add(executor->heard_usec, executor->silence_usec);
+/* It hangs, or does not get the processor. What waits here may begin elsewhere by now: when it goes on it
+ * finds that out before anything starts. */
+static bool is_held(struct executor *executor) {
+        if (executor->silence_usec > 0 &&
+            now_usec(CLOCK_BOOTTIME) >= usec_add(executor->awake_usec, executor->silence_usec))
+                executor->held = true;
+        return executor->held;
 }
 
 struct run *executor_next_start(struct executor *executor) {
         if (executor->n_active >= executor->slots || executor->kept_output >= KEPT_OUTPUT_MAX ||
-            list_is_empty(&executor->by_state[RUN_WAITING]) || daemon_is_silent(executor))
+            list_is_empty(&executor->by_state[RUN_WAITING]) || is_held(executor))
                 return NULL;
         return LIST_FIRST(&executor->by_state[RUN_WAITING], struct run, by_state);
 }

@@ -154,8 +154,9 @@ struct executor {
         unsigned slots;
         size_t output_max;
         usec_t kill_grace_usec;
-        usec_t silence_usec; /* of the daemon, after which nothing starts; 0: that is no reason */
-        usec_t heard_usec;   /* CLOCK_BOOTTIME: when it said something last */
+        usec_t silence_usec; /* the daemon not awake for so long: nothing starts; 0: that is no reason */
+        usec_t awake_usec;   /* CLOCK_BOOTTIME: when it said last that it is */
+        bool held;           /* until it says so again */
 
         struct map runs;
         struct list by_state[_RUN_STATE_MAX];
@@ -210,8 +211,8 @@ void executor_connected(struct executor *executor);
 void executor_disconnected(struct executor *executor);
 /* The next run to be announced, or NULL: no slot, or nothing waits. */
 struct run *executor_next_start(struct executor *executor);
-/* The daemon has said something. */
-void executor_heard(struct executor *executor);
+/* The daemon says that it does not hang. */
+void executor_daemon_is_awake(struct executor *executor);
 void executor_announce(struct executor *executor, struct run *run);
 /* It could not be told: it waits again, as the first. */
 void executor_withdraw(struct executor *executor, struct run *run);

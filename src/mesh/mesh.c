@@ -127,11 +127,20 @@ static bool take_due(usec_t *due, usec_t now) {
         return true;
 }
 
+static bool has_slept(const struct mesh *mesh) {
+        return mesh->timer_at != USEC_INFINITY && mesh_now(mesh) > usec_add(mesh->timer_at, PAUSE_USEC);
+}
+
+bool mesh_is_awake(struct mesh *mesh) {
+        return !has_slept(mesh) &&
+               (mesh->paused_usec == 0 || mesh_now(mesh) >= usec_add(mesh->paused_usec, AWAKE_USEC));
+}
+
 void mesh_timer_due(struct mesh *mesh) {
         usec_t now = mesh_now(mesh);
 
         /* Silence that we slept through is not the peers' (Lifeguard, arXiv 1707.00788). */
-        if (mesh->timer_at != USEC_INFINITY && now > usec_add(mesh->timer_at, PAUSE_USEC)) {
+        if (has_slept(mesh)) {
                 mesh->paused_usec = now;
                 mesh->judge_after_usec = usec_add(now, mesh->config.heartbeat_interval_usec * 2);
         }

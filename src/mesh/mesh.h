@@ -174,6 +174,8 @@ bool mesh_job_is_awaited(struct mesh *mesh, const struct uuid *id);
  * somebody waits for a run that it has, or since no more work waits behind these. ops->hurry() tells when
  * somebody begins to wait. */
 usec_t mesh_patience(const struct mesh *mesh);
+/* It has not stood still, or has listened again since: what it was given before is still its to run. */
+bool mesh_is_awake(struct mesh *mesh);
 /* The current run of an unfinished job that is in the executor. */
 bool mesh_job_current_run(struct mesh *mesh, const struct uuid *id, struct run_id *ret);
 /* Likewise of one that another node has, until its end is durable here. */

@@ -50,6 +50,9 @@ struct peer {
                                */
 /* When the timer runs this late the node was paused, and judges nobody until it has listened again. */
 #define PAUSE_USEC USEC_PER_SEC
+/* After such a pause: in this time who was waiting for us has heard that we are back, and said what it gave
+ * up. */
+#define AWAKE_USEC (2 * USEC_PER_SEC)
 
 /* Another process with this node's id. */
 struct rival {

@@ -321,7 +321,10 @@ void places_check_unheard(struct mesh *mesh) {
 
 /* And our disk says so. What is on its way there is retired when it has arrived. */
 bool job_attempt_is_over(const struct mesh_job *job, const struct run_id *run) {
-        return run->epoch < job->run.epoch || run->attempt <= job->given_up;
+        bool ours = run_id_equal(&job->run, run) || (job->lost && run_id_equal(&job->lost_run, run));
+
+        /* A run of an earlier ownership, of ours or of another node, that we did not take over. */
+        return run->attempt <= job->given_up || (!ours && run->epoch < job->epoch);
 }
 
 /* One thing that the other side holds of ours. */

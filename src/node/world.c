@@ -357,6 +357,12 @@ static usec_t on_executor_patience(void *userdata) {
         return dbus_has_subscribers(node->dbus) ? 0 : mesh_patience(node->mesh);
 }
 
+static bool on_executor_awake(void *userdata) {
+        struct node *node = userdata;
+
+        return mesh_is_awake(node->mesh);
+}
+
 const struct executor_handlers world_executor_handlers = {
         .synchronised = on_executor_synchronised,
         .disconnected = on_executor_disconnected,
@@ -364,6 +370,7 @@ const struct executor_handlers world_executor_handlers = {
         .exited = on_run_exited,
         .stopping = on_executor_stopping,
         .patience = on_executor_patience,
+        .awake = on_executor_awake,
 };
 
 static void

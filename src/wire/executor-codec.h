@@ -14,6 +14,7 @@
  * -EMSGSIZE: it does not fit into any message. */
 int executor_message_add_hello(struct executor_message *message, const struct executor_hello *hello);
 int executor_message_add_slots(struct executor_message *message, uint32_t slots);
+int executor_message_add_awake(struct executor_message *message);
 int executor_message_add_start(struct executor_message *message, const struct executor_start *start);
 int executor_message_add_kill(struct executor_message *message, const struct run_id *run);
 int executor_message_add_withdrawal(struct executor_message *message, const struct run_id *run);

@@ -141,6 +141,7 @@ commands_convert(const Executor__ToExecutor *in, size_t n_descriptors, struct ex
                 if (!hello_decode(in->hello, &commands->hello))
                         return false;
         }
+        commands->awake = in->awake;
         if (in->slots_plus_one > 0) {
                 commands->has_slots = true;
                 commands->slots = in->slots_plus_one - 1;

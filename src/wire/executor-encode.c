@@ -65,6 +65,13 @@ int executor_message_add_slots(struct executor_message *message, uint32_t slots)
         return message_append(message, &out.base);
 }
 
+int executor_message_add_awake(struct executor_message *message) {
+        Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
+
+        out.awake = true;
+        return message_append(message, &out.base);
+}
+
 static void body_encoding(const struct executor_body *body, Executor__Body *ret) {
         executor__body__init(ret);
         ret->command = unconst(body->command);

@@ -45,7 +45,7 @@ struct executor_hello {
         uint32_t slots;
         uint64_t output_max;
         usec_t kill_grace_usec;
-        usec_t silence_usec; /* of the daemon, after which nothing starts; 0: that is no reason */
+        usec_t silence_usec; /* not awake for so long: nothing starts; 0: that is no reason */
 };
 
 struct executor_body {
@@ -99,6 +99,7 @@ struct executor_commands {
         const uint64_t *cancelled_reads;
         struct executor_journalled *journalled;
         enum executor_stop stop;
+        bool awake; /* what waits may start */
         void *storage;
 };
 

@@ -65,6 +65,10 @@ def finish_all(node, ids, deadline=60):
     return [node.finish(job_id, deadline) for job_id in ids]
 
 
+def of_node(evidence, node_id):
+    return [line for line in evidence.of("begin") if line[2] == node_id]
+
+
 def test_a_burst_is_shared(make_node, evidence):
     nodes = make_three(make_node)
     ids = nodes[0].submit_many([evidence.command(0.2)] * 40)
@@ -222,6 +226,32 @@ def test_a_late_end_is_kept_and_changes_nothing(make_node, evidence, journal):
     line = wait_for(lambda: [entry for entry in journal.of(job_id) if "given up" in entry.message], what="a line")[0]
     assert (line.text("ATTEMPT"), line.text("EXECUTOR"), line.text("EXIT_CODE")) == ("1", hung.node_id, "7")
     assert line.text("MESSAGE_ID") == "784a99171cbc409ca2038ce303a882d6"
+
+
+def test_what_waits_where_a_daemon_hangs_begins_elsewhere_only(make_node, evidence):
+    """Its executor has own runs in hand that wait for the slot. Another node takes them over and ends them: they are
+    not begun here, neither when the slot is free, nor when the daemon goes on."""
+    nodes = make_three(make_node, slots=(1, 0, 1), PEER_TIMEOUT="3s")
+    hung = nodes[0].node_id
+    # Short ones first, so that more than one is given to the executor.
+    finish_all(nodes[0], nodes[0].submit_many(["true"] * 100, target_node_id=hung))
+    nodes[0].submit(f"sleep 15; echo over >> {evidence.path}", target_node_id=hung)
+    nodes[2].request("POST", f"{harness.API}/node/drain")
+    wait_for(lambda: nodes[0].peers()[nodes[2].node_id]["status"] == "DRAINING", what="nobody else takes them")
+    ids = nodes[0].submit_many([evidence.command(0)] * 40)
+    wait_for(lambda: [job for job in map(nodes[0].job, ids) if job["executor_node_id"] == hung], what="some wait there")
+    nodes[0].send(signal.SIGSTOP)
+    try:
+        nodes[2].request("POST", f"{harness.API}/node/resume")
+        wait_for(lambda: nodes[1].get(f"/jobs/{ids[-1]}").status == 200, 30, "they are taken over")
+        assert {job["status"] for job in finish_all(nodes[1], ids)} == {"JOB_COMPLETED"}
+        wait_for(lambda: ["over"] in evidence.lines(), 30, "its slot is free")
+    finally:
+        nodes[0].send(signal.SIGCONT)
+    last = {"command": "true", "target_node_id": hung}
+    answer = wait_for(lambda: [a for a in [nodes[1].post("/jobs", last)] if a.status == 201], 30, "it is back")[0]
+    assert nodes[1].finish(answer.json()["job_id"])["status"] == "JOB_COMPLETED"
+    assert not of_node(evidence, hung), "nothing has begun there that had ended elsewhere"
 
 
 def test_a_drained_node_hands_back(make_node, evidence):

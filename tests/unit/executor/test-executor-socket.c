@@ -424,6 +424,9 @@ static void test_nothing_starts_for_a_silent_daemon(void) {
 
         ASSERT_OK(executor_message_add_slots(&message, 1));
         send_message(poll_fd.fd, &message);
+        ASSERT_EQ(poll(&poll_fd, 1, /* timeout= */ 100), 0);
+        ASSERT_OK(executor_message_add_awake(&message));
+        send_message(poll_fd.fd, &message);
         while (n_started == 1)
                 receive_counts(poll_fd.fd, &n_started, &n_ended);
         ASSERT_EQ(n_ended, 1);
