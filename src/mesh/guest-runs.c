@@ -72,10 +72,10 @@ bool guest_run_ended(struct mesh *mesh, struct job_result *result) {
         if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING) {
                 /* An owner that does not know the word yet begins again after a loss, and not after a kill.
                  */
-                if (guest->handed_back && !guest->kill_wanted && result->outcome == RUN_KILLED &&
-                    result->started_at > 0) {
+                if ((guest->handed_back || guest->displaced) && !guest->kill_wanted &&
+                    result->outcome == RUN_KILLED && result->started_at > 0) {
                         result->outcome = RUN_LOST;
-                        result->drained = true;
+                        result->drained = guest->handed_back;
                 }
                 node_name_unref(mesh->served);
                 mesh->served = node_name_ref(guest->owner->name);
@@ -116,7 +116,7 @@ bool guest_compare_known(struct mesh *mesh, const struct mesh_known_run *known) 
         if (known->started && guest->state == GUEST_SENT)
                 guest_began(mesh, guest, known->started_at);
         guest->handed_back = guest->handed_back || mesh->hands_back;
-        if ((guest->kill_wanted || guest->handed_back) && !known->ended)
+        if ((guest->kill_wanted || guest->handed_back || guest->displaced) && !known->ended)
                 mesh->ops.kill(mesh->userdata, &known->run);
         return true;
 }

@@ -151,6 +151,18 @@ int run_id_compare(const struct run_id *a, const struct run_id *b) {
         return a->attempt < b->attempt ? -1 : a->attempt > b->attempt;
 }
 
+/* Another owner goes on with the job. The one before may not know that yet, and is not to take the end of
+ * this run for that of the job. */
+static void guest_displace(struct mesh *mesh, struct guest *guest) {
+        guest->displaced = true;
+        if (guest->state == GUEST_ARRIVING)
+                guest->kill_wanted = true; /* it has not begun */
+        else if (guest->state == GUEST_WAITING)
+                guest_end_unstarted(mesh, guest);
+        else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
+                mesh->ops.kill(mesh->userdata, &guest->run);
+}
+
 /* The job is here already: told again, or another attempt. True: nothing is to be done any more. */
 static bool take_again(struct mesh *mesh, struct place *owner, const struct link_assignment *assignment) {
         struct guest *guest = guest_of_job(mesh, &assignment->run.job);
@@ -169,8 +181,10 @@ static bool take_again(struct mesh *mesh, struct place *owner, const struct link
                         place_send_run(mesh, owner, &guest->run, WORD_TAKEN);
                 return true;
         }
-        if (order > 0)
-                guest_kill(mesh, guest->owner, &guest->run); /* the owner has given it up */
+        if (order > 0 && guest->owner == owner)
+                guest_kill(mesh, owner, &guest->run); /* it has given it up */
+        else if (order > 0)
+                guest_displace(mesh, guest);
         refuse(mesh, owner, &assignment->run, order > 0 ? LINK_REFUSED : LINK_REFUSED_STALE);
         return true;
 }
@@ -264,6 +278,7 @@ static void taken_written(struct mesh *mesh, struct guest *guest, int error) {
 static void save(struct mesh *mesh, struct guest *guest) {
         bool ends = guest->state == GUEST_ENDING;
 
+        list_remove(&guest->retry_link); /* it may have waited to say something else */
         if (guest_write(mesh, guest, ends ? RECORD_GUEST_ENDED : RECORD_GUEST_GONE, /* urgent= */ ends) <
             0) {
                 list_append(&mesh->guests_unsaved, &guest->retry_link);
@@ -396,6 +411,7 @@ void guest_change_owner(struct mesh *mesh, struct place *owner, const struct lin
         guest->confirmed = true;
         guest->told = false;
         if (old != owner) {
+                mesh->held_version++;
                 guest->owner = owner;
                 list_remove(&guest->place_link);
                 list_append(&owner->guests, &guest->place_link);

@@ -38,6 +38,7 @@ struct guest {
         bool confirmed; /* by its owner, over this link: it may start */
         bool durable;
         bool kill_wanted, retire_wanted, handed_back; /* the last: since this node is drained */
+        bool displaced;                               /* by another owner, that goes on with the job */
         bool told;                                    /* its end, over this link */
         bool in_executor;                             /* the executor has something to release */
         bool adopting; /* it becomes a job of our own; that is on its way to the disk */

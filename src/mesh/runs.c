@@ -131,7 +131,8 @@ static bool begins_again(const struct mesh_job *job, const struct job_result *re
         return result->outcome == RUN_KILLED && !ran;
 }
 
-/* Ended by the node that ran it, since it is drained. Takes the reference. */
+/* Ended by the node that ran it, since it is drained, in this life or the one before. Takes the reference.
+ */
 static void run_was_drained(struct mesh *mesh, struct mesh_job *job, struct job_result *result) {
         if (job->spec->rules.loss_is_failure) {
                 job_finish(
@@ -153,7 +154,7 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
         else if (result->outcome == RUN_KILLED && job->cancel_requested)
                 job_finish(
                         mesh, job, JOB_CANCELLED, result, ran ? "cancelled" : "cancelled before it started");
-        else if (result->drained && ran)
+        else if ((result->drained || result->outcome == RUN_KILLED) && ran)
                 run_was_drained(mesh, job, result);
         else if (result->outcome == RUN_LOST && loss_ends(job))
                 job_finish(
@@ -171,11 +172,7 @@ void run_concluded(struct mesh *mesh, struct mesh_job *job, struct job_result *r
                 else
                         job_give_up(mesh, job, ATTEMPT_NEVER_BEGAN, NULL);
                 job_result_unref(result);
-        } else if (result->outcome == RUN_KILLED)
-                job_finish(
-                        mesh, job, JOB_FAILED, result,
-                        "killed, since the node was stopped while the job ran");
-        else if (job_may_be_retried(job, result)) {
+        } else if (job_may_be_retried(job, result)) {
                 job_give_up(mesh, job, ATTEMPT_FAILED, result);
                 job_result_unref(result);
         } else

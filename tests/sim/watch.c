@@ -185,8 +185,14 @@ static void on_accepted(struct world_node *node, void *tag, int error, unsigned 
 static void on_finished(struct world_node *node, const struct job_spec *spec, enum job_status status) {
         struct sim *sim = node->world->userdata;
         struct sim_job *job = watch_find(sim, &spec->id);
+        const struct disk_job *stored = disk_find(node, &spec->id);
+        bool killed;
 
         sim_say(sim, "%s: job %zu is %s", node->config.node_id, job->number, job_status_to_text(status));
+        /* Who ends a run knows why, and whether that ends its job. A cancel may be forgotten with a crash,
+         * and what must not begin twice has to end. */
+        killed = stored && stored->result && stored->result->outcome == RUN_KILLED;
+        ASSERT_FALSE(status == JOB_FAILED && killed && !spec->rules.loss_is_failure && !job->cancel_asked);
         if (job->ended) {
                 ASSERT_TRUE(job->status == status || may_forget(sim, job)); /* an end never changes */
                 sim->result.n_changed += job->status != status;
