@@ -70,10 +70,12 @@ static bool lives_since(const struct sim *sim, const struct world_node *node, us
 }
 
 static void check_told(struct sim *sim, const struct world_node *node, const struct disk_copy *copy) {
+        const struct world_node *owner = world_find(&sim->world, copy->owner);
+
         for (size_t i = 0; i < sim->world.n_nodes; i++) {
                 struct world_node *other = sim->world.nodes[i];
 
-                if (!lives_since(sim, other, copy->written_usec) ||
+                if (!lives_since(sim, other, copy->written_usec) || split_was_between(sim, other, owner) ||
                     job_status_is_final(world_index_status(other, &copy->spec->id)))
                         continue;
                 sim_say(sim, "%s does not know that job %zu ended, of which %s has the copy for %s",
@@ -83,7 +85,8 @@ static void check_told(struct sim *sim, const struct world_node *node, const str
         }
 }
 
-/* What an owner said to its keeper alone before it burned down is known to all. */
+/* What an owner said to its keeper alone before it burned down is known to all. Who was cut off from it may
+ * have missed what it told all others, and hears that only where it asks. */
 void fire_settled(struct sim *sim) {
         struct disk_copy *copy;
 

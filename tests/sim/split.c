@@ -36,7 +36,7 @@ static void check(struct sim *sim, struct world_node *node, struct world_node *f
 }
 
 /* A word of a new life counts when the other believes in it; at the latest when questions of the other had
- * the time to be heard and answered. */
+ * the time to be heard and answered, and none was lost. */
 static bool
 counts(struct sim *sim, const struct world_node *node, const struct world_node *from, usec_t sent_usec) {
         const struct mesh_peer *peer = mesh_get_peer(node->mesh, from->config.node_id);
@@ -44,6 +44,8 @@ counts(struct sim *sim, const struct world_node *node, const struct world_node *
 
         if (pair_of(sim, node, from)->heard_usec == 0 || (peer && peer->instance == from->config.instance))
                 return true;
+        if (MAX(pair_of(sim, node, from)->missed_usec, back->missed_usec) > back->met_usec)
+                return false;
         return back->met_usec >= sim->nodes[from->index].started_usec &&
                back->came_usec >= usec_add(back->met_usec, SIM_HELLO_USEC) && sent_usec >= back->came_usec;
 }
@@ -97,6 +99,10 @@ bool split_happened(struct sim *sim) {
                 for (size_t j = 0; j < sim->world.n_nodes; j++)
                         check(sim, sim->world.nodes[i], sim->world.nodes[j]);
         return sim->result.n_split_pairs > 0;
+}
+
+bool split_was_between(struct sim *sim, const struct world_node *node, const struct world_node *from) {
+        return pair_of(sim, node, from)->split;
 }
 
 void split_begin(struct sim *sim) {
