@@ -88,6 +88,7 @@ void guests_tell_held(struct mesh *mesh, struct place *owner) {
                 }
         }
         message.held_complete = true;
+        message.held_version = mesh->held_version;
         owner->held_told = place_send(mesh, owner, &message);
         guests_tell_ends(mesh, owner);
 }

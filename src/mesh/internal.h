@@ -67,6 +67,7 @@ struct mesh {
         struct mesh_drain drain;  /* MESH_DRAIN_ASKED, with a since of 0 where nobody in particular did */
         size_t n_drain_writes;    /* of what was asked for, with the store */
         bool drain_unsaved;       /* the store could not take it */
+        uint64_t held_version;    /* counts runs of others' jobs that went to another owner */
         bool hands_back;          /* its time is over: what runs is ended, and begins again elsewhere */
         bool stopping;
         bool store_failing;

@@ -126,6 +126,7 @@ struct mesh_job *job_free(struct mesh *mesh, struct mesh_job *job) {
         list_remove(&job->retry_link);
         job_set_place(mesh, job, NULL);
         job_set_target(mesh, job, NULL);
+        node_name_unref(job->yielded_by);
         node_name_unref(job->lost_at);
         job_result_unref(job->lost_result);
         job_spec_unref(job->spec);

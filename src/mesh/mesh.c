@@ -51,6 +51,7 @@ int mesh_new(
                 mesh->retry_due = mesh->links_due = mesh->keeper_due = mesh->claims_due = mesh->index_due =
                         mesh->rooms_due = mesh->delayed_due = mesh->drain_due = mesh->timer_at =
                                 mesh->held_back_until = mesh->announce_due = USEC_INFINITY;
+        mesh->held_version = 1;
         r = index_new(mesh);
         if (r < 0) {
                 mesh_free(mesh);

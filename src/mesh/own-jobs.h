@@ -104,14 +104,15 @@ struct mesh_job {
         struct answer *answer; /* a client that waits for its acceptance to be on two disks */
         bool copied;           /* the keeper has some state of it */
         bool end_copied;
-        bool saved;         /* its end is on our disk */
-        bool told;          /* and clients know */
-        bool held_back;     /* after a restart: somebody may have taken it over */
-        bool loss_waits;    /* meanwhile its run was found to be lost, which would end it */
-        bool moved;         /* another owner has it: forgotten when the disk says so */
-        usec_t announce_at; /* taken over, and not told yet that it is ours; 0: it was */
-        bool withdrawn;     /* its acceptance failed, and the keeper has to forget it */
-        bool claimed;       /* who has the inherited run was told, over this link, that we are its owner */
+        bool saved;                   /* its end is on our disk */
+        bool told;                    /* and clients know */
+        struct node_name *yielded_by; /* whose it was, if that is there and may not know yet; else NULL */
+        bool held_back;               /* after a restart: somebody may have taken it over */
+        bool loss_waits;              /* meanwhile its run was found to be lost, which would end it */
+        bool moved;                   /* another owner has it: forgotten when the disk says so */
+        usec_t announce_at;           /* taken over, and not told yet that it is ours; 0: it was */
+        bool withdrawn;               /* its acceptance failed, and the keeper has to forget it */
+        bool claimed; /* who has the inherited run was told, over this link, that we are its owner */
         enum job_status final_status;
         struct job_result *result;
         const char *error_message; /* static */
@@ -194,6 +195,7 @@ void place_does_not_fit(struct mesh *mesh, struct place *place, const struct que
 /* retries.c */
 bool job_may_be_retried(const struct mesh_job *job, const struct job_result *result);
 void job_delay(struct mesh *mesh, struct mesh_job *job);
+void job_delay_for(struct mesh *mesh, struct mesh_job *job, usec_t usec);
 void job_undelay(struct mesh *mesh, struct mesh_job *job);
 void job_try_again(struct mesh *mesh, struct mesh_job *job);
 void retries_begin(struct mesh *mesh);

@@ -76,7 +76,8 @@ const char *mesh_job_pending_reason(struct mesh *mesh, const struct uuid *id) {
                 if (mesh->store_failing)
                         return "the database of this node cannot be written";
                 if (job->state == JOB_STATE_DELAYED)
-                        return "failed, and waits to be tried again";
+                        return job->yielded_by ? "waits until the node that had it before has ended it"
+                                               : "failed, and waits to be tried again";
                 if (!job->durable)
                         return "is being accepted";
                 return job->target ? reason_of_target(mesh, job) : reason_of_queue(mesh, job->class);

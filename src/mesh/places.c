@@ -346,8 +346,8 @@ static void compare_held(struct mesh *mesh, struct place *place, const struct li
                 place_send_run(mesh, place, &held->run, WORD_KILL);
 }
 
-/* It was sent, and is not there. Whether it was is not known: it may have ended, and been forgotten, when
- * somebody took it over. The same attempt is not sent twice. */
+/* It was sent, and is not there, and may have been: ended, and forgotten when somebody had taken it over.
+ * The same attempt is not sent twice then. */
 static void attempt_is_gone(struct mesh *mesh, struct mesh_job *job) {
         if (job->state == JOB_STATE_RUNNING || job->taken || !job->cancel_requested)
                 job_attempt_lost(mesh, job);
@@ -355,20 +355,33 @@ static void attempt_is_gone(struct mesh *mesh, struct mesh_job *job) {
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
 }
 
+/* Whether what was sent and is not there cannot have come. */
+static bool nothing_went(struct place *place, uint64_t held_version) {
+        bool same = held_version != 0 && held_version == place->held_version && place->instance != 0 &&
+                    place->instance == place->held_instance;
+
+        place->held_version = held_version;
+        place->held_instance = place->instance;
+        return same;
+}
+
 /* It has told all: what it does not have never came, or is lost. */
-static void compare_done(struct mesh *mesh, struct place *place) {
+static void compare_done(struct mesh *mesh, struct place *place, uint64_t held_version) {
         const struct link_message compared = { .compared = true };
+        bool never_came = nothing_went(place, held_version);
         struct mesh_job *job;
 
         place->compared = true;
         place_review(mesh, place);
         (void) place_send(mesh, place, &compared);
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link) {
+                bool came = job->taken || job->state == JOB_STATE_RUNNING;
+
                 if (job->seen || job->state == JOB_STATE_ASSIGNING)
                         continue;
                 if (job_is_untold(job))
                         takeover_tell(mesh, job); /* it does not know yet that we are the owner now */
-                else if (job->sent_once || job->run.epoch != job->epoch)
+                else if ((job->sent_once && (came || !never_came)) || job->run.epoch != job->epoch)
                         attempt_is_gone(mesh, job);
                 else if (job->cancel_requested)
                         job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
@@ -383,7 +396,7 @@ void place_compare(struct mesh *mesh, struct place *place, const struct link_mes
         for (size_t i = 0; i < message->n_held; i++)
                 compare_held(mesh, place, &message->held[i]);
         if (message->held_complete && !place->compared)
-                compare_done(mesh, place);
+                compare_done(mesh, place, message->held_version);
 }
 
 void place_link_up(struct mesh *mesh, struct place *place) {

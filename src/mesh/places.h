@@ -58,6 +58,9 @@ struct place {
         struct copies *copies;   /* of its jobs, here; NULL: none */
         uint64_t instance;       /* of its process, as its last link told; 0: not known */
         uint64_t heard_instance; /* likewise, as its last heartbeat told */
+        /* As it told of what it has of ours last: nothing has gone to another owner while both are the same.
+         */
+        uint64_t held_version, held_instance;
 
         /* Kept in step with the above by place_review(): it may be given jobs now, or once it is linked. */
         bool ready;

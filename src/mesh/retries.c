@@ -3,7 +3,8 @@
 /* Jobs that failed by themselves, and are tried again as often as they may: after a second, and after twice
  * as long each time, up to five minutes, a tenth more or less, so that what failed together does not come
  * back together. The next attempt does not begin before the disk has the count. How much of a wait has
- * passed is not on the disk: after a restart it begins anew. */
+ * passed is not on the disk: after a restart it begins anew. Jobs that were taken over may have to wait,
+ * too. */
 
 #include "mesh/internal.h"
 
@@ -33,13 +34,17 @@ static void set_due(struct mesh *mesh) {
         mesh->delayed_due = first ? first->retry_at : USEC_INFINITY;
 }
 
-/* It has entered DELAYED. */
+/* Both: it has entered DELAYED. */
+
 void job_delay(struct mesh *mesh, struct mesh_job *job) {
         usec_t wait = RETRY_FIRST_USEC << MIN(job->retries_used - 1, RETRY_DOUBLINGS_MAX);
 
         wait = MIN(wait, RETRY_MAX_USEC);
-        wait = wait - wait / 10 + mesh_random_below(mesh, wait / 5 + 1);
-        job->retry_at = usec_add(mesh_now(mesh), wait);
+        job_delay_for(mesh, job, wait - wait / 10 + mesh_random_below(mesh, wait / 5 + 1));
+}
+
+void job_delay_for(struct mesh *mesh, struct mesh_job *job, usec_t usec) {
+        job->retry_at = usec_add(mesh_now(mesh), usec);
         heap_add(&mesh->delayed, &job->delay_link, is_due_before);
         set_due(mesh);
 }
@@ -56,6 +61,7 @@ void job_undelay(struct mesh *mesh, struct mesh_job *job) {
 void job_try_again(struct mesh *mesh, struct mesh_job *job) {
         if (job->state != JOB_STATE_DELAYED || heap_is_linked(&job->delay_link) || job->lost)
                 return;
+        job->yielded_by = node_name_unref(job->yielded_by);
         job_enter(mesh, job, JOB_STATE_QUEUED);
         class_add(mesh, job);
 }

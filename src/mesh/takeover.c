@@ -11,6 +11,9 @@
 #include "util/message-ids.h"
 
 #define ORPHANED (UINT64_C(1) << 63) /* an occasion that is no term */
+/* An owner that came back meanwhile goes on with its jobs until it hears that they are another node's: in
+ * this time it does, and ends them. */
+#define YIELD_USEC (2 * USEC_PER_SEC)
 
 static void note_held(struct mesh *mesh, struct copies *copies) {
         struct claim_answer *answer;
@@ -68,6 +71,7 @@ static int record_adoption(
                 record_batch_pop(batch);
                 return -ENOMEM;
         }
+        mesh->held_version++;
         adoption->guest->adopting = true;
         adoption->guest->leaving = !adoption->guest->result;
         return 0;
@@ -126,6 +130,7 @@ static int adopt(struct mesh *mesh, const struct adoption *adoption, struct reco
                 job_free(mesh, job);
                 return r;
         }
+        job->yielded_by = node_name_ref(adoption->owner->name);
         announce_later(mesh, job);
         keeper_changed(mesh, job);
         return 0;
@@ -348,8 +353,15 @@ void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
         takeover_announced(mesh, job);
         if (job->state != JOB_STATE_ENDED)
                 index_own_changed(mesh, job);
-        if (job->state == JOB_STATE_QUEUED)
+        if (job->state != JOB_STATE_QUEUED)
+                return;
+        if (job->yielded_by && peer_is_here(mesh, job->yielded_by->text)) {
+                job_enter(mesh, job, JOB_STATE_DELAYED);
+                job_delay_for(mesh, job, YIELD_USEC);
+        } else {
+                job->yielded_by = node_name_unref(job->yielded_by);
                 class_add(mesh, job);
+        }
 }
 
 void takeover_announce_due(struct mesh *mesh) {
@@ -383,9 +395,10 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                 return;
         }
         job->durable = true;
-        if (guest)
+        if (guest) {
+                mesh->held_version++;
                 adopt_guest(mesh, job, guest);
-        else if (job->place) {
+        } else if (job->place) {
                 job_enter(mesh, job, JOB_STATE_SENT);
                 job->sent = job->taken = job->seen = true;
                 if (job->place->alive)

@@ -46,6 +46,7 @@ message_convert(const Link__LinkMessage *in, struct unpack_memory *memory, struc
                         return false;
         }
         message->held_complete = in->held_complete;
+        message->held_version = in->held_version;
         message->compared = in->compared;
         message->ping = in->ping;
         message->pong = in->pong;

@@ -28,6 +28,7 @@ static void add_numbers(struct link_encoder *encoder, const struct link_message 
         Link__LinkMessage out = LINK__LINK_MESSAGE__INIT;
 
         out.held_complete = message->held_complete;
+        out.held_version = message->held_version;
         out.compared = message->compared;
         out.ping = message->ping;
         out.pong = message->pong;

@@ -321,6 +321,7 @@ struct link_message {
                 n_retired, n_reads, n_pieces, n_cancelled_reads, n_calls, n_answers, n_cancelled_calls;
         struct link_held *held;
         bool held_complete;
+        uint64_t held_version; /* with held_complete; 0: nothing is said */
         bool compared;
         bool ping, pong;
         struct link_assignment *assignments;

@@ -130,6 +130,38 @@ static void test_links_break(void) {
         world_done(&world);
 }
 
+/* What was on its way when the link broke never came, and begins; unless what came may have gone to another
+ * owner, and be over. */
+static void lose_on_the_way(bool restart, enum job_status end) {
+        struct world_node *node;
+        struct uuid id;
+
+        begin(2, 1);
+        node = world.nodes[0];
+        mesh_set_slots(node->mesh, 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        ASSERT_TRUE(links_are_up(node, world.nodes[1]));
+        world.jitter_usec = 20 * USEC_PER_SEC;
+        submit(node, "100", 1, &id);
+        world_run_for(&world, 100 * USEC_PER_MSEC);
+        ASSERT_EQ(disk_find(node, &id)->run.attempt, 1u);
+        world.jitter_usec = 0;
+        if (restart) {
+                world_crash(world.nodes[1]);
+                world_start(world.nodes[1]);
+        } else
+                world_break_link(node, world.nodes[1]);
+        WORLD_UNTIL(&world, 30 * USEC_PER_SEC, world_end(node, &id) != JOB_UNKNOWN);
+        ASSERT_EQ(world_end(node, &id), end);
+        ASSERT_EQ(count_starts(&id), end == JOB_COMPLETED ? 1u : 0u);
+        world_done(&world);
+}
+
+static void test_lost_on_the_way(void) {
+        lose_on_the_way(false, JOB_COMPLETED);
+        lose_on_the_way(true, JOB_FAILED);
+}
+
 /* The node has it still, but its executor is another process now. */
 static void test_executor_elsewhere_is_lost(void) {
         struct uuid id;
@@ -239,6 +271,7 @@ int main(void) {
         RUN(test_late_end);
         RUN(test_what_never_began_goes_elsewhere);
         RUN(test_links_break);
+        RUN(test_lost_on_the_way);
         RUN(test_executor_elsewhere_is_lost);
         RUN(test_not_before_it_is_durable);
         RUN(test_own_executor_is_replaced);

@@ -307,6 +307,33 @@ static void test_a_run_that_was_given_up_ends_first(void) {
         paper_end(&paper);
 }
 
+/* It is back before it hears that its job is another node's, and has begun it. */
+static void test_who_had_it_before_ends_it_first(void) {
+        struct world_node *heir, *other;
+        struct uuid id;
+
+        begin(3, 0);
+        heir = holder_of(node(0));
+        other = third(heir);
+        submit("forever", &(const struct world_wishes){}, &id);
+        world.any_split = true;
+        disk_set_mode(other, DISK_HOLDS); /* no second copy, so that nobody is told */
+        world_detach(node(0));
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, disk_find(heir, &id) != NULL);
+        world_attach(node(0));
+        node(0)->executor.slots = heir->executor.slots = 1;
+        mesh_set_slots(node(0)->mesh, 1);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, node(0)->executor.n_running == 1);
+        WORLD_UNTIL(
+                &world, 10 * USEC_PER_SEC, world_peer(heir, "node-a") && !world_peer(heir, "node-a")->lost);
+        mesh_set_slots(heir->mesh, 1);
+        ASSERT_EQ(heir->executor.n_starts, 0u);
+        disk_set_mode(other, DISK_WORKS);
+        WORLD_UNTIL(&world, 30 * USEC_PER_SEC, heir->executor.n_running == 1);
+        ASSERT_EQ(node(0)->executor.n_running, 0u);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_what_must_not_begin_does_not_after_a_restart);
         RUN(test_what_waits_at_its_owner_begins_after_a_restart);
@@ -317,5 +344,6 @@ int main(void) {
         RUN(test_a_run_of_an_earlier_owner_goes_on);
         RUN(test_a_run_of_a_later_owner_is_left_alone);
         RUN(test_a_run_that_was_given_up_ends_first);
+        RUN(test_who_had_it_before_ends_it_first);
         return EXIT_SUCCESS;
 }

@@ -142,6 +142,7 @@ static void fill_message(struct full_message *full) {
                 .n_held = 1,
                 .held = &full->held,
                 .held_complete = true,
+                .held_version = UINT64_MAX - 62,
                 .compared = true,
                 .ping = true,
                 .pong = true,
@@ -458,6 +459,7 @@ void assert_helds_equal(const struct link_held *a, size_t n_a, const struct link
 static void assert_reports_equal(const struct link_message *a, const struct link_message *b) {
         assert_helds_equal(a->held, a->n_held, b->held, b->n_held);
         ASSERT_EQ(a->held_complete, b->held_complete);
+        ASSERT_EQ(a->held_version, b->held_version);
         ASSERT_EQ(a->compared, b->compared);
         ASSERT_EQ(a->ping, b->ping);
         ASSERT_EQ(a->pong, b->pong);
