@@ -10,8 +10,8 @@ bool index_is_disputed(const struct place *owner) {
         return owner->index.owner && owner->index.owner->disputed;
 }
 
-/* As many as go into one message. Whose end counts says so itself as long as it is there: those stay
- * disputed. */
+/* As many as go into one message. Whose end counts says so itself as long as it is there, and those stay
+ * disputed; unless it spoke for another node, and may have forgotten that. */
 static size_t
 collect(struct mesh *mesh, struct index_name *owner,
         struct link_overruled overruled[static LINK_OVERRULED_MAX], bool *unsettled) {
@@ -21,7 +21,8 @@ collect(struct mesh *mesh, struct index_name *owner,
 
         while (n < LINK_OVERRULED_MAX &&
                (entry = index_table_next_dispute(table, owner, &owner->dispute_next, &answer))) {
-                if (answer->owner != mesh->index->self && peer_is_here(mesh, answer->owner->text)) {
+                if (answer->owner != mesh->index->self && peer_is_here(mesh, answer->owner->text) &&
+                    !answer->kept) {
                         *unsettled = true;
                         continue;
                 }
@@ -30,6 +31,7 @@ collect(struct mesh *mesh, struct index_name *owner,
                         .epoch = answer->epoch,
                         .status = (enum job_status) answer->status,
                         .owner = answer->owner->text,
+                        .kept = answer->kept,
                 };
         }
         return n;
@@ -68,7 +70,8 @@ take_overruled(struct mesh *mesh, const struct place *from, const struct link_ov
 
         if (!own || !job_status_is_final((enum job_status) own->status))
                 return;
-        if (peer_is_here(mesh, overruled->owner) && !streq(from->name->text, overruled->owner))
+        if (peer_is_here(mesh, overruled->owner) && !streq(from->name->text, overruled->owner) &&
+            !overruled->kept)
                 return;
         said = (struct index_said){
                 .job = own->job,
@@ -78,6 +81,7 @@ take_overruled(struct mesh *mesh, const struct place *from, const struct link_ov
                 .started_at = own->started_at,
                 .finished_at = own->finished_at,
                 .epoch = overruled->epoch,
+                .kept = overruled->kept,
         };
         if (index_name_get(table, overruled->owner, &said.owner) < 0)
                 return; /* said again after the next restart of one of us */

@@ -28,6 +28,7 @@ static bool overruled_decode(const Link__Overruled *in, struct link_overruled *r
                 .epoch = in->epoch,
                 .status = (enum job_status) in->status,
                 .owner = in->owner,
+                .kept = in->kept,
         };
         return in->status < _JOB_STATUS_MAX && job_status_is_final(ret->status) &&
                in->epoch <= LINK_EPOCH_MAX && node_id_is_valid(in->owner) &&

@@ -28,6 +28,7 @@ static void add_overruled(struct link_encoder *encoder, const struct link_overru
         part.epoch = overruled->epoch;
         part.status = (uint32_t) overruled->status;
         part.owner = unconst(overruled->owner);
+        part.kept = overruled->kept;
         out.n_overruled = 1;
         out.overruled = &parts;
         link_encoder_add(encoder, &out);

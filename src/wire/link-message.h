@@ -310,6 +310,7 @@ struct link_overruled {
         uint64_t epoch;
         enum job_status status;
         const char *owner;
+        bool kept; /* it speaks for one that is or was lost */
 };
 
 /* One batch. To be sent: everything is borrowed. Decoded: everything points into the message itself, until

@@ -248,7 +248,10 @@ void full_message_init(struct full_message *full) {
                                  .epoch = LINK_EPOCH_MAX,
                                  .status = JOB_TIMEOUT,
                                  .owner = "node-5555555555555555" },
-                               { .job = run_of(14).job, .status = JOB_COMPLETED, .owner = "b" } },
+                               { .job = run_of(14).job,
+                                 .status = JOB_COMPLETED,
+                                 .owner = "b",
+                                 .kept = true } },
         };
         fill_assignment(&full->assignment);
         fill_ended(&full->ended);
@@ -517,6 +520,7 @@ static void assert_overruled_equal(const struct link_message *a, const struct li
                 ASSERT_EQ(a->overruled[i].epoch, b->overruled[i].epoch);
                 ASSERT_EQ(a->overruled[i].status, b->overruled[i].status);
                 ASSERT_STREQ(a->overruled[i].owner, b->overruled[i].owner);
+                ASSERT_EQ(a->overruled[i].kept, b->overruled[i].kept);
         }
 }
 
