@@ -158,8 +158,8 @@ void job_begin_attempt(struct mesh *mesh, struct mesh_job *job, struct place *pl
         job_set_place(mesh, job, place);
         job->executor = place ? UUID_NULL : mesh->executor;
         job->started_at = 0;
-        job->may_have_begun = job->sent = job->sent_once = job->taken = job->seen = job->claimed =
-                job->handed_back = false;
+        job->may_have_begun = job->sent = job->sent_once = job->traceable = job->taken = job->seen =
+                job->claimed = job->handed_back = false;
 }
 
 int job_assign(struct mesh *mesh, struct mesh_job *job, struct place *place, struct record_batch *batch) {

@@ -91,6 +91,7 @@ struct mesh_job {
         bool may_have_begun; /* the attempt was out of our hands, and is not known not to have */
         bool sent;           /* to its place, over this link */
         bool sent_once;      /* over some link, or perhaps in an earlier life of ours */
+        bool traceable;      /* it was in this one, and would not be gone from there unnoticed */
         bool taken;          /* its place has it on its disk */
         bool awaited;
         bool cancel_requested;

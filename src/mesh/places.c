@@ -171,6 +171,7 @@ void place_send_job(struct mesh *mesh, struct mesh_job *job) {
         job_spec_to_link(job->spec, &assignment.job);
         job->sent = place_send(mesh, place, &message);
         job->may_have_begun = job->may_have_begun || job->sent;
+        job->traceable = job->traceable || !job->sent_once;
         job->sent_once = job->sent_once || job->sent;
 }
 
@@ -355,8 +356,8 @@ static void attempt_is_gone(struct mesh *mesh, struct mesh_job *job) {
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
 }
 
-/* Whether what was sent and is not there cannot have come. */
-static bool nothing_went(struct place *place, uint64_t held_version) {
+/* Whether nothing that came since the last time has gone to another owner. */
+static bool note_version(struct place *place, uint64_t held_version) {
         bool same = held_version != 0 && held_version == place->held_version && place->instance != 0 &&
                     place->instance == place->held_instance;
 
@@ -368,7 +369,7 @@ static bool nothing_went(struct place *place, uint64_t held_version) {
 /* It has told all: what it does not have never came, or is lost. */
 static void compare_done(struct mesh *mesh, struct place *place, uint64_t held_version) {
         const struct link_message compared = { .compared = true };
-        bool never_came = nothing_went(place, held_version);
+        bool nothing_went = note_version(place, held_version);
         struct mesh_job *job;
 
         place->compared = true;
@@ -377,11 +378,12 @@ static void compare_done(struct mesh *mesh, struct place *place, uint64_t held_v
         LIST_FOREACH(&place->in_hand, job, struct mesh_job, hand_link) {
                 bool came = job->taken || job->state == JOB_STATE_RUNNING;
 
+                job->traceable = job->traceable && nothing_went;
                 if (job->seen || job->state == JOB_STATE_ASSIGNING)
                         continue;
                 if (job_is_untold(job))
                         takeover_tell(mesh, job); /* it does not know yet that we are the owner now */
-                else if ((job->sent_once && (came || !never_came)) || job->run.epoch != job->epoch)
+                else if ((job->sent_once && (came || !job->traceable)) || job->run.epoch != job->epoch)
                         attempt_is_gone(mesh, job);
                 else if (job->cancel_requested)
                         job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
