@@ -17,6 +17,9 @@ def lines(name, host, begin, end, attempt=1, exit_status=0, job_id=None, is_ende
     return [[host, [kind, *words, f"{when:.3f}", str(exit_status)]] for kind, when in times]
 
 
+LOST = "it ended, and its output is lost with the node that owned it"
+
+
 def told(name, host, attempt=1, exit_status=0, **more):
     return {
         "job_id": f"id-{name}",
@@ -26,6 +29,7 @@ def told(name, host, attempt=1, exit_status=0, **more):
         "executor_node_id": NODES[host],
         "stdout": f"{name} begins\n{name} ends\n",
         "attempts": [{"attempt": 1, "node_id": NODES["h2"], "exit_code": None}] if attempt == 2 else [],
+        "error_message": None,
         **more,
     }
 
@@ -156,6 +160,8 @@ def test_two_at_once():
         {"exit_code": None, "status": "JOB_TIMEOUT"},
         {"attempt": 3},
         {"executor_node_id": NODES["h1"]},
+        {"executor_node_id": None},
+        {"executor_node_id": None, "error_message": LOST, "exit_code": 3, "status": "JOB_FAILED"},
         {"stdout": "b begins\n"},
         {"attempts": []},
         {"attempts": [{"attempt": 1, "node_id": NODES["h3"], "exit_code": None}]},
@@ -167,6 +173,18 @@ def test_a_node_tells_something_else(change):
     for which in ("told", "told_again"):
         spoiled[which]["h1"]["id-b"].update(change)
     assert found(spoiled) == {"told_wrong"}
+
+
+def test_an_end_of_which_nobody_has_the_run():
+    """Its status is known, and nothing else; but somebody must have ended it."""
+    attempts = record()["told"]["h1"]["id-b"]["attempts"] + [{"attempt": 2, "node_id": NODES["h3"], "exit_code": 0}]
+    lost = {"executor_node_id": None, "error_message": LOST, "stdout": "", "attempts": attempts}
+    good = record()
+    for which in ("told", "told_again"):
+        good[which]["h1"]["id-b"].update(lost)
+    assert found(good) == set()
+    good["lines"] = [line for line in good["lines"] if line[1][:2] != ["end", "b"]]
+    assert "told_wrong" in found(good)
 
 
 def test_an_end_that_changes():
