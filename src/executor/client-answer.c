@@ -44,6 +44,7 @@ void client_answer(struct executor_client *client) {
 }
 
 int client_answer_fill(struct executor_client *client) {
+        usec_t now;
         int r;
 
         if (outbox_is_empty(&client->outbox) && !client->answers)
@@ -53,12 +54,12 @@ int client_answer_fill(struct executor_client *client) {
                 answer_later(client);
                 return 0;
         }
-        r = executor_message_add_awake(&client->outbox.message);
-        if (r < 0)
-                return r;
-        client->answers = false;
-        client->awake_usec = now_usec(CLOCK_BOOTTIME);
-        return 0;
+        now = now_usec(CLOCK_BOOTTIME);
+        r = executor_message_add_awake(&client->outbox.message, now);
+        client->answers = r < 0; /* in a message of its own */
+        if (r >= 0)
+                client->awake_usec = now;
+        return r;
 }
 
 int client_answer_init(struct executor_client *client) {

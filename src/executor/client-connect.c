@@ -200,6 +200,8 @@ static int take_events(
                 if (r < 0)
                         return r;
         }
+        if (events->held)
+                client->awake_usec = 0; /* it is answered, whatever was said before */
         if (events->stopping && client->state == CLIENT_SYNCHRONISED)
                 client->handlers.stopping(client->handlers.userdata);
         for (size_t i = 0; i < events->n_started; i++)

@@ -137,8 +137,8 @@ static int apply_commands(
 
         int r;
 
-        if (commands->awake)
-                executor_daemon_is_awake(executor);
+        if (commands->awake_usec > 0)
+                executor_daemon_is_awake(executor, commands->awake_usec);
         if (commands->has_slots)
                 executor_set_slots(executor, commands->slots);
         for (size_t i = 0; i < commands->n_starts; i++) {
@@ -345,6 +345,19 @@ static int fill_answers(struct connection *connection) {
         return 0;
 }
 
+/* Or the daemon, which has nothing to say, would never know. */
+static int fill_held(struct connection *connection) {
+        struct executor *executor = connection->executor;
+        int r;
+
+        if (!executor->held || executor->held_told)
+                return 0;
+        r = executor_message_add_held(&connection->outbox.message);
+        if (r >= 0)
+                executor->held_told = true;
+        return r;
+}
+
 static int fill_stopping(struct connection *connection) {
         int r;
 
@@ -368,6 +381,8 @@ static int connection_fill(struct connection *connection, unsigned *ret_n_starts
                 r = fill_stopping(connection);
         if (r >= 0)
                 r = fill_starts(connection, ret_n_starts);
+        if (r >= 0)
+                r = fill_held(connection);
         if (r >= 0)
                 r = fill_ends(connection);
         if (r >= 0)

@@ -182,6 +182,16 @@ bool executor_pid_is_main(void *userdata, pid_t pid) {
         return false;
 }
 
+/* It hangs, or does not get the processor. What waits here may begin elsewhere by now: when it goes on it
+ * finds that out before anything starts. */
+static bool is_held(struct executor *executor) {
+        if (executor->silence_usec == 0)
+                return false;
+        if (now_usec(CLOCK_BOOTTIME) >= usec_add(executor->awake_usec, executor->silence_usec))
+                executor->held = true;
+        return executor->held;
+}
+
 void executor_set_up(struct executor *executor, const struct executor_hello *hello) {
         char node_id[sizeof(executor->node_id)];
 
@@ -192,8 +202,12 @@ void executor_set_up(struct executor *executor, const struct executor_hello *hel
         executor->slots = hello->slots;
         executor->output_max = (size_t) hello->output_max;
         executor->kill_grace_usec = hello->kill_grace_usec;
+        /* A daemon that hung is followed by another one, which has not listened to anybody yet. */
+        if (!executor->greeted || !is_held(executor))
+                executor->awake_usec = now_usec(CLOCK_BOOTTIME);
+        executor->held_told = false;
+        executor->greeted = true;
         executor->silence_usec = hello->silence_usec;
-        executor_daemon_is_awake(executor);
 }
 
 void executor_set_slots(struct executor *executor, unsigned slots) {
@@ -336,20 +350,16 @@ void executor_disconnected(struct executor *executor) {
                 executor_terminate(executor);
 }
 
-void executor_daemon_is_awake(struct executor *executor) {
-        executor->awake_usec = now_usec(CLOCK_BOOTTIME);
-        executor->held = false;
+void executor_daemon_is_awake(struct executor *executor, usec_t awake_usec) {
+        usec_t now = now_usec(CLOCK_BOOTTIME);
+
+        executor->awake_usec = MAX(executor->awake_usec, MIN(awake_usec, now));
+        /* It may have waited to be read while this host stood still. */
+        if (now >= usec_add(executor->awake_usec, executor->silence_usec))
+                return;
+        executor->held = executor->held_told = false;
         if (!list_is_empty(&executor->by_state[RUN_WAITING]))
                 executor_wants_flush(executor);
-}
-
-/* It hangs, or does not get the processor. What waits here may begin elsewhere by now: when it goes on it
- * finds that out before anything starts. */
-static bool is_held(struct executor *executor) {
-        if (executor->silence_usec > 0 &&
-            now_usec(CLOCK_BOOTTIME) >= usec_add(executor->awake_usec, executor->silence_usec))
-                executor->held = true;
-        return executor->held;
 }
 
 struct run *executor_next_start(struct executor *executor) {

@@ -157,6 +157,8 @@ struct executor {
         usec_t silence_usec; /* the daemon not awake for so long: nothing starts; 0: that is no reason */
         usec_t awake_usec;   /* CLOCK_BOOTTIME: when it said last that it is */
         bool held;           /* until it says so again */
+        bool held_told;      /* it knows */
+        bool greeted;        /* there was a daemon before */
 
         struct map runs;
         struct list by_state[_RUN_STATE_MAX];
@@ -211,8 +213,8 @@ void executor_connected(struct executor *executor);
 void executor_disconnected(struct executor *executor);
 /* The next run to be announced, or NULL: no slot, or nothing waits. */
 struct run *executor_next_start(struct executor *executor);
-/* The daemon says that it does not hang. */
-void executor_daemon_is_awake(struct executor *executor);
+/* The daemon says that it did not hang then. */
+void executor_daemon_is_awake(struct executor *executor, usec_t awake_usec);
 void executor_announce(struct executor *executor, struct run *run);
 /* It could not be told: it waits again, as the first. */
 void executor_withdraw(struct executor *executor, struct run *run);

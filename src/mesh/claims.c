@@ -170,11 +170,16 @@ static void claim_step(struct mesh *mesh, struct copies *copies) {
         if (!all && now < usec_add(copies->claimed_usec, mesh->config.peer_timeout_usec))
                 return;
         if (copies->confirming || !confirm(mesh, copies))
-                (void) takeover_begin(mesh, copies); /* what is left of it: the next step tries again */
+                (void) takeover_begin(
+                        mesh, copies,
+                        /* owner_is_lost= */ true); /* what is left of it: the next step tries again */
 }
 
-/* Terms grow as long as the owner has its disk. It has another one since these copies were made. */
+/* Terms grow as long as the owner has its disk. It has another one since these copies were made, or may
+ * have, and we were not there to hear of that. */
 static bool are_of_another_disk(const struct place *owner, const struct link_claim *claim) {
+        if (owner->copies->from_disk && owner->heard_instance == 0)
+                return claim->owner_instance != owner->copies->instance;
         return claim->owner_instance != 0 && claim->owner_instance == owner->heard_instance &&
                owner->copies->instance != 0 && owner->copies->instance != owner->heard_instance;
 }

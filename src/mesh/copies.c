@@ -182,6 +182,7 @@ static int take_end(
                 return -ENOMEM;
         record->run = state->run;
         record->status = state->status;
+        record->number = copies->instance;
         if (state->ended && record->type == RECORD_COPY_ENDED) {
                 struct link_ended bare = *state->ended;
 
@@ -245,7 +246,7 @@ static bool has_forgotten(const struct copies *copies, uint64_t term) {
 /* Nobody else will take them over as long as it is there. Nothing of them runs: it ends what it does not
  * know. */
 static bool take_forgotten(struct mesh *mesh, struct copies *copies) {
-        if (!takeover_begin(mesh, copies))
+        if (!takeover_begin(mesh, copies, /* owner_is_lost= */ false))
                 return false;
         copies->term = 0;
         return true;
@@ -265,6 +266,7 @@ static void take(struct mesh *mesh, struct place *owner, const struct link_copy 
                 return;
         }
         copies->instance = owner->instance;
+        copies->from_disk = false;
         copies->partial = copies->partial || state->term > copies->term;
         copies->term = state->term;
         if (take_copy(mesh, copies, state, batch) < 0) {
@@ -332,7 +334,7 @@ void copies_written(struct mesh *mesh, const struct record *record, int error) {
         if (error >= 0 && record->type == RECORD_COPIES_FORGOTTEN && record->number > 0)
                 say_taken_over(mesh, record);
         if (error >= 0 && record->type == RECORD_COPY_ENDED)
-                index_copy_ended(mesh, record, owner && owner->copies ? owner->copies->instance : 0);
+                index_copy_ended(mesh, record);
         if (!owner)
                 return;
         if (error >= 0 && record->type == RECORD_COPIES_SWEPT && owner->copies &&
@@ -430,8 +432,10 @@ int mesh_restore_swept(
                 r = copies_get(owner, &copies);
         if (r < 0)
                 return r;
-        if (copies->term > term)
-                return 0; /* the next term had begun */
+        /* The next term had begun; or the owner counted anew, without its disk. */
+        if (!list_is_empty(&copies->list) && copies->term != term)
+                return 0;
+        copies->from_disk = true;
         copies->term = term;
         copies->instance = owner_instance;
         copies->partial = false;

@@ -40,6 +40,7 @@ struct copies {
         uint64_t term;
         bool partial;      /* of this term not everything is on the disk yet */
         uint64_t instance; /* of the owner's process, which gave that term; 0: not known */
+        bool from_disk;    /* it gave that in an earlier life of ours */
         usec_t claim_due;  /* when its owner has been away for too long; USEC_INFINITY: it is there */
         bool claiming, confirming;
         uint64_t deferred_to; /* the term of an earlier keeper that went first */
@@ -63,5 +64,5 @@ void claim_answers_drop(struct copies *copies);
 
 /* takeover.c */
 /* false: not all, for want of memory. */
-bool takeover_begin(struct mesh *mesh, struct copies *copies);
+bool takeover_begin(struct mesh *mesh, struct copies *copies, bool owner_is_lost);
 void takeover_orphans(struct mesh *mesh, struct place *owner);

@@ -59,7 +59,7 @@ struct guest *guest_of_owner(struct mesh *mesh, struct place *owner, const struc
 void guest_enter(struct mesh *mesh, struct guest *guest, enum guest_state state);
 /* Its owner gave it up, or its job: whoever takes the job over has no use for it. */
 static inline bool guest_is_retired(const struct guest *guest) {
-        return guest->kill_wanted || guest->retire_wanted || guest->state == GUEST_GOING;
+        return guest->kill_wanted || guest->retire_wanted || guest->displaced || guest->state == GUEST_GOING;
 }
 struct record *guest_record(struct guest *guest, struct record_batch *batch, enum record_type type);
 struct link_held guest_held(const struct guest *guest);

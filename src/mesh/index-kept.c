@@ -7,7 +7,8 @@
 
 #include "mesh/index-internal.h"
 
-void index_copy_ended(struct mesh *mesh, const struct record *record, uint64_t owner_instance) {
+void index_copy_ended(struct mesh *mesh, const struct record *record) {
+        const struct place *owner = place_find(mesh, record->owner->text);
         const struct job_result *result = record->result;
         struct index_table *table = mesh->index->table;
         struct index_said said = {
@@ -26,8 +27,12 @@ void index_copy_ended(struct mesh *mesh, const struct record *record, uint64_t o
 
         if (index_name_get(table, record->owner->text, &said.owner) < 0)
                 return;
-        if (owner_instance != 0)
-                index_name_renew(said.owner, owner_instance);
+        /* Of one that began anew while this was on its way to the disk: it tells what it knows. */
+        if (owner && owner->instance != record->number) {
+                index_name_put(table, said.owner);
+                return;
+        }
+        index_name_renew(said.owner, record->number);
         /* A copy names the node that had the job, unless that was its owner. */
         if (record->node)
                 (void) index_name_get(table, record->node->text, &said.executor);

@@ -275,7 +275,8 @@ static void take_part(struct mesh *mesh, struct place *place, const struct link_
                 take_entry(mesh, owner, message, &message->index_entries[i]);
         owner->seen = MAX(owner->seen, part->through);
         /* What it does not know any more, and had not ended, is no job of its: it lost its disk, or the job
-         * went to another owner. What had ended has, whether or not it still remembers. */
+         * went to another owner. What it said to have ended has, whether or not it still remembers; what its
+         * keeper alone was told has only if it does. */
         if (part->complete && !owner->complete)
                 index_table_drop_unconfirmed(mesh->index->table, owner);
         owner->complete = owner->complete || part->complete;

@@ -121,9 +121,8 @@ bool index_own_has_ended(const struct mesh *mesh, const struct uuid *job);
 /* By another node, which is there, with a later epoch. */
 bool index_is_taken_over(struct mesh *mesh, const struct uuid *job, uint64_t epoch);
 bool index_knows_end(struct mesh *mesh, const struct uuid *job, struct mesh_index_item *ret);
-/* The end of a job of another owner, of which the copy is here. owner_instance: of the process that told it;
- * 0: not known. */
-void index_copy_ended(struct mesh *mesh, const struct record *record, uint64_t owner_instance);
+/* The end of a job of another owner, of which the copy is here. */
+void index_copy_ended(struct mesh *mesh, const struct record *record);
 /* What that owner said to its keeper alone is told to all. */
 void index_speak_for(struct mesh *mesh, const char *owner_node_id);
 void index_own_merged(struct mesh *mesh, const struct uuid *job, enum job_status status, uint64_t epoch);

@@ -133,7 +133,10 @@ static bool has_slept(const struct mesh *mesh) {
 }
 
 bool mesh_is_awake(struct mesh *mesh) {
-        return !has_slept(mesh) &&
+        /* Who came back has to hear what was given up; alone there is nobody who could have. */
+        if (mesh->n_peers == 0)
+                return true;
+        return !has_slept(mesh) && mesh_now(mesh) >= usec_add(mesh->started_usec, AWAKE_USEC) &&
                (mesh->paused_usec == 0 || mesh_now(mesh) >= usec_add(mesh->paused_usec, AWAKE_USEC));
 }
 

@@ -16,7 +16,7 @@ struct place;
  * from it. */
 enum job_state {
         JOB_STATE_QUEUED,    /* waits for a slot, or for its acceptance to be durable */
-        JOB_STATE_DELAYED,   /* failed by itself, and waits to be tried again */
+        JOB_STATE_DELAYED,   /* failed by itself, and waits to be tried again; or was taken over just now */
         JOB_STATE_ASSIGNING, /* its attempt is on the way to the disk */
         JOB_STATE_SENT,      /* the executor has it; not started as far as we know */
         JOB_STATE_RUNNING,
@@ -195,6 +195,7 @@ void place_does_not_fit(struct mesh *mesh, struct place *place, const struct que
 
 /* retries.c */
 bool job_may_be_retried(const struct mesh_job *job, const struct job_result *result);
+void job_cancel_written(struct mesh *mesh, struct mesh_job *job); /* or could not be */
 void job_delay(struct mesh *mesh, struct mesh_job *job);
 void job_delay_for(struct mesh *mesh, struct mesh_job *job, usec_t usec);
 void job_undelay(struct mesh *mesh, struct mesh_job *job);

@@ -35,7 +35,7 @@ enum record_type {
                            run.epoch, the next one after it */
         /* Copies of other owners' jobs; owner, term. */
         RECORD_COPY,         /* spec, run, epoch, node: who has it; cancel_requested */
-        RECORD_COPY_ENDED,   /* spec, run, status, result: history */
+        RECORD_COPY_ENDED,   /* spec, run, status, result: history; number: as with COPIES_SWEPT */
         RECORD_COPY_GONE,    /* run.job */
         RECORD_COPIES_SWEPT, /* those of earlier terms, unless they have ended, are gone: of this term all
                                 are here; number: the instance of the owner that said so */

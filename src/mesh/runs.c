@@ -5,16 +5,16 @@
 
 #include "mesh/internal.h"
 
-static void write_one(struct mesh *mesh, struct mesh_job *job, enum record_type type, bool urgent) {
+static int write_cancel(struct mesh *mesh, struct mesh_job *job) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct record *record;
 
-        /* Out of memory: such a record is a hint for after a restart, and not worth more. */
-        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, type)))
-                return;
+        if (record_batch_new(1, &batch) < 0 || !(record = job_record(job, batch, RECORD_CANCEL)))
+                return -ENOMEM;
         record->at_usec = mesh->ops.now_realtime(mesh->userdata);
-        batch->urgent = urgent;
+        batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
+        return 0;
 }
 
 /* The job of this very run, wherever it is, or NULL. */
@@ -295,6 +295,15 @@ void mesh_executor_synchronised(
         mesh_arm(mesh);
 }
 
+void job_cancel_written(struct mesh *mesh, struct mesh_job *job) {
+        if (!job_is_out(job) || !job->cancel_requested)
+                return;
+        if (job->place)
+                place_send_run(mesh, job->place, &job->run, WORD_KILL);
+        else
+                mesh->ops.kill(mesh->userdata, &job->run);
+}
+
 int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
         struct mesh_job *job = job_find(mesh, id);
 
@@ -319,11 +328,9 @@ int mesh_cancel(struct mesh *mesh, const struct uuid *id) {
                 break;
         case JOB_STATE_SENT:
         case JOB_STATE_RUNNING:
-                write_one(mesh, job, RECORD_CANCEL, true);
-                if (job->place)
-                        place_send_run(mesh, job->place, &job->run, WORD_KILL);
-                else
-                        mesh->ops.kill(mesh->userdata, &job->run);
+                /* A run that was killed, and nobody knows any more why, would begin again. */
+                if (write_cancel(mesh, job) < 0)
+                        job_cancel_written(mesh, job);
                 break;
         case JOB_STATE_ASSIGNING:
         case JOB_STATE_ENDED:

@@ -160,7 +160,7 @@ static int adopt_copy(struct mesh *mesh, struct copy *copy, struct record_batch 
         return adopt(mesh, &adoption, batch);
 }
 
-bool takeover_begin(struct mesh *mesh, struct copies *copies) {
+bool takeover_begin(struct mesh *mesh, struct copies *copies, bool owner_is_lost) {
         _cleanup_(record_batch_free_p) struct record_batch *batch = NULL;
         struct record *record;
         struct copy *copy;
@@ -178,17 +178,18 @@ bool takeover_begin(struct mesh *mesh, struct copies *copies) {
                 copy_free(mesh, copy); /* one that is ours already needs none */
         }
         copies->claiming = copies->confirming = false;
-        copies->claim_due =
-                list_is_empty(&copies->list) ? USEC_INFINITY : usec_add(mesh_now(mesh), USEC_PER_SEC);
+        copies->claim_due = USEC_INFINITY;
         claim_answers_drop(copies);
         record = list_is_empty(&copies->list) ? copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL)
                                               : NULL;
         if (record) {
                 record->number = n;
                 /* One that is there has begun anew, and its terms, too. */
-                record->taken_over = !copies->owner->alive;
+                record->taken_over = owner_is_lost;
                 index_speak_for(mesh, copies->owner->name->text);
         }
+        if (!record)
+                copies->claim_due = usec_add(mesh_now(mesh), USEC_PER_SEC);
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
         return record;
@@ -347,21 +348,32 @@ void takeover_announced(struct mesh *mesh, struct mesh_job *job) {
                 index_links_changed(mesh);
 }
 
+/* It is told over a link, which may have to be opened. */
+static bool former_is_here(struct mesh *mesh, const struct mesh_job *job) {
+        struct place *former = job->yielded_by ? place_find(mesh, job->yielded_by->text) : NULL;
+
+        if (!former || !peer_is_here(mesh, former->name->text))
+                return false;
+        if (!former->link_up)
+                place_want_link(mesh, former);
+        return true;
+}
+
 void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
         if (job->announce_at == 0 || !job->durable)
                 return;
         takeover_announced(mesh, job);
         if (job->state != JOB_STATE_ENDED)
                 index_own_changed(mesh, job);
-        if (job->state != JOB_STATE_QUEUED)
-                return;
-        if (job->yielded_by && peer_is_here(mesh, job->yielded_by->text)) {
+        /* One whose attempt was lost meanwhile has left its owner long ago, and may wait for the disk. */
+        if (job->state == JOB_STATE_QUEUED && !job->lost && former_is_here(mesh, job)) {
                 job_enter(mesh, job, JOB_STATE_DELAYED);
                 job_delay_for(mesh, job, YIELD_USEC);
-        } else {
-                job->yielded_by = node_name_unref(job->yielded_by);
-                class_add(mesh, job);
+                return;
         }
+        job->yielded_by = node_name_unref(job->yielded_by);
+        if (job->state == JOB_STATE_QUEUED)
+                class_add(mesh, job);
 }
 
 void takeover_announce_due(struct mesh *mesh) {

@@ -293,9 +293,11 @@ static void record_written(struct mesh *mesh, const struct record *record, int e
         case RECORD_REQUEUED:
                 given_up_written(mesh, job, record, error);
                 break;
-        case RECORD_STARTED:
         case RECORD_CANCEL:
-                /* Their loss costs nothing: the resynchronisation after a restart finds it out again. */
+                job_cancel_written(mesh, job);
+                break;
+        case RECORD_STARTED:
+                /* Its loss costs nothing: the resynchronisation after a restart finds it out again. */
         case RECORD_ATTEMPT:
         case RECORD_PEER:
         case RECORD_PEER_GONE:

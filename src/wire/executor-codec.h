@@ -14,7 +14,7 @@
  * -EMSGSIZE: it does not fit into any message. */
 int executor_message_add_hello(struct executor_message *message, const struct executor_hello *hello);
 int executor_message_add_slots(struct executor_message *message, uint32_t slots);
-int executor_message_add_awake(struct executor_message *message);
+int executor_message_add_awake(struct executor_message *message, usec_t awake_usec);
 int executor_message_add_start(struct executor_message *message, const struct executor_start *start);
 int executor_message_add_kill(struct executor_message *message, const struct run_id *run);
 int executor_message_add_withdrawal(struct executor_message *message, const struct run_id *run);
@@ -32,6 +32,7 @@ int executor_message_add_started(struct executor_message *message, const struct 
 int executor_message_add_ended(struct executor_message *message, const struct executor_ended *ended);
 int executor_message_add_data(struct executor_message *message, const struct executor_data *data);
 int executor_message_add_stopping(struct executor_message *message);
+int executor_message_add_held(struct executor_message *message);
 
 /* -EBADMSG, -ENOMEM: *ret is then empty. n_descriptors came with the message. */
 int executor_commands_decode(

@@ -141,7 +141,7 @@ commands_convert(const Executor__ToExecutor *in, size_t n_descriptors, struct ex
                 if (!hello_decode(in->hello, &commands->hello))
                         return false;
         }
-        commands->awake = in->awake;
+        commands->awake_usec = in->awake_usec;
         if (in->slots_plus_one > 0) {
                 commands->has_slots = true;
                 commands->slots = in->slots_plus_one - 1;
@@ -345,6 +345,7 @@ int executor_events_decode(
         events.n_data = in->n_data;
         events.synchronised = in->synchronised;
         events.stopping = in->stopping;
+        events.held = in->held;
         if (!ARRAY_NEW(events.known, in->n_known) || !ARRAY_NEW(events.started, in->n_started) ||
             !ARRAY_NEW(events.ended, in->n_ended) || !ARRAY_NEW(events.data, in->n_data))
                 return -ENOMEM;

@@ -65,10 +65,10 @@ int executor_message_add_slots(struct executor_message *message, uint32_t slots)
         return message_append(message, &out.base);
 }
 
-int executor_message_add_awake(struct executor_message *message) {
+int executor_message_add_awake(struct executor_message *message, usec_t awake_usec) {
         Executor__ToExecutor out = EXECUTOR__TO_EXECUTOR__INIT;
 
-        out.awake = true;
+        out.awake_usec = awake_usec;
         return message_append(message, &out.base);
 }
 
@@ -289,6 +289,13 @@ int executor_message_add_data(struct executor_message *message, const struct exe
         part.total = data->total;
         out.n_data = 1;
         out.data = &parts;
+        return message_append(message, &out.base);
+}
+
+int executor_message_add_held(struct executor_message *message) {
+        Executor__FromExecutor out = EXECUTOR__FROM_EXECUTOR__INIT;
+
+        out.held = true;
         return message_append(message, &out.base);
 }
 

@@ -99,7 +99,7 @@ struct executor_commands {
         const uint64_t *cancelled_reads;
         struct executor_journalled *journalled;
         enum executor_stop stop;
-        bool awake; /* what waits may start */
+        usec_t awake_usec; /* CLOCK_BOOTTIME, when the daemon was; 0: nothing is said */
         void *storage;
 };
 
@@ -174,5 +174,6 @@ struct executor_events {
         struct executor_ended *ended;
         struct executor_data *data;
         bool stopping;
+        bool held; /* nothing starts before the daemon says that it is awake */
         void *storage;
 };

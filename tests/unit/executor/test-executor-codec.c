@@ -43,14 +43,14 @@ static void test_commands(void) {
                                   .id = 8, .run = RUN_1, .stream = 2, .offset = 1, .wait = true }));
         ASSERT_OK(executor_message_add_cancel_read(&message, 9));
         ASSERT_OK(executor_message_add_stop(&message, EXECUTOR_STOP_WHEN_EMPTY));
-        ASSERT_OK(executor_message_add_awake(&message));
+        ASSERT_OK(executor_message_add_awake(&message, 79));
 
         ASSERT_OK(executor_commands_decode(data, message.size, 2, &commands));
         ASSERT_TRUE(commands.has_hello);
         ASSERT_STREQ(commands.hello.node_id, "node-1");
         ASSERT_EQ(commands.hello.kill_grace_usec, 77);
         ASSERT_EQ(commands.hello.silence_usec, 78);
-        ASSERT_TRUE(commands.awake);
+        ASSERT_EQ(commands.awake_usec, 79);
         ASSERT_TRUE(commands.has_slots);
         ASSERT_EQ(commands.slots, 0);
         ASSERT_EQ(commands.n_starts, 2);

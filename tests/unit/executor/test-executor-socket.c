@@ -381,8 +381,8 @@ static void test_command_line(void) {
         ASSERT_EQ(run_program("--socket=/no/such/folder/socket"), 1);
 }
 
-/* How many runs started and ended, as the next message tells. */
-static void receive_counts(int fd, size_t *n_started, size_t *n_ended) {
+/* How many runs started and ended, as the next message tells, and whether others are held back. */
+static void receive_counts(int fd, size_t *n_started, size_t *n_ended, bool *held) {
         uint8_t data[EXECUTOR_MESSAGE_MAX];
         struct executor_events events;
         size_t size;
@@ -391,6 +391,7 @@ static void receive_counts(int fd, size_t *n_started, size_t *n_ended) {
         ASSERT_OK(executor_events_decode(data, size, 0, &events));
         *n_started += events.n_started;
         *n_ended += events.n_ended;
+        *held = *held || events.held;
         executor_events_done(&events);
 }
 
@@ -409,6 +410,7 @@ static void test_nothing_starts_for_a_silent_daemon(void) {
         struct executor_hello hello = HELLO;
         struct pollfd poll_fd = { .events = POLLIN };
         size_t n_started = 0, n_ended = 0;
+        bool held = false;
 
         begin_without_daemon(&fixture);
         hello.silence_usec = 200 * USEC_PER_MSEC;
@@ -417,18 +419,24 @@ static void test_nothing_starts_for_a_silent_daemon(void) {
         start.run.job.bytes[0] = 2;
         ASSERT_OK(executor_message_add_start(&message, &start));
         send_message(poll_fd.fd, &message);
-        while (n_ended == 0)
-                receive_counts(poll_fd.fd, &n_started, &n_ended);
+        while (n_ended == 0 || !held)
+                receive_counts(poll_fd.fd, &n_started, &n_ended, &held);
         ASSERT_EQ(n_started, 1);
         ASSERT_EQ(poll(&poll_fd, 1, /* timeout= */ 300), 0);
 
         ASSERT_OK(executor_message_add_slots(&message, 1));
         send_message(poll_fd.fd, &message);
         ASSERT_EQ(poll(&poll_fd, 1, /* timeout= */ 100), 0);
-        ASSERT_OK(executor_message_add_awake(&message));
+        /* Nor does one that takes its place, before it has listened to the others. */
+        (void) close(poll_fd.fd);
+        poll_fd.fd = connect_with(&fixture, &hello);
+        ASSERT_OK(executor_message_add_awake(&message, now_usec(CLOCK_BOOTTIME) - hello.silence_usec));
+        send_message(poll_fd.fd, &message);
+        ASSERT_EQ(poll(&poll_fd, 1, /* timeout= */ 100), 0);
+        ASSERT_OK(executor_message_add_awake(&message, now_usec(CLOCK_BOOTTIME)));
         send_message(poll_fd.fd, &message);
         while (n_started == 1)
-                receive_counts(poll_fd.fd, &n_started, &n_ended);
+                receive_counts(poll_fd.fd, &n_started, &n_ended, &held);
         ASSERT_EQ(n_ended, 1);
         (void) close(poll_fd.fd);
 }
