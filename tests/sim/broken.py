@@ -31,8 +31,8 @@ RULES = {
     # A cancel is acknowledged before the run is known to have ended.
     "cancel": [
         (
-            "                write_one(mesh, job, RECORD_CANCEL, true);\n",
-            "                write_one(mesh, job, RECORD_CANCEL, true);\n"
+            "                        job_cancel_written(mesh, job);\n",
+            "                        job_cancel_written(mesh, job);\n"
             '                job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled");\n',
         ),
     ],
