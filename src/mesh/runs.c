@@ -137,8 +137,11 @@ static void run_was_drained(struct mesh *mesh, struct mesh_job *job, struct job_
         if (job->spec->rules.loss_is_failure) {
                 job_finish(
                         mesh, job, JOB_FAILED, result,
-                        "ended by the drain of its node; it does not begin again, since it may not start "
-                        "twice");
+                        result->drained
+                                ? "ended by the drain of its node; it does not begin again, since it "
+                                  "may not start twice"
+                                : "ended by its node; it does not begin again, since it may not start "
+                                  "twice");
                 return;
         }
         job_give_up(mesh, job, ATTEMPT_DRAINED, result);
