@@ -334,6 +334,39 @@ static void test_who_had_it_before_ends_it_first(void) {
         world_done(&world);
 }
 
+/* Who ran it is lost before the takeover is told, and the disk takes neither; the owner before is back. */
+static void test_a_lost_attempt_waits_for_the_disk_alone(void) {
+        struct world_node *heir, *runs, *other;
+        struct uuid id;
+
+        begin(4, 1);
+        heir = holder_of(node(0));
+        runs = heir == node(1) ? node(2) : node(1);
+        other = heir == node(3) ? node(2) : node(3);
+        for (size_t i = 0; i < 4; i++)
+                if (node(i) != runs)
+                        mesh_set_slots(node(i)->mesh, 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        submit("forever", &(const struct world_wishes){}, &id);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == 1);
+        world.any_split = true;
+        disk_set_mode(runs, DISK_HOLDS);
+        disk_set_mode(other, DISK_HOLDS);
+        world_detach(node(0));
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, disk_find(heir, &id) != NULL);
+        disk_set_mode(heir, DISK_FAILS);
+        lose(runs);
+        world_attach(node(0));
+        WORLD_UNTIL(&world, 14 * USEC_PER_SEC, world_peer(heir, runs->config.node_id)->lost);
+        ASSERT_FALSE(world_peer(heir, "node-a")->lost);
+        world_run_for(&world, 10 * USEC_PER_SEC);
+        disk_set_mode(heir, DISK_WORKS);
+        disk_set_mode(other, DISK_WORKS);
+        mesh_set_slots(heir->mesh, 1);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, heir->executor.n_running == 1);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_what_must_not_begin_does_not_after_a_restart);
         RUN(test_what_waits_at_its_owner_begins_after_a_restart);
@@ -345,5 +378,6 @@ int main(void) {
         RUN(test_a_run_of_a_later_owner_is_left_alone);
         RUN(test_a_run_that_was_given_up_ends_first);
         RUN(test_who_had_it_before_ends_it_first);
+        RUN(test_a_lost_attempt_waits_for_the_disk_alone);
         return EXIT_SUCCESS;
 }
