@@ -10,7 +10,14 @@
 
 #define WORKERS_MAX 64
 #define LINE_MAX_SIZE 700
-#define SEED_SEC 300 /* a seed that takes longer hangs */
+#define SEED_SEC 300       /* a seed that takes longer hangs, */
+#define SEED_NODES_MAX 50u /* of at most so many nodes; what more of them say grows with their square */
+
+static unsigned seed_sec(const struct sim_options *options) {
+        unsigned times = options->n_nodes / SEED_NODES_MAX + 1;
+
+        return SEED_SEC * times * times;
+}
 
 /* Takes every n_workers-th seed; tells each result through the pipe. */
 struct worker {
@@ -40,7 +47,7 @@ static _Noreturn void work(const struct sim_plan *plan, uint64_t seed, int fd) {
         /* What a failure says is said again when it is replayed. */
         ASSERT_NOT_NULL(freopen("/dev/null", "w", stderr));
         for (; seed < plan->first + plan->n; seed += plan->n_workers) {
-                (void) alarm(SEED_SEC);
+                (void) alarm(seed_sec(&plan->options));
                 live_once_or_twice(plan, seed, &result);
                 if (write(fd, &result, sizeof(result)) != sizeof(result))
                         _exit(1);
@@ -187,7 +194,7 @@ void workers_replay(uint64_t seed, const struct sim_options *options, size_t n_l
                 (void) close(fds[0]);
                 (void) close(fds[1]);
                 (void) setvbuf(stdout, NULL, _IOLBF, 0);
-                (void) alarm(SEED_SEC);
+                (void) alarm(seed_sec(options));
                 tracing.tracing = true;
                 sim_live(&sim, seed, &tracing);
                 _exit(0);
