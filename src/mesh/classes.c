@@ -17,7 +17,7 @@ static bool job_is_before(const struct heap_link *a, const struct heap_link *b) 
 void class_add(struct mesh *mesh, struct mesh_job *job) {
         struct queue_class *class = job->class;
 
-        if (job->held_back || job->announce_at > 0)
+        if (job->held_back || (job->announce_at > 0 && !job->begins_untold))
                 return; /* with the others, by keeper_resume() */
         if (!class->jobs.root) {
                 if (class->target)

@@ -112,6 +112,7 @@ struct mesh_job {
         bool loss_waits;              /* meanwhile its run was found to be lost, which would end it */
         bool moved;                   /* another owner has it: forgotten when the disk says so */
         usec_t announce_at;           /* taken over, and not told yet that it is ours; 0: it was */
+        bool begins_untold;           /* nobody was there to be told */
         bool withdrawn;               /* its acceptance failed, and the keeper has to forget it */
         bool claimed; /* who has the inherited run was told, over this link, that we are its owner */
         enum job_status final_status;

@@ -348,6 +348,12 @@ void takeover_announced(struct mesh *mesh, struct mesh_job *job) {
                 index_links_changed(mesh);
 }
 
+static void begin(struct mesh *mesh, struct mesh_job *job) {
+        job->yielded_by = node_name_unref(job->yielded_by);
+        if (job->state == JOB_STATE_QUEUED && !heap_is_linked(&job->queue_link))
+                class_add(mesh, job);
+}
+
 /* It is told over a link, which may have to be opened. */
 static bool former_is_here(struct mesh *mesh, const struct mesh_job *job) {
         struct place *former = job->yielded_by ? place_find(mesh, job->yielded_by->text) : NULL;
@@ -371,9 +377,14 @@ void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
                 job_delay_for(mesh, job, YIELD_USEC);
                 return;
         }
-        job->yielded_by = node_name_unref(job->yielded_by);
-        if (job->state == JOB_STATE_QUEUED)
-                class_add(mesh, job);
+        begin(mesh, job);
+}
+
+/* Nobody is there who could hear of it, or keep it. It is told when somebody is: an owner that comes back
+ * then has the only other copy, and is not to give it up at once. */
+static void begin_untold(struct mesh *mesh, struct mesh_job *job) {
+        job->begins_untold = true;
+        begin(mesh, job);
 }
 
 void takeover_announce_due(struct mesh *mesh) {
@@ -383,7 +394,11 @@ void takeover_announce_due(struct mesh *mesh) {
                 return;
         mesh->announce_due = USEC_INFINITY;
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id) {
-                if (job->announce_at <= mesh_now(mesh))
+                if (job->announce_at > 0 && job->announce_at <= mesh_now(mesh) &&
+                    !keeper_may_be_found(mesh)) {
+                        job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
+                        begin_untold(mesh, job);
+                } else if (job->announce_at <= mesh_now(mesh))
                         takeover_announce(mesh, job);
                 if (job->announce_at > 0)
                         mesh->announce_due = MIN(mesh->announce_due, job->announce_at);
@@ -419,8 +434,10 @@ void takeover_written(struct mesh *mesh, struct mesh_job *job, const struct reco
                         job_attempt_lost(mesh, job);
         } else if (!adopt_over(mesh, job))
                 class_add(mesh, job);
-        if (job->copied || !keeper_may_be_found(mesh))
+        if (job->copied)
                 takeover_announce(mesh, job);
+        else if (!keeper_may_be_found(mesh))
+                begin_untold(mesh, job);
 }
 
 /* Giving way. */

@@ -334,6 +334,32 @@ static void test_who_had_it_before_ends_it_first(void) {
         world_done(&world);
 }
 
+/* It begins where nobody is left who could be told; who comes back then has the only other copy. */
+static void test_an_owner_that_returns_keeps_the_second_copy(void) {
+        struct uuid id;
+
+        begin(2, 0);
+        submit("forever", &(const struct world_wishes){}, &id);
+        world.any_split = true;
+        world_detach(node(0));
+        node(1)->executor.slots = 1;
+        mesh_set_slots(node(1)->mesh, 1);
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, node(1)->executor.n_running == 1);
+        world_run_for(&world, USEC_PER_MINUTE);
+        ASSERT_EQ(node(1)->executor.n_running, 1u);
+        disk_set_mode(node(0), DISK_FAILS);
+        world_attach(node(0));
+        WORLD_UNTIL(
+                &world, 10 * USEC_PER_SEC,
+                world_peer(node(1), "node-a") && !world_peer(node(1), "node-a")->lost);
+        world_run_for(&world, 2 * USEC_PER_SEC);
+        ASSERT_FALSE(disk_find(node(0), &id)->moved);
+        disk_set_mode(node(0), DISK_WORKS);
+        WORLD_UNTIL(&world, 30 * USEC_PER_SEC, disk_find(node(0), &id)->moved);
+        ASSERT_EQ(n_unfinished_copies(node(0)), 1u);
+        world_done(&world);
+}
+
 /* Who ran it is lost before the takeover is told, and the disk takes neither; the owner before is back. */
 static void test_a_lost_attempt_waits_for_the_disk_alone(void) {
         struct world_node *heir, *runs, *other;
@@ -378,6 +404,7 @@ int main(void) {
         RUN(test_a_run_of_a_later_owner_is_left_alone);
         RUN(test_a_run_that_was_given_up_ends_first);
         RUN(test_who_had_it_before_ends_it_first);
+        RUN(test_an_owner_that_returns_keeps_the_second_copy);
         RUN(test_a_lost_attempt_waits_for_the_disk_alone);
         return EXIT_SUCCESS;
 }
