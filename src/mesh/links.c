@@ -55,6 +55,11 @@ void mesh_link_writable(struct mesh *mesh, const char *node_id) {
 static void take_refusal(struct mesh *mesh, struct place *place, const struct link_refusal *refusal) {
         struct mesh_job *job = job_at(mesh, place, &refusal->run);
 
+        /* A run that another owner began, and that nobody has any more, may have been there. */
+        if (job && job_is_out(job) && job->run.epoch != job->epoch) {
+                job_attempt_lost(mesh, job);
+                return;
+        }
         if (!job || job->state != JOB_STATE_SENT)
                 return;
         if (refusal->reason == LINK_REFUSED_LABELS) {
@@ -67,10 +72,7 @@ static void take_refusal(struct mesh *mesh, struct place *place, const struct li
                         place->avoid_until = usec_add(mesh_now(mesh), REFUSED_WAIT_USEC);
                 place_review(mesh, place);
         }
-        /* A run that another owner began, and that nobody has any more, may have been there. */
-        if (job->run.epoch != job->epoch)
-                job_attempt_lost(mesh, job);
-        else if (job->cancel_requested)
+        if (job->cancel_requested)
                 job_finish(mesh, job, JOB_CANCELLED, NULL, "cancelled before it started");
         else
                 job_give_up(mesh, job, ATTEMPT_NEVER_BEGAN, NULL);

@@ -360,6 +360,29 @@ static void test_an_owner_that_returns_keeps_the_second_copy(void) {
         world_done(&world);
 }
 
+/* Its end reached the owner before, and was forgotten there, in the moment of the takeover. */
+static void test_a_run_that_nobody_has_any_more_is_lost(void) {
+        struct link_refusal refusal = { .run = { .epoch = 1, .attempt = 1 }, .reason = LINK_REFUSED_STALE };
+        const struct link_message message = { .n_refused = 1, .refused = &refusal };
+        struct world_node *heir, *runs;
+
+        begin(3, 1);
+        heir = holder_of(node(0));
+        runs = third(heir);
+        mesh_set_slots(node(0)->mesh, 0);
+        mesh_set_slots(heir->mesh, 0);
+        world_run_for(&world, 6 * USEC_PER_SEC);
+        submit("forever", &(const struct world_wishes){}, &refusal.run.job);
+        WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == 1);
+        lose(node(0));
+        WORLD_UNTIL(&world, USEC_PER_MINUTE, disk_find(heir, &refusal.run.job) != NULL);
+        world_run_for(&world, USEC_PER_SEC);
+        ASSERT_EQ(n_starts(), 1u);
+        mesh_link_received(heir->mesh, runs->config.node_id, &message);
+        WORLD_UNTIL(&world, 20 * USEC_PER_SEC, n_starts() == 2);
+        world_done(&world);
+}
+
 /* Who ran it is lost before the takeover is told, and the disk takes neither; the owner before is back. */
 static void test_a_lost_attempt_waits_for_the_disk_alone(void) {
         struct world_node *heir, *runs, *other;
@@ -405,6 +428,7 @@ int main(void) {
         RUN(test_a_run_that_was_given_up_ends_first);
         RUN(test_who_had_it_before_ends_it_first);
         RUN(test_an_owner_that_returns_keeps_the_second_copy);
+        RUN(test_a_run_that_nobody_has_any_more_is_lost);
         RUN(test_a_lost_attempt_waits_for_the_disk_alone);
         return EXIT_SUCCESS;
 }
