@@ -233,12 +233,13 @@ def test_what_waits_where_a_daemon_hangs_begins_elsewhere_only(make_node, eviden
     not begun here, neither when the slot is free, nor when the daemon goes on."""
     nodes = make_three(make_node, slots=(1, 0, 1), PEER_TIMEOUT="3s")
     hung = nodes[0].node_id
-    # Short ones first, so that more than one is given to the executor.
-    finish_all(nodes[0], nodes[0].submit_many(["true"] * 100, target_node_id=hung))
-    nodes[0].submit(f"sleep 15; echo over >> {evidence.path}", target_node_id=hung)
     nodes[2].request("POST", f"{harness.API}/node/drain")
     wait_for(lambda: nodes[0].peers()[nodes[2].node_id]["status"] == "DRAINING", what="nobody else takes them")
-    ids = nodes[0].submit_many([evidence.command(0)] * 40)
+    # While short ones end in quick succession more than one is given to the executor.
+    slow = f"sleep 15; echo over >> {evidence.path}"
+    _, *ids = nodes[0].submit_many(["true"] * 100 + [slow] + [evidence.command(0)] * 40)[99:]
+    slow = ids.pop(0)
+    wait_for(lambda: nodes[0].job(slow)["status"] == "JOB_RUNNING", 30, "its slot is taken")
     wait_for(lambda: [job for job in map(nodes[0].job, ids) if job["executor_node_id"] == hung], what="some wait there")
     nodes[0].send(signal.SIGSTOP)
     try:
