@@ -383,6 +383,8 @@ void takeover_announce(struct mesh *mesh, struct mesh_job *job) {
 /* Nobody is there who could hear of it, or keep it. It is told when somebody is: an owner that comes back
  * then has the only other copy, and is not to give it up at once. */
 static void begin_untold(struct mesh *mesh, struct mesh_job *job) {
+        if (!job->durable)
+                return; /* then */
         job->begins_untold = true;
         begin(mesh, job);
 }
