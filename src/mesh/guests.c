@@ -151,16 +151,22 @@ int run_id_compare(const struct run_id *a, const struct run_id *b) {
         return a->attempt < b->attempt ? -1 : a->attempt > b->attempt;
 }
 
+/* What is here of it. One that is on its way to the disk is looked at again when it is there. */
+static void end_run(struct mesh *mesh, struct guest *guest) {
+        if (guest->state == GUEST_WAITING)
+                guest_end_unstarted(mesh, guest);
+        else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
+                mesh->ops.kill(mesh->userdata, &guest->run);
+}
+
 /* Another owner goes on with the job. The one before may not know that yet, and is not to take the end of
  * this run for that of the job. */
 static void guest_displace(struct mesh *mesh, struct guest *guest) {
         guest->displaced = true;
         if (guest->state == GUEST_ARRIVING)
                 guest->kill_wanted = true; /* it has not begun */
-        else if (guest->state == GUEST_WAITING)
-                guest_end_unstarted(mesh, guest);
-        else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
-                mesh->ops.kill(mesh->userdata, &guest->run);
+        else
+                end_run(mesh, guest);
 }
 
 /* The job is here already: told again, or another attempt. True: nothing is to be done any more. */
@@ -371,11 +377,8 @@ void guest_kill(struct mesh *mesh, struct place *owner, const struct run_id *run
         if (!guest)
                 return;
         guest->kill_wanted = true;
-        if (guest->state == GUEST_WAITING)
-                guest_end_unstarted(mesh, guest);
-        else if (guest->state == GUEST_SENT || guest->state == GUEST_RUNNING)
-                mesh->ops.kill(mesh->userdata, &guest->run);
-        else if (guest->state == GUEST_ENDED) {
+        end_run(mesh, guest);
+        if (guest->state == GUEST_ENDED) {
                 /* The owner does not know, or did not take it when it was told. */
                 guest->told = false;
                 guest_tell_end(mesh, guest);

@@ -30,6 +30,7 @@ struct index {
 
 bool index_change_is_current(const struct index *index, const struct index_change *change);
 int index_note(struct index *index, struct index_said *said); /* of a job of ours; sets owner and number */
+struct index_said index_said_of(const struct mesh_index_item *item); /* without the nodes that it names */
 
 /* index-kept.c */
 int index_restore_kept(struct mesh *mesh, const struct mesh_index_item *item);

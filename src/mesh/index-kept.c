@@ -48,19 +48,11 @@ void index_copy_ended(struct mesh *mesh, const struct record *record) {
 /* Whatever the owner said since its last start is later. */
 int index_restore_kept(struct mesh *mesh, const struct mesh_index_item *item) {
         struct index_table *table = mesh->index->table;
-        struct index_said said = {
-                .job = item->id,
-                .status = item->status,
-                .exit_code = item->has_exit_code ? item->exit_code : -1,
-                .created_at = item->created_at,
-                .started_at = item->started_at,
-                .finished_at = item->finished_at,
-                .epoch = item->epoch,
-                .by_keeper = true,
-        };
+        struct index_said said = index_said_of(item);
         uint32_t number;
         int r;
 
+        said.by_keeper = true;
         r = index_name_get(table, item->owner_node_id, &said.owner);
         if (r >= 0 && item->executor_node_id)
                 r = index_name_get(table, item->executor_node_id, &said.executor);

@@ -185,8 +185,8 @@ uint64_t index_head(const struct mesh *mesh) {
         return mesh->index->head;
 }
 
-static int restore_own(struct index *index, const struct mesh_index_item *item) {
-        struct index_said said = {
+struct index_said index_said_of(const struct mesh_index_item *item) {
+        return (struct index_said){
                 .job = item->id,
                 .status = item->status,
                 .exit_code = item->has_exit_code ? item->exit_code : -1,
@@ -195,6 +195,10 @@ static int restore_own(struct index *index, const struct mesh_index_item *item) 
                 .finished_at = item->finished_at,
                 .epoch = item->epoch,
         };
+}
+
+static int restore_own(struct index *index, const struct mesh_index_item *item) {
+        struct index_said said = index_said_of(item);
         int r = 0;
 
         if (index_table_find(index->table, &said.job, index->self))

@@ -178,7 +178,6 @@ bool takeover_begin(struct mesh *mesh, struct copies *copies, bool owner_is_lost
                 copy_free(mesh, copy); /* one that is ours already needs none */
         }
         copies->claiming = copies->confirming = false;
-        copies->claim_due = USEC_INFINITY;
         claim_answers_drop(copies);
         record = list_is_empty(&copies->list) ? copy_record(copies, batch, RECORD_COPIES_FORGOTTEN, NULL)
                                               : NULL;
@@ -188,8 +187,7 @@ bool takeover_begin(struct mesh *mesh, struct copies *copies, bool owner_is_lost
                 record->taken_over = owner_is_lost;
                 index_speak_for(mesh, copies->owner->name->text);
         }
-        if (!record)
-                copies->claim_due = usec_add(mesh_now(mesh), USEC_PER_SEC);
+        copies->claim_due = record ? USEC_INFINITY : usec_add(mesh_now(mesh), USEC_PER_SEC);
         batch->urgent = true;
         mesh_write(mesh, TAKE_PTR(batch));
         return record;
@@ -389,6 +387,16 @@ static void begin_untold(struct mesh *mesh, struct mesh_job *job) {
         begin(mesh, job);
 }
 
+/* Its wait is over. */
+static void announce_now(struct mesh *mesh, struct mesh_job *job) {
+        if (keeper_may_be_found(mesh)) {
+                takeover_announce(mesh, job);
+                return;
+        }
+        job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
+        begin_untold(mesh, job);
+}
+
 void takeover_announce_due(struct mesh *mesh) {
         struct mesh_job *job;
 
@@ -396,12 +404,10 @@ void takeover_announce_due(struct mesh *mesh) {
                 return;
         mesh->announce_due = USEC_INFINITY;
         MAP_FOREACH(&mesh->jobs, job, struct mesh_job, by_id) {
-                if (job->announce_at > 0 && job->announce_at <= mesh_now(mesh) &&
-                    !keeper_may_be_found(mesh)) {
-                        job->announce_at = usec_add(mesh_now(mesh), ANNOUNCE_USEC);
-                        begin_untold(mesh, job);
-                } else if (job->announce_at <= mesh_now(mesh))
-                        takeover_announce(mesh, job);
+                if (job->announce_at == 0)
+                        continue;
+                if (job->announce_at <= mesh_now(mesh))
+                        announce_now(mesh, job);
                 if (job->announce_at > 0)
                         mesh->announce_due = MIN(mesh->announce_due, job->announce_at);
         }

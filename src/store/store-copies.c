@@ -170,28 +170,28 @@ static int read_copies(sqlite3 *db, const char *path, struct store_copies *copie
                                "DELETE FROM copies WHERE ?1 NOTNULL AND seq = ?2", &damaged);
 }
 
-static int read_sweeps(sqlite3 *db, const char *path, struct store_copies *copies) {
+/* Rows of nodes, of which the ones that cannot be read go; what: what the log calls them. */
+static int read_nodes(
+        sqlite3 *db, const char *path, const char *query, read_row_t read_row, const char *what,
+        const char *drop, struct store_copies *copies) {
         _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
         int64_t last = INT64_MIN;
         int r;
 
-        r = collect(db, SWEPT_AFTER, read_sweep, &last, copies, &damaged);
-        return r < 0 ? r
-                     : drop_damaged(
-                               db, path, "names of nodes of which this one is the keeper",
-                               "DELETE FROM swept WHERE ?1 NOTNULL AND rowid = ?2", &damaged);
+        r = collect(db, query, read_row, &last, copies, &damaged);
+        return r < 0 ? r : drop_damaged(db, path, what, drop, &damaged);
+}
+
+static int read_sweeps(sqlite3 *db, const char *path, struct store_copies *copies) {
+        return read_nodes(
+                db, path, SWEPT_AFTER, read_sweep, "names of nodes of which this one is the keeper",
+                "DELETE FROM swept WHERE ?1 NOTNULL AND rowid = ?2", copies);
 }
 
 static int read_holders(sqlite3 *db, const char *path, struct store_copies *copies) {
-        _cleanup_(damaged_rows_done) struct damaged_rows damaged = {};
-        int64_t last = INT64_MIN;
-        int r;
-
-        r = collect(db, HOLDERS_AFTER, read_holder, &last, copies, &damaged);
-        return r < 0 ? r
-                     : drop_damaged(
-                               db, path, "names of nodes with copies of this node's jobs",
-                               "DELETE FROM holders WHERE ?1 NOTNULL AND rowid = ?2", &damaged);
+        return read_nodes(
+                db, path, HOLDERS_AFTER, read_holder, "names of nodes with copies of this node's jobs",
+                "DELETE FROM holders WHERE ?1 NOTNULL AND rowid = ?2", copies);
 }
 
 int store_copies_read(sqlite3 *db, const char *path, struct store_copies *copies) {

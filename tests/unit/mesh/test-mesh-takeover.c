@@ -67,12 +67,7 @@ static void test_what_was_cancelled_does_not_begin_after_a_restart(void) {
         struct world_node *heir, *runs;
         struct uuid id;
 
-        begin(3, 1);
-        heir = holder_of(node(0));
-        runs = third(heir);
-        mesh_set_slots(node(0)->mesh, 0);
-        mesh_set_slots(heir->mesh, 0);
-        world_run_for(&world, 6 * USEC_PER_SEC);
+        begin_apart(&heir, &runs);
         submit("forever", &(const struct world_wishes){}, &id);
         WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == 1);
         world_run_for(&world, USEC_PER_SEC);
@@ -366,12 +361,7 @@ static void test_a_run_that_nobody_has_any_more_is_lost(void) {
         const struct link_message message = { .n_refused = 1, .refused = &refusal };
         struct world_node *heir, *runs;
 
-        begin(3, 1);
-        heir = holder_of(node(0));
-        runs = third(heir);
-        mesh_set_slots(node(0)->mesh, 0);
-        mesh_set_slots(heir->mesh, 0);
-        world_run_for(&world, 6 * USEC_PER_SEC);
+        begin_apart(&heir, &runs);
         submit("forever", &(const struct world_wishes){}, &refusal.run.job);
         WORLD_UNTIL(&world, 10 * USEC_PER_SEC, runs->executor.n_running == 1);
         lose(node(0));
