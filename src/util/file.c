@@ -117,7 +117,19 @@ static int write_beside(int dir_fd, const char *name, const void *data, size_t s
         return 0;
 }
 
-int write_file_atomic(int dir_fd, const char *path, const void *data, size_t size, mode_t mode) {
+/* Gives what was written its name. link(2) fails where there is one already, rename(2) takes its place. */
+static int give_name(int dir_fd, const char *temporary, const char *name, bool replace) {
+        int n = replace ? renameat(dir_fd, temporary, dir_fd, name)
+                        : linkat(dir_fd, temporary, dir_fd, name, 0);
+        int r = n < 0 ? -errno : 0;
+
+        if (r < 0 || !replace)
+                (void) unlinkat(dir_fd, temporary, 0);
+        return r;
+}
+
+static int
+write_whole(int dir_fd, const char *path, const void *data, size_t size, mode_t mode, bool replace) {
         char temporary[NAME_MAX + 1];
         uint64_t random;
         const char *name;
@@ -134,13 +146,21 @@ int write_file_atomic(int dir_fd, const char *path, const void *data, size_t siz
                 return -ENAMETOOLONG;
 
         int r = write_beside(parent_fd, temporary, data, size, mode);
-        if (r >= 0 && renameat(parent_fd, temporary, parent_fd, name) < 0)
-                r = -errno;
-        if (r < 0) {
+        if (r < 0)
                 (void) unlinkat(parent_fd, temporary, 0);
+        else
+                r = give_name(parent_fd, temporary, name, replace);
+        if (r < 0)
                 return r;
-        }
         return fsync(parent_fd) < 0 ? -errno : 0;
+}
+
+int write_file_atomic(int dir_fd, const char *path, const void *data, size_t size, mode_t mode) {
+        return write_whole(dir_fd, path, data, size, mode, /* replace= */ true);
+}
+
+int write_file_new(int dir_fd, const char *path, const void *data, size_t size, mode_t mode) {
+        return write_whole(dir_fd, path, data, size, mode, /* replace= */ false);
 }
 
 static int make_directory(const char *path, mode_t mode) {

@@ -13,5 +13,9 @@ int read_file(int dir_fd, const char *path, size_t limit, char **ret_data, size_
  * there. */
 int write_file_atomic(int dir_fd, const char *path, const void *data, size_t size, mode_t mode);
 
+/* Likewise, but -EEXIST where it is there already: of several at once one wins, and nobody sees half of it.
+ */
+int write_file_new(int dir_fd, const char *path, const void *data, size_t size, mode_t mode);
+
 /* mkdir -p; existing parts are left alone, new ones get mode. */
 int make_directories(const char *path, mode_t mode);

@@ -143,6 +143,23 @@ static void test_make_directories(void) {
         ASSERT_ERROR(make_directories("/proc/none/such", 0700), ENOENT);
 }
 
+/* Who comes second changes nothing, and leaves nothing behind. */
+static void test_write_new(void) {
+        _cleanup_folder_ struct folder folder;
+        _cleanup_free_ char *data = NULL;
+        struct stat st;
+
+        folder_make(&folder);
+        ASSERT_OK(write_file_new(folder.fd, "new", "first", 5, 0600));
+        ASSERT_ERROR(write_file_new(folder.fd, "new", "second", 6, 0644), EEXIST);
+        ASSERT_EQ(count_entries(&folder), 1);
+        ASSERT_OK(read_file(folder.fd, "new", 100, &data, NULL));
+        ASSERT_STREQ(data, "first");
+        ASSERT_EQ(fstatat(folder.fd, "new", &st, 0), 0);
+        ASSERT_EQ(st.st_mode & 07777, 0600);
+        ASSERT_ERROR(write_file_new(folder.fd, "none/new", "x", 1, 0600), ENOENT);
+}
+
 int main(void) {
         signal(SIGXFSZ, SIG_IGN);
         RUN(test_read);
@@ -150,5 +167,6 @@ int main(void) {
         RUN(test_write);
         RUN(test_write_fails);
         RUN(test_make_directories);
+        RUN(test_write_new);
         return 0;
 }

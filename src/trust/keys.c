@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "trust/keys.h"
+
+#include <gnutls/crypto.h>
+#include <stdio.h>
+
+#include "util/random.h"
+
+static const char comment[] =
+        "# Who has a key of this file belongs to the mesh and may run anything in it.\n"
+        "# The id of the mesh, then its keys: the first is used, all are accepted.\n";
+
+/* RFC 5869: what is extracted once for a key is expanded for each purpose. */
+static int expand(const gnutls_datum_t *extracted, const char *purpose, uint8_t *ret, size_t size) {
+        const gnutls_datum_t info = { (unsigned char *) purpose, (unsigned) strlen(purpose) };
+
+        return gnutls_hkdf_expand(GNUTLS_MAC_SHA256, extracted, &info, ret, size) < 0 ? -EIO : 0;
+}
+
+static int derive(const uint8_t mesh_id[static MESH_ID_SIZE], struct mesh_key *key) {
+        uint8_t pseudo_random[MESH_KEY_SIZE];
+        const gnutls_datum_t secret = { key->secret, sizeof(key->secret) };
+        const gnutls_datum_t salt = { (unsigned char *) mesh_id, MESH_ID_SIZE };
+        const gnutls_datum_t extracted = { pseudo_random, sizeof(pseudo_random) };
+
+        int r = gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &secret, &salt, pseudo_random) < 0 ? -EIO : 0;
+        if (r >= 0)
+                r = expand(&extracted, "worker-mesh key id", key->id, sizeof(key->id));
+        if (r >= 0)
+                r = expand(&extracted, "worker-mesh datagram", key->datagram, sizeof(key->datagram));
+        if (r >= 0)
+                r = expand(&extracted, "worker-mesh link", key->link, sizeof(key->link));
+        explicit_bzero(pseudo_random, sizeof(pseudo_random));
+        return r;
+}
+
+int mesh_keys_add(struct mesh_keys *keys, const uint8_t secret[static MESH_KEY_SIZE]) {
+        struct mesh_key *key;
+
+        for (size_t i = 0; i < keys->n_keys; i++)
+                if (gnutls_memcmp(keys->keys[i].secret, secret, MESH_KEY_SIZE) == 0)
+                        return -EEXIST;
+        if (keys->n_keys == MESH_KEYS_MAX)
+                return -ENOSPC;
+        key = &keys->keys[keys->n_keys];
+        memcpy(key->secret, secret, MESH_KEY_SIZE);
+        int r = derive(keys->mesh_id, key);
+        if (r < 0) {
+                explicit_bzero(key, sizeof(*key));
+                return r;
+        }
+        keys->n_keys++;
+        return 0;
+}
+
+int mesh_keys_make(struct mesh_keys *ret) {
+        uint8_t secret[MESH_KEY_SIZE];
+
+        *ret = (struct mesh_keys){};
+        random_bytes(ret->mesh_id, sizeof(ret->mesh_id));
+        random_bytes(secret, sizeof(secret));
+        int r = mesh_keys_add(ret, secret);
+        explicit_bzero(secret, sizeof(secret));
+        return r;
+}
+
+void mesh_keys_erase(struct mesh_keys *keys) {
+        explicit_bzero(keys, sizeof(*keys));
+}
+
+const struct mesh_key *
+mesh_keys_find(const struct mesh_keys *keys, const uint8_t id[static MESH_KEY_ID_SIZE]) {
+        for (size_t i = 0; i < keys->n_keys; i++)
+                if (memcmp(keys->keys[i].id, id, MESH_KEY_ID_SIZE) == 0)
+                        return &keys->keys[i];
+        return NULL;
+}
+
+static int digit(char character) {
+        if (character >= '0' && character <= '9')
+                return character - '0';
+        if (character >= 'a' && character <= 'f')
+                return character - 'a' + 10;
+        if (character >= 'A' && character <= 'F')
+                return character - 'A' + 10;
+        return -1;
+}
+
+/* Exactly so many bytes. */
+static bool read_hex(const char *text, size_t length, uint8_t *ret, size_t size) {
+        if (length != size * 2)
+                return false;
+        for (size_t i = 0; i < size; i++) {
+                int high = digit(text[i * 2]), low = digit(text[i * 2 + 1]);
+
+                if (high < 0 || low < 0)
+                        return false;
+                ret[i] = (uint8_t) (high << 4 | low);
+        }
+        return true;
+}
+
+static int fail(struct mesh_keys_problem *problem, unsigned line, const char *text) {
+        *problem = (struct mesh_keys_problem){ .line = line, .text = text };
+        return -EBADMSG;
+}
+
+static int read_key(
+        const char *text, size_t length, struct mesh_keys *keys, unsigned line,
+        struct mesh_keys_problem *ret_problem) {
+        uint8_t secret[MESH_KEY_SIZE];
+        int r;
+
+        if (!read_hex(text, length, secret, sizeof(secret)))
+                r = fail(ret_problem, line, "a key is 64 hexadecimal digits");
+        else
+                r = mesh_keys_add(keys, secret);
+        explicit_bzero(secret, sizeof(secret));
+        if (r == -EEXIST)
+                return fail(ret_problem, line, "this key is there already");
+        if (r == -ENOSPC)
+                return fail(ret_problem, line, "there may be 8 keys at most");
+        return r;
+}
+
+static int
+parse_lines(const char *text, size_t size, struct mesh_keys *keys, struct mesh_keys_problem *ret_problem) {
+        const char *end = text + size;
+        bool has_id = false;
+
+        for (unsigned line = 1; text < end; line++) {
+                const char *next = memchr(text, '\n', (size_t) (end - text));
+                size_t length = (size_t) ((next ?: end) - text);
+                const char *content = text;
+
+                text = next ? next + 1 : end;
+                while (length > 0 && (content[length - 1] == ' ' || content[length - 1] == '\r'))
+                        length--;
+                if (length == 0 || *content == '#')
+                        continue;
+                if (!has_id) {
+                        has_id = read_hex(content, length, keys->mesh_id, sizeof(keys->mesh_id));
+                        if (!has_id)
+                                return fail(ret_problem, line, "the id of a mesh is 32 hexadecimal digits");
+                        continue;
+                }
+                int r = read_key(content, length, keys, line, ret_problem);
+                if (r < 0)
+                        return r;
+        }
+        if (!has_id)
+                return fail(ret_problem, 0, "there is no id of a mesh in it");
+        return keys->n_keys > 0 ? 0 : fail(ret_problem, 0, "there is no key in it");
+}
+
+int mesh_keys_parse(
+        const char *text, size_t size, struct mesh_keys *ret, struct mesh_keys_problem *ret_problem) {
+        int r;
+
+        *ret = (struct mesh_keys){};
+        if (size >= MESH_KEYS_TEXT_MAX)
+                r = fail(ret_problem, 0, "it is too large for one");
+        else
+                r = parse_lines(text, size, ret, ret_problem);
+        if (r < 0)
+                mesh_keys_erase(ret);
+        return r;
+}
+
+static char *write_hex(char *position, const uint8_t *data, size_t size) {
+        static const char digits[] = "0123456789abcdef";
+
+        for (size_t i = 0; i < size; i++) {
+                *position++ = digits[data[i] >> 4];
+                *position++ = digits[data[i] & 15];
+        }
+        *position++ = '\n';
+        return position;
+}
+
+char *mesh_keys_format(const struct mesh_keys *keys, char buffer[static MESH_KEYS_TEXT_MAX]) {
+        char *position = stpcpy(buffer, comment);
+
+        static_assert(
+                sizeof(comment) + MESH_ID_SIZE * 2 + 1 + MESH_KEYS_MAX * (MESH_KEY_SIZE * 2 + 1) <
+                        MESH_KEYS_TEXT_MAX,
+                "all keys fit");
+        position = write_hex(position, keys->mesh_id, sizeof(keys->mesh_id));
+        for (size_t i = 0; i < keys->n_keys; i++)
+                position = write_hex(position, keys->keys[i].secret, MESH_KEY_SIZE);
+        *position = '\0';
+        return buffer;
+}
