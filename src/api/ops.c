@@ -407,6 +407,8 @@ void ops_get_status(struct ops *ops, struct ops_status *ret) {
                 .running = state.running,
                 .queued = state.queued,
                 .peer_count = state.n_peers,
+                .stranger_count = state.n_strangers,
+                .mesh_id = ops->config.mesh_id && *ops->config.mesh_id != '\0' ? ops->config.mesh_id : NULL,
                 .started_at = ops->started_at,
                 .executor_connected = state.executor_connected,
                 .labels = state.labels,
@@ -459,10 +461,11 @@ void ops_foreach_peer(
         struct peer_list list;
 
         mesh_get_state(ops->mesh, &state);
-        peers = calloc(state.n_peers + 1, sizeof(*peers));
+        size_t n = (size_t) state.n_peers + state.n_strangers;
+        peers = calloc(n + 1, sizeof(*peers));
         if (!peers)
                 return;
-        list = (struct peer_list){ .peers = peers, .allocated = state.n_peers };
+        list = (struct peer_list){ .peers = peers, .allocated = n };
         mesh_foreach_peer(ops->mesh, collect_peer, &list);
         qsort(peers, list.n, sizeof(*peers), compare_peers);
 

@@ -37,6 +37,8 @@ struct ops_config {
         size_t n_metadata;
         const char *group;    /* whose members may do everything; NULL: nobody's */
         const char *job_user; /* as whom jobs run, and who may do nothing; NULL: the node's own user */
+        const char
+                *mesh_id; /* in hexadecimal digits; empty: there are no keys, and everybody belongs to it */
 };
 
 /* Borrows all that it is given; they outlive it. The parts behind it are set by ops_connect(), since they
@@ -270,8 +272,11 @@ struct ops_status {
         const char *address; /* "127.0.0.1:8081": where peers reach it */
         enum node_status status;
         const char *status_reason; /* why it is FAILED or DRAINING; NULL */
-        unsigned slots, running, queued, peer_count;
-        usec_t started_at; /* CLOCK_REALTIME */
+        const char
+                *mesh_id; /* in hexadecimal digits; NULL: there are no keys, and everybody belongs to it */
+        unsigned slots, running, queued;
+        unsigned peer_count, stranger_count; /* members of the mesh, and nodes that are not */
+        usec_t started_at;                   /* CLOCK_REALTIME */
         bool executor_connected;
         const struct limit_support *limit_support; /* which limits can be enforced; NULL: not known yet */
         struct job_limits default_limits, limit_ceilings; /* 0: none */
@@ -285,7 +290,7 @@ void ops_get_status(struct ops *ops, struct ops_status *ret);
 struct ops_peer {
         const struct node_info *info;
         usec_t last_heard_at; /* CLOCK_REALTIME of this node */
-        bool trusted;         /* jobs may go there, and come from there */
+        bool trusted;         /* a member of the mesh: jobs may go there, and come from there */
         bool verified;        /* has answered a fresh question: not a recording */
 };
 /* One peer; false: it is not known. What it points to is valid until the loop goes on. */

@@ -75,8 +75,10 @@ struct mesh {
         bool executor_connected;
         struct uuid executor;
 
-        struct map peers;
+        struct map peers; /* members of the mesh */
         size_t n_peers;
+        struct map strangers;
+        size_t n_strangers;
         struct departed departed[DEPARTED_MAX]; /* a ring; n_departed: ever */
         size_t n_departed;
         struct rival rival;

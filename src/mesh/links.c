@@ -14,8 +14,6 @@ int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello
                 return -ESHUTDOWN;
         if (streq(node_id, mesh->config.node_id))
                 return -EEXIST;
-        if (peer && !peer->public.trusted)
-                return -EPERM;
         r = place_get(mesh, node_id, &place);
         if (r < 0)
                 return r;

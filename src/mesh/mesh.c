@@ -74,6 +74,7 @@ struct mesh *mesh_free(struct mesh *mesh) {
         guests_free(mesh);
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
                 peer_free(mesh, peer);
+        strangers_free(mesh);
         late_free(mesh);
         places_free(mesh);
         keeper_free(mesh);
@@ -219,6 +220,7 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
                 .running = (unsigned) (mesh->n_running + mesh->n_guests_running),
                 .queued = (unsigned) mesh->n_queued,
                 .n_peers = (unsigned) mesh->n_peers,
+                .n_strangers = (unsigned) mesh->n_strangers,
                 .incarnation = mesh->config.incarnation,
                 .executor_connected = mesh->executor_connected,
                 .labels = mesh->config.labels,
@@ -232,7 +234,7 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
 const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
         const struct peer *peer = peer_find((struct mesh *) mesh, node_id);
 
-        return peer ? &peer->public : NULL;
+        return peer ? &peer->public : strangers_get(mesh, node_id);
 }
 
 void mesh_foreach_peer(
@@ -241,6 +243,7 @@ void mesh_foreach_peer(
 
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id)
                 function(userdata, &peer->public);
+        strangers_foreach(mesh, function, userdata);
 }
 
 void mesh_store_health(struct mesh *mesh, int error, const char *reason) {

@@ -55,7 +55,7 @@ struct mesh_peer {
         usec_t first_heard_usec, last_heard_usec; /* the mind's clock */
         usec_t last_heard_at;                     /* CLOCK_REALTIME, to show */
         bool verified;                            /* has echoed a fresh nonce */
-        bool trusted;                             /* jobs may go there, and come from there */
+        bool trusted;                             /* a member of the mesh; a stranger is only listed */
         bool lost;                                /* it does not answer: nothing is expected of it */
 };
 
@@ -86,9 +86,6 @@ struct mesh_ops {
         void (*withdraw)(void *userdata, const struct run_id *run); /* unless it has started */
         void (*release)(void *userdata, const struct run_id *run);
         void (*hurry)(void *userdata); /* somebody waits for one of its runs: see mesh_patience() */
-
-        /* Whether jobs may be exchanged with a node at this address. */
-        bool (*trusts)(void *userdata, const struct sockaddr_in *address);
 
         /* Links to other nodes (see net/links.h). open() is answered by mesh_link_up() or mesh_link_down(),
          * close() by mesh_link_down(). send(): 0; -ENOTCONN: there is none; -ENOBUFS: it is stuffed, and
@@ -210,9 +207,13 @@ void mesh_executor_lost(struct mesh *mesh);
 void mesh_run_started(struct mesh *mesh, const struct run_id *run, usec_t started_at);
 void mesh_run_ended(struct mesh *mesh, struct job_result *result); /* takes a reference */
 
-void mesh_received(
-        struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
-        size_t datagram_size);
+/* Of a datagram. */
+struct mesh_origin {
+        struct sockaddr_in address; /* where it came from */
+        size_t size;                /* an answer is never larger */
+        bool trusted;               /* only a member of the mesh can have made it, once */
+};
+void mesh_received(struct mesh *mesh, const struct mesh_message *message, const struct mesh_origin *origin);
 void mesh_network_changed(struct mesh *mesh);
 /* -EEXIST: it is no node for us (our own id, or not a peer that has proven to be there). */
 int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello *hello);
@@ -266,7 +267,8 @@ struct mesh_state {
         const struct metadata_entry *labels; /* valid until they are set again */
         size_t n_labels;
         struct node_pressure pressure;
-        unsigned slots, running, queued, n_peers;
+        unsigned slots, running, queued;
+        unsigned n_peers, n_strangers; /* members of the mesh, and nodes that are not */
         uint64_t incarnation;
         bool executor_connected;
         const struct mesh_drain

@@ -94,6 +94,7 @@ static struct peer *add_peer(struct mesh *mesh, const struct mesh_message *messa
 
         memcpy(peer->public.info.node_id, message->sender_node_id, sizeof(peer->public.info.node_id));
         peer->public.first_heard_usec = mesh_now(mesh);
+        peer->public.trusted = true;
         if (map_add(&mesh->peers, &peer->by_id, peer->public.info.node_id,
                     strlen(peer->public.info.node_id)) < 0) {
                 free(peer);
@@ -201,31 +202,63 @@ belongs(struct mesh *mesh, struct peer *peer, const struct mesh_message *message
         return false;
 }
 
-static void take_node_info(
-        struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
-        const struct sockaddr_in *source) {
-        struct node_info *info = &peer->public.info;
+void peer_take_info(struct mesh_peer *peer, const struct node_info *info) {
+        const uint8_t *octets = (const uint8_t *) &peer->address.sin_addr;
+        const uint8_t *port = (const uint8_t *) &peer->address.sin_port;
         char node_id[sizeof(info->node_id)];
         char host[INET_ADDRSTRLEN];
-        const uint8_t *octets = (const uint8_t *) &source->sin_addr;
-        const uint8_t *port = (const uint8_t *) &peer->public.address.sin_port;
 
         /* The map's key is this very text: it stays where it is. */
-        memcpy(node_id, info->node_id, sizeof(node_id));
-        *info = message->node_info;
-        memcpy(info->node_id, node_id, sizeof(node_id));
-
-        question_address(message, source, &peer->public.address);
-        peer->public.trusted = mesh->ops.trusts(mesh->userdata, &peer->public.address);
+        memcpy(node_id, peer->info.node_id, sizeof(node_id));
+        peer->info = *info;
+        memcpy(peer->info.node_id, node_id, sizeof(node_id));
         (void) snprintf(host, sizeof(host), "%u.%u.%u.%u", octets[0], octets[1], octets[2], octets[3]);
-        (void) snprintf(info->address, sizeof(info->address), "%s:%u", host, port[0] << 8 | port[1]);
+        (void) snprintf(
+                peer->info.address, sizeof(peer->info.address), "%s:%u", host, port[0] << 8 | port[1]);
+}
+
+static bool same_address(const struct sockaddr_in *a, const struct sockaddr_in *b) {
+        return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
+}
+
+/* Somebody may send on what he overheard, from an address of his own: a peer that is known to be somewhere
+ * has moved only when it answers at the new place, and nothing comes from the old one any more. */
+static void
+take_address(struct mesh *mesh, struct peer *peer, const struct sockaddr_in *address, size_t datagram_size) {
+        usec_t now = mesh_now(mesh), interval = peer->public.info.heartbeat_interval_usec;
+
+        if (!peer->public.verified || same_address(address, &peer->public.address)) {
+                peer->public.address = *address;
+                peer->here_usec = now;
+                return;
+        }
+        if (now < usec_add(peer->here_usec, MIN(interval, PEER_INTERVAL_MAX_USEC)))
+                return;
+        if (!same_address(address, &peer->move_address)) {
+                if (peer->move.asked && now < usec_add(peer->move.asked_usec, RENEWAL_WAIT_USEC))
+                        return;
+                peer->move = (struct question){ 0 };
+                peer->move_address = *address;
+        }
+        question_ask(mesh, &peer->move, address, datagram_size);
+}
+
+static void check_move(
+        struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
+        const struct sockaddr_in *source) {
+        if (!question_is_answered(&peer->move, message) || !same_address(source, &peer->move_address))
+                return;
+        peer->public.address = peer->move_address;
+        peer->here_usec = mesh_now(mesh);
+        peer->move = (struct question){ 0 };
 }
 
 static void
 heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
-      const struct sockaddr_in *source, bool is_new) {
+      const struct mesh_origin *origin, bool is_new) {
         enum node_status status = peer->public.info.status;
         usec_t now = mesh_now(mesh);
+        struct sockaddr_in address;
         bool changed;
 
         peer->public.sequence = message->sequence;
@@ -235,7 +268,9 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         if (!message->has_node_info)
                 return;
 
-        take_node_info(mesh, peer, message, source);
+        question_address(message, &origin->address, &address);
+        take_address(mesh, peer, &address, origin->size);
+        peer_take_info(&peer->public, &message->node_info);
         changed = is_new || status != peer->public.info.status;
         if (changed) {
                 mesh->ops.peer_changed(mesh->userdata, &peer->public, /* gone= */ false);
@@ -270,7 +305,7 @@ struct peer *peer_find(struct mesh *mesh, const char *node_id) {
 bool peer_is_here(struct mesh *mesh, const char *node_id) {
         const struct peer *peer = peer_find(mesh, node_id);
 
-        return peer && peer->public.verified && peer->public.trusted && !peer->public.lost;
+        return peer && peer->public.verified && !peer->public.lost;
 }
 
 /* A word over its link is as good as a heartbeat. */
@@ -287,58 +322,64 @@ void peer_heard_on_link(struct mesh *mesh, const char *node_id) {
         place_heard(mesh, peer);
 }
 
-void mesh_received(
-        struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source,
-        size_t datagram_size) {
-        struct peer *peer;
-        bool is_new = false;
+/* A member that is not listed yet; NULL: it is not to be, or cannot. */
+static struct peer *
+meet(struct mesh *mesh, const struct mesh_message *message, const struct mesh_origin *origin) {
+        /* A node that has just started does not know yet who asks whether it is there. */
+        if (message->type == MESSAGE_PROBE && message->has_nonce)
+                question_acknowledge(mesh, 0, message, &origin->address, origin->size);
+        if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info || is_overtaken(mesh, message))
+                return NULL;
+        strangers_remove(mesh, message->sender_node_id);
+        return add_peer(mesh, message);
+}
 
-        if (!mesh->working || mesh->stopping)
-                return;
-        if (streq(message->sender_node_id, mesh->config.node_id)) {
-                if (message->instance != mesh->config.instance)
-                        rival_heard(mesh, message, source, datagram_size);
-                mesh_arm(mesh);
-                return;
-        }
+static void
+peer_received(struct mesh *mesh, const struct mesh_message *message, const struct mesh_origin *origin) {
+        struct peer *peer = peer_find(mesh, message->sender_node_id);
+        bool is_new = !peer;
 
-        peer = peer_find(mesh, message->sender_node_id);
-        if (!peer) {
-                /* A node that has just started does not know yet who asks whether it is there. */
-                if (message->type == MESSAGE_PROBE && message->has_nonce)
-                        question_acknowledge(mesh, 0, message, source, datagram_size);
-                if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info ||
-                    is_overtaken(mesh, message))
-                        return;
-                peer = add_peer(mesh, message);
-                if (!peer)
-                        return;
-                is_new = true;
-        }
-
-        if (!belongs(mesh, peer, message, source, datagram_size))
+        if (is_new)
+                peer = meet(mesh, message, origin);
+        if (!peer || !belongs(mesh, peer, message, &origin->address, origin->size))
                 return;
         if (message->type == MESSAGE_GOODBYE) {
                 note_departure(mesh, message);
                 remove_peer(mesh, peer);
-                mesh_arm(mesh);
                 return;
         }
 
-        heard(mesh, peer, message, source, is_new);
-        if (message->has_echo)
+        heard(mesh, peer, message, origin, is_new);
+        if (message->has_echo) {
                 take_echo(mesh, peer, message);
+                check_move(mesh, peer, message, &origin->address);
+        }
         if (message->has_nonce)
-                question_answer(mesh, peer, message, datagram_size);
+                question_answer(mesh, peer, message, origin->size);
         else if (!peer->public.verified && peer->public.info.node_port > 0)
-                question_ask(mesh, &peer->question, &peer->public.address, datagram_size);
+                question_ask(mesh, &peer->question, &peer->public.address, origin->size);
         place_heard(mesh, peer);
+}
+
+void mesh_received(struct mesh *mesh, const struct mesh_message *message, const struct mesh_origin *origin) {
+        bool is_own = streq(message->sender_node_id, mesh->config.node_id);
+
+        if (!mesh->working || mesh->stopping)
+                return;
+        if (!origin->trusted) {
+                /* A member's name in the mouth of a stranger changes nothing. */
+                if (!is_own && !peer_find(mesh, message->sender_node_id))
+                        strangers_heard(mesh, message, &origin->address);
+        } else if (!is_own)
+                peer_received(mesh, message, origin);
+        else if (message->instance != mesh->config.instance)
+                rival_heard(mesh, message, &origin->address, origin->size);
         mesh_arm(mesh);
 }
 
-/* How long this peer may be silent: our limit, or three of the intervals that it announces. */
-static usec_t silence_limit(const struct mesh *mesh, const struct peer *peer) {
-        usec_t announced = MIN(peer->public.info.heartbeat_interval_usec, PEER_INTERVAL_MAX_USEC);
+/* Our limit, or three of the intervals that it announces. */
+usec_t peer_silence_limit(const struct mesh *mesh, const struct node_info *info) {
+        usec_t announced = MIN(info->heartbeat_interval_usec, PEER_INTERVAL_MAX_USEC);
 
         return MAX(mesh->config.peer_timeout_usec, announced * 3);
 }
@@ -348,7 +389,8 @@ void peers_check(struct mesh *mesh) {
         struct peer *peer;
 
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id) {
-                usec_t limit = usec_add(peer->public.last_heard_usec, silence_limit(mesh, peer));
+                usec_t limit =
+                        usec_add(peer->public.last_heard_usec, peer_silence_limit(mesh, &peer->public.info));
 
                 limit = MAX(limit, mesh->judge_after_usec);
                 if (now >= limit)
@@ -356,6 +398,7 @@ void peers_check(struct mesh *mesh) {
                 else
                         next = MIN(next, MIN(limit, suspicion_check(mesh, peer)));
         }
+        next = MIN(next, strangers_check(mesh));
         places_check_unheard(mesh);
         if (mesh->rival.reported)
                 next = MIN(next, usec_add(mesh->rival.last_proven_usec, mesh->config.peer_timeout_usec));

@@ -30,11 +30,21 @@ struct peer {
         bool answer_wanted; /* it said hello; we answer at answer_at_usec */
         usec_t answer_at_usec;
         uint8_t answer_echo[NONCE_SIZE];
+        struct question move; /* it seems to have another address: this one is asked there */
+        struct sockaddr_in move_address;
+        usec_t here_usec;  /* when something came from its address last */
         unsigned n_probes; /* since it was last heard */
         usec_t probe_due;
         usec_t stored_usec; /* when it was last written to the store; 0: never */
 };
 
+/* Who cannot show that it belongs to the mesh. */
+struct stranger {
+        struct map_link by_id;
+        struct mesh_peer public;
+};
+
+#define STRANGERS_MAX 64u
 #define SUSPICION_PROBES 6u
 #define SUSPICION_PROBE_USEC (500 * USEC_PER_MSEC) /* from one to the next */
 #define SUSPICION_WAIT_USEC USEC_PER_SEC           /* after the last one */
@@ -80,6 +90,20 @@ struct peer *peer_find(struct mesh *mesh, const char *node_id);
 bool peer_is_here(struct mesh *mesh, const char *node_id);
 void peer_heard_on_link(struct mesh *mesh, const char *node_id);
 struct peer *peer_free(struct mesh *mesh, struct peer *peer);
+/* What a node says of itself; its address is known. */
+void peer_take_info(struct mesh_peer *peer, const struct node_info *info);
+/* How long it may be silent. */
+usec_t peer_silence_limit(const struct mesh *mesh, const struct node_info *info);
+
+/* strangers.c */
+void strangers_heard(
+        struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source);
+void strangers_remove(struct mesh *mesh, const char *node_id);
+usec_t strangers_check(struct mesh *mesh);
+const struct mesh_peer *strangers_get(const struct mesh *mesh, const char *node_id);
+void strangers_foreach(
+        struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata);
+void strangers_free(struct mesh *mesh);
 
 /* suspicion.c */
 usec_t suspicion_check(struct mesh *mesh, struct peer *peer);

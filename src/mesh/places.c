@@ -242,7 +242,7 @@ void place_heard(struct mesh *mesh, const struct peer *peer) {
         const struct node_info *info = &peer->public.info;
         struct place *place;
 
-        if (!peer->public.verified || !peer->public.trusted || place_get(mesh, info->node_id, &place) < 0)
+        if (!peer->public.verified || place_get(mesh, info->node_id, &place) < 0)
                 return;
         place->alive = true;
         place->heard_usec = mesh_now(mesh);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "net/interfaces.h"
+#include "net/seal.h"
 #include "net/sockets.h"
 #include "util/log.h"
 #include "util/time.h"
@@ -23,10 +24,11 @@ struct discovery {
         int discovery_fd;
         struct node_sockets node;
         uint16_t discovery_port, node_port;
+        const struct mesh_keys *keys;
         sd_event_source *discovery_source, *node_source;
         struct discovery_handlers handlers;
         struct discovery_counters counters;
-        struct ratelimit malformed_limit;
+        struct ratelimit dropped_limit;
 };
 
 struct packet_info_control {
@@ -65,19 +67,43 @@ static unsigned interface_index_of(struct msghdr *header) {
         return (unsigned) info.ipi_ifindex;
 }
 
-static void drop_malformed(struct discovery *discovery, const struct discovery_source *source) {
+static void
+drop(struct discovery *discovery, const struct discovery_source *source, uint64_t *counter,
+     const char *why) {
         char text[INET_ADDRSTRLEN];
 
-        discovery->counters.malformed++;
-        if (ratelimit_below(&discovery->malformed_limit, now_usec(CLOCK_MONOTONIC)))
+        (*counter)++;
+        if (ratelimit_below(&discovery->dropped_limit, now_usec(CLOCK_MONOTONIC)))
                 log_debug(
-                        "Dropped a datagram of %s:%u: not a message of %u bytes or less.",
+                        "Dropped a datagram of %s:%u: %s.",
                         inet_ntop(AF_INET, &source->address.sin_addr, text, sizeof(text)),
-                        ntohs(source->address.sin_port), DATAGRAM_MAX);
+                        ntohs(source->address.sin_port), why);
+}
+
+/* False: it is to be dropped. A mesh without keys trusts whoever has none either. */
+static bool
+judge(struct discovery *discovery, const struct mesh_message *message, const uint8_t *data,
+      struct discovery_source *source) {
+        switch (seal_check(discovery->keys, message, data, source->size)) {
+        case SEAL_NONE:
+                source->trusted = !discovery->keys;
+                break;
+        case SEAL_FOREIGN:
+                break;
+        case SEAL_RIGHT:
+                source->trusted = true;
+                break;
+        case SEAL_WRONG:
+                drop(discovery, source, &discovery->counters.forged, "its MAC is wrong");
+                return false;
+        }
+        discovery->counters.strangers += !source->trusted;
+        return true;
 }
 
 static void handle_datagram(struct discovery *discovery, struct mmsghdr *header) {
-        const struct discovery_source source = {
+        const uint8_t *data = header->msg_hdr.msg_iov->iov_base;
+        struct discovery_source source = {
                 .address = *(struct sockaddr_in *) header->msg_hdr.msg_name,
                 .size = header->msg_len,
         };
@@ -89,12 +115,10 @@ static void handle_datagram(struct discovery *discovery, struct mmsghdr *header)
                 discovery->counters.foreign++;
                 return;
         }
-        if ((header->msg_hdr.msg_flags & MSG_TRUNC) ||
-            mesh_message_decode(header->msg_hdr.msg_iov->iov_base, header->msg_len, &message) < 0) {
-                drop_malformed(discovery, &source);
-                return;
-        }
-        discovery->handlers.received(discovery->handlers.userdata, &message, &source);
+        if ((header->msg_hdr.msg_flags & MSG_TRUNC) || mesh_message_decode(data, source.size, &message) < 0)
+                drop(discovery, &source, &discovery->counters.malformed, "no message, or too long for one");
+        else if (judge(discovery, &message, data, &source))
+                discovery->handlers.received(discovery->handlers.userdata, &message, &source);
 }
 
 static int on_readable(sd_event_source *event_source, int fd, uint32_t events, void *userdata) {
@@ -158,7 +182,7 @@ int discovery_broadcast(struct discovery *discovery, const struct mesh_message *
         uint8_t data[DATAGRAM_MAX];
         int n_reached = 0;
 
-        int size = mesh_message_encode(message, pad, data);
+        int size = seal_encode(discovery->keys, message, pad, data);
         if (size < 0)
                 return size;
 
@@ -182,7 +206,7 @@ int discovery_send(
         const struct sockaddr_in *address) {
         uint8_t data[DATAGRAM_MAX];
 
-        int size = mesh_message_encode(message, pad, data);
+        int size = seal_encode(discovery->keys, message, pad, data);
         return size < 0 ? size : send_datagram(discovery, data, (size_t) size, address, /* via= */ NULL);
 }
 
@@ -250,7 +274,8 @@ int discovery_new(
         discovery->discovery_fd = TAKE_FD(discovery_fd);
         discovery->node = (struct node_sockets){ .udp_fd = TAKE_FD(node_fd), .tcp_fd = -EBADF };
         discovery->handlers = *handlers;
-        discovery->malformed_limit = (struct ratelimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 5 };
+        discovery->keys = config->keys;
+        discovery->dropped_limit = (struct ratelimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 5 };
 
         int r = open_all(discovery, config, event, &problem);
         if (r < 0) {

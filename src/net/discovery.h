@@ -19,23 +19,31 @@
 
 struct discovery;
 
+struct mesh_keys;
+
 struct discovery_config {
         uint16_t discovery_port; /* 0: any free one */
         uint16_t node_port; /* 0: the first free one of NODE_PORT_FIRST … NODE_PORT_LAST, for UDP and TCP */
         char *const *interfaces; /* names; NULL or empty: all that can broadcast, and loopback */
-        int discovery_fd;        /* inherited sockets, or -1; taken */
+        /* With which datagrams are sealed; valid as long as the discovery, and may change any time. NULL:
+         * there are none, and everybody without any is trusted. */
+        const struct mesh_keys *keys;
+        int discovery_fd; /* inherited sockets, or -1; taken */
         int node_fd;
 };
 
 struct discovery_source {
         struct sockaddr_in address; /* where the datagram came from */
         size_t size;                /* of the datagram: an answer is never larger */
+        bool trusted;               /* whoever made it has a key of the mesh; it may be a recording */
 };
 
 struct discovery_counters {
         uint64_t received, sent;
         uint64_t malformed; /* not a valid message, or too long */
         uint64_t foreign;   /* from an interface that is not ours to listen on */
+        uint64_t strangers; /* without a key of the mesh */
+        uint64_t forged;    /* sealed with one, and not as it was then */
         uint64_t send_failed;
 };
 

@@ -2,6 +2,7 @@
 #include "net/link-stream.h"
 
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "util/macros.h"
@@ -44,6 +45,47 @@ static const struct link_stream_operations plain_operations = {
 
 void link_stream_init_plain(struct link_stream *stream, int fd) {
         *stream = (struct link_stream){ .operations = &plain_operations, .fd = fd };
+}
+
+static int encrypted_handshake(struct link_stream *stream) {
+        return tls_handshake(stream->tls);
+}
+
+static ssize_t encrypted_read(struct link_stream *stream, void *data, size_t size) {
+        return tls_read(stream->tls, data, size);
+}
+
+static ssize_t encrypted_write(struct link_stream *stream, const void *data, size_t size) {
+        return tls_write(stream->tls, data, size);
+}
+
+static uint32_t encrypted_wants(const struct link_stream *stream) {
+        return tls_wants_write(stream->tls) ? EPOLLOUT : EPOLLIN;
+}
+
+static void encrypted_close(struct link_stream *stream) {
+        tls_say_goodbye(stream->tls);
+        stream->tls = tls_free(stream->tls);
+        stream->fd = close_fd(stream->fd);
+}
+
+static const struct link_stream_operations encrypted_operations = {
+        .handshake = encrypted_handshake,
+        .read = encrypted_read,
+        .write = encrypted_write,
+        .wants = encrypted_wants,
+        .close = encrypted_close,
+};
+
+int link_stream_init_tls(
+        struct link_stream *stream, int fd, const struct mesh_keys *keys, enum tls_role role) {
+        *stream = (struct link_stream){ .operations = &encrypted_operations, .fd = fd };
+        int r = tls_new(keys, role, fd, &stream->tls);
+        if (r < 0) {
+                stream->operations = &plain_operations;
+                link_stream_close(stream);
+        }
+        return r;
 }
 
 void link_stream_close(struct link_stream *stream) {

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "trust/tls.h"
+
 struct link_stream;
 
 /* -EAGAIN: not now; again after the events that wants() names. Other negative values end the connection. */
@@ -25,9 +27,14 @@ struct link_stream_operations {
 struct link_stream {
         const struct link_stream_operations *operations;
         int fd; /* owned; -EBADF: closed */
+        struct tls *tls;
 };
 
 /* Takes the descriptor. */
 void link_stream_init_plain(struct link_stream *stream, int fd);
+/* Likewise, also on failure; what is said can be read by members of the mesh only. The keys are valid until
+ * the handshake is over. -ENOMEM, -EIO: the stream is closed. */
+int link_stream_init_tls(
+        struct link_stream *stream, int fd, const struct mesh_keys *keys, enum tls_role role);
 /* Harmless where it is closed, or was never opened (a zeroed one). */
 void link_stream_close(struct link_stream *stream);

@@ -61,6 +61,11 @@ static void link_establish(struct link *link) {
                 link_watch(link, link->stream.operations->wants(&link->stream));
                 return;
         }
+        if (r == -EKEYREJECTED || r == -EPROTO) {
+                link->links->counters.strangers++;
+                links_refuse(link, r, "it has no key of this mesh");
+                return;
+        }
         if (r < 0) {
                 links_end(link, r);
                 return;
@@ -87,10 +92,21 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
         return 0;
 }
 
-int link_attach(struct link *link, int fd) {
+static int link_begin_stream(struct link *link, int fd) {
+        if (link->links->keys)
+                return link_stream_init_tls(
+                        &link->stream, fd, link->links->keys,
+                        link->state == LINK_CONNECTING ? TLS_OPENER : TLS_LISTENER);
         link_stream_init_plain(&link->stream, fd);
+        return 0;
+}
+
+int link_attach(struct link *link, int fd) {
         link->events = link->state == LINK_CONNECTING ? EPOLLOUT : EPOLLIN;
-        int r = sd_event_add_io(link->links->event, &link->source, fd, link->events, on_io, link);
+        int r = link_begin_stream(link, fd);
+        if (r < 0)
+                return r;
+        r = sd_event_add_io(link->links->event, &link->source, fd, link->events, on_io, link);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(link->source, "link");

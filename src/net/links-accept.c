@@ -61,11 +61,6 @@ static int on_connection(sd_event_source *source, int listen_fd, uint32_t events
         for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
                 int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-                if (fd >= 0 && links->same_host_only && !links_is_from_this_host(fd)) {
-                        links->counters.refused++;
-                        (void) close_fd(fd);
-                        continue;
-                }
                 if (fd >= 0) {
                         admit(links, fd);
                         continue;

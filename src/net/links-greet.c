@@ -110,9 +110,7 @@ static void link_is_up(struct link *link, const struct link_hello *hello) {
 }
 
 void links_greet(struct link *link, const struct link_hello *hello) {
-        if (link->links->same_host_only && !links_user_is_ours(link))
-                links_refuse(link, -EPERM, "another user of this machine runs it");
-        else if (hello->protocol != LINK_PROTOCOL)
+        if (hello->protocol != LINK_PROTOCOL)
                 links_refuse(link, -EPROTONOSUPPORT, "it speaks another protocol");
         else if (streq(hello->node_id, link->links->node_id))
                 links_refuse(link, -ELOOP, "it has the id of this node");

@@ -62,9 +62,8 @@ struct link {
 struct links {
         char *node_id, *version;
         uint64_t incarnation, instance;
-        uint64_t ordinal; /* of our last hello */
-        bool same_host_only;
-        struct peer_uid *peer_uid; /* where same_host_only */
+        uint64_t ordinal;             /* of our last hello */
+        const struct mesh_keys *keys; /* NULL: there are none */
         struct links_limits limits;
         struct links_handlers handlers;
         struct links_counters counters;
@@ -131,10 +130,6 @@ void links_greet(struct link *link, const struct link_hello *hello);
 void links_prepare_socket(const struct links *links, int fd);
 int links_listen(struct links *links, int fd);
 void links_listen_again(struct links *links, usec_t now);
-
-/* links-trust.c */
-bool links_is_from_this_host(int fd);
-bool links_user_is_ours(const struct link *link);
 
 /* links-time.c */
 int links_time_init(struct links *links);

@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 
 #include "net/links-internal.h"
-#include "util/peer-uid.h"
 
 struct link *links_find(const struct links *links, const char *node_id) {
         return MAP_GET(&links->by_node, node_id, strlen(node_id), struct link, by_node);
@@ -187,7 +186,7 @@ int links_new(
         links->incarnation = config->incarnation;
         links->instance = config->instance;
         links->handlers = *handlers;
-        links->same_host_only = config->same_host_only;
+        links->keys = config->keys;
         list_init(&links->opening);
         list_init(&links->strangers);
         list_init(&links->up);
@@ -196,9 +195,7 @@ int links_new(
         list_init(&links->flushes);
         set_limits(links);
 
-        int r = config->same_host_only ? peer_uid_new(&links->peer_uid) : 0;
-        if (r >= 0)
-                r = links_start(links, config);
+        int r = links_start(links, config);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(links);
@@ -221,7 +218,6 @@ struct links *links_free(struct links *links) {
         sd_event_source_disable_unref(links->listen_source);
         close_fd(links->listen_fd);
         sd_event_unref(links->event);
-        peer_uid_free(links->peer_uid);
         free(links->node_id);
         free(links->version);
         free(links);

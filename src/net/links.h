@@ -30,12 +30,15 @@
 #define LINK_FRAMES_PER_TURN 32u               /* read from one link in one turn of the loop */
 
 struct links;
+struct mesh_keys;
 
 struct links_config {
         const char *node_id, *version;
         uint64_t incarnation, instance;
-        /* Only the nodes of this host, of root and of our own user: others are closed at once. */
-        bool same_host_only;
+        /* Both ends have to show that they have one of them, and nobody else can read what is said; valid as
+         * long as the links, and may change any time: for links that are opened then. NULL: everybody is let
+         * in, and everything is in the clear. */
+        const struct mesh_keys *keys;
         int listen_fd; /* a bound stream socket, or an inherited one that listens; taken. Negative: none */
 };
 
@@ -48,8 +51,9 @@ struct links_handlers {
         /* It was up, or was being opened by links_open(). 0: it was closed in order, by either side, since
          * it was idle for one. Otherwise, among others: -ECONNREFUSED: nobody listens there, or the other
          * does not want it; -EREMCHG: another node is at that address; -EPROTONOSUPPORT; -EBADMSG: it sent
-         * what is no message; -ETIMEDOUT; -EUSERS: there were too many; -ECONNRESET: also when the node has
-         * started anew or opened another one, whose up follows at once. */
+         * what is no message; -EKEYREJECTED: it has no key of the mesh; -ETIMEDOUT; -EUSERS: there were too
+         * many; -ECONNRESET: also when the node has started anew or opened another one, whose up follows at
+         * once. */
         void (*down)(void *userdata, const char *node_id, int error);
         /* More than LINK_QUEUE_LOW waited, or a message was not taken, and there is room again. */
         void (*writable)(void *userdata, const char *node_id);
@@ -59,6 +63,7 @@ struct links_handlers {
 /* refused: by the other's hello, by up, for want of room or time. malformed: for what was sent. */
 struct links_counters {
         uint64_t opened, accepted, refused, malformed, stalled;
+        uint64_t strangers; /* without a key of the mesh, on either side */
         uint64_t messages_sent, messages_received, bytes_sent, bytes_received;
 };
 

@@ -49,7 +49,7 @@ static void find_address(char *const *interfaces, char *buffer, size_t size) {
         (void) inet_ntop(AF_INET, &address, buffer, (socklen_t) size);
 }
 
-void about_fill(struct mesh_config *config, char *const *interfaces) {
+void about_fill(struct mesh_config *config, char *const *interfaces, bool open) {
         char host[INET_ADDRSTRLEN] = "127.0.0.1", cpus[16];
         struct utsname names;
 
@@ -57,6 +57,8 @@ void about_fill(struct mesh_config *config, char *const *interfaces) {
         (void) snprintf(config->address, sizeof(config->address), "%s:%u", host, config->node_port);
         (void) snprintf(config->version, sizeof(config->version), "%s", VERSION);
 
+        if (open)
+                add(config, "security", "open"); /* all others show it */
         if (uname(&names) < 0)
                 return;
         add(config, "hostname", names.nodename);

@@ -55,6 +55,28 @@ static int state_directory_default(struct config_builder *builder, char **ret) {
         return 0;
 }
 
+/* One for all nodes of a user, beside their folders: the service manager names the upper one first. */
+static int key_file_default(const struct config *config, char **ret) {
+        const char *managed = getenv("STATE_DIRECTORY"), *state = getenv("XDG_STATE_HOME");
+        const char *home = getenv("HOME");
+        _cleanup_buffer_ struct buffer path = {};
+        int r;
+
+        if (managed && *managed == '/')
+                r = buffer_printf(&path, "%.*s/mesh.key", (int) strcspn(managed, ":"), managed);
+        else if (state && *state == '/')
+                r = buffer_printf(&path, "%s/worker-mesh/mesh.key", state);
+        else if (home && *home == '/')
+                r = buffer_printf(
+                        &path, "%s/.local/state/worker-mesh/mesh.key", streq(home, "/") ? "" : home);
+        else
+                r = buffer_printf(&path, "%s/mesh.key", config->state_directory);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(path.data);
+        return 0;
+}
+
 /* In the folder of this program, in the one below it that the build makes, or where it was installed. */
 static int executor_program_default(char **ret) {
         static const char *const places[] = { EXECUTOR_NAME, "executor/" EXECUTOR_NAME };
@@ -93,6 +115,9 @@ int config_fill_in(struct config_builder *builder) {
                 if (r < 0)
                         return r;
         }
+        r = key_file_default(config, &config->key_file_default);
+        if (r < 0)
+                return r;
         return config->executor_program || config->executor_socket
                        ? 0
                        : executor_program_default(&config->executor_program);

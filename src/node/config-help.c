@@ -50,7 +50,8 @@ void config_print_help(FILE *file) {
               "worker-mesh.conf and worker-mesh.conf.d/*.conf in /etc/worker-mesh,\n"
               "/run/worker-mesh, /usr/local/lib/worker-mesh and /usr/lib/worker-mesh.\n"
               "Without a state directory: $XDG_STATE_HOME/worker-mesh/PORT, where\n"
-              "$XDG_STATE_HOME is ~/.local/state if it is not set.\n"
+              "$XDG_STATE_HOME is ~/.local/state if it is not set; the keys of the mesh are in\n"
+              "mesh.key, one folder up.\n"
               "Times are 5s or 1min 30s, sizes 64K or 1.5M. One dash will do: -api-port 3001.\n"
               "\n"
               "See worker-mesh(8) and worker-mesh.conf(5).\n",

@@ -26,6 +26,7 @@ enum setting_id {
         SETTING_CONNECTIONS_MAX,
         SETTING_BUS,
         SETTING_SECURITY,
+        SETTING_KEY_FILE,
         SETTING_DISCOVERY_PORT,
         SETTING_NODE_PORT,
         SETTING_INTERFACES,

@@ -43,9 +43,14 @@ const struct setting settings[_SETTING_MAX] = {
                 .choices = bus_choices, .value = "auto",
         },
         [SETTING_SECURITY] = {
-                "Security", "SECURITY", "security", "WHO", "jobs of others: closed: of this host; open",
+                "Security", "SECURITY", "security", "WHO", "closed: who has the key; open: everybody",
                 GROUP_MESH, SETTING_CHOICE, offsetof(struct config, security),
                 .choices = security_choices, .value = "closed",
+        },
+        [SETTING_KEY_FILE] = {
+                "KeyFile", "KEY_FILE", "key-file", "PATH", "the keys of the mesh; made if missing",
+                GROUP_MESH, SETTING_PATH, offsetof(struct config, key_file),
+                .shown = "see below",
         },
         [SETTING_DISCOVERY_PORT] = {
                 "DiscoveryPort", "DISCOVERY_PORT", "discovery-port", "PORT", "UDP, the same on all nodes",

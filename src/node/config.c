@@ -16,8 +16,10 @@ void config_done(struct config *config) {
         free(config->executor_program);
         free(config->executor_socket);
         free(config->config_path);
+        free(config->key_file);
+        free(config->key_file_default);
         config->api_socket = config->state_directory = config->executor_program = config->executor_socket =
-                config->config_path = NULL;
+                config->config_path = config->key_file = config->key_file_default = NULL;
 }
 
 /* "--api-port", "/etc/worker-mesh/worker-mesh.conf:3" or "default". */

@@ -21,8 +21,8 @@ enum {
 
 /* With whom jobs are exchanged. */
 enum security {
-        SECURITY_CLOSED, /* with the nodes of this host */
-        SECURITY_OPEN,   /* with every node that is found */
+        SECURITY_CLOSED, /* with every node that has a key of the mesh */
+        SECURITY_OPEN,   /* with every node that is found; nothing is encrypted */
         _SECURITY_MAX,
 };
 
@@ -62,9 +62,12 @@ struct config {
                                       * service manager starts and stops; none: the node starts its own */
         char *config_path;           /* --config: this file instead of the search path, without drop-ins */
         int security;                /* Security=, SECURITY, --security: closed; enum security */
-        int bus;                     /* Bus=, BUS, --bus: auto; enum dbus_bus */
-        bool journal_output; /* JournalOutput=, JOURNAL_OUTPUT: yes: also what jobs print, line by line */
-        int log_level;       /* LogLevel=, LOG_LEVEL, --log-level: info */
+        char *key_file;              /* KeyFile=, KEY_FILE, --key-file; NULL: the credential mesh.key, else
+                                      * key_file_default */
+        char *key_file_default; /* where the nodes of this host find the key that one of them has made */
+        int bus;                /* Bus=, BUS, --bus: auto; enum dbus_bus */
+        bool journal_output;    /* JournalOutput=, JOURNAL_OUTPUT: yes: also what jobs print, line by line */
+        int log_level;          /* LogLevel=, LOG_LEVEL, --log-level: info */
 };
 
 void config_done(struct config *config);

@@ -14,6 +14,7 @@
 #include "node/node.h"
 #include "node/pressure.h"
 #include "store/store.h"
+#include "trust/key-file.h"
 #include "util/log.h"
 
 /* Recent jobs on the disk: of this node, and those of which it has the copies. */
@@ -30,6 +31,10 @@ struct node {
         uint64_t incarnation; /* raised above the identity's by what peers have heard; 0: it was not */
         struct mesh_config mesh_config;
         char *executor_socket;
+        struct mesh_keys keys; /* none: Security=open */
+        char *key_path;
+        enum key_file_kind key_kind;
+        char mesh_id[2 * MESH_ID_SIZE + 1]; /* in hexadecimal digits; empty where there are no keys */
 
         struct store *store;
         struct executor_client *executor;
@@ -70,7 +75,7 @@ struct node {
         bool executor_stopping; /* the service manager stops the executor, which waits until we have drained
                                  */
         bool executor_let_go;   /* it has been told that we have */
-        char status_text[256];
+        char status_text[384];
 };
 
 /* An executor that goes away more than twice in this time has something that a person should look at. */
@@ -86,13 +91,17 @@ extern const struct executor_handlers world_executor_handlers;
 extern const struct discovery_handlers world_discovery_handlers;
 int world_restore_job(void *userdata, struct store_unfinished *job);
 
+/* mesh-keys.c */
+int mesh_keys_load(struct node *node);                      /* says what is wrong */
+void mesh_keys_reload(struct node *node);                   /* likewise */
+const struct mesh_keys *node_keys(const struct node *node); /* NULL: there are none */
+
 /* job-limits.c */
 /* Once, and when it has changed. */
 void job_limits_say(struct node *node);
 void job_limits_say_defaults(const struct node *node);
 
 /* world-links.c: the mind's links to other nodes. */
-bool world_trusts(void *userdata, const struct sockaddr_in *address);
 void world_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address);
 int world_link_send(void *userdata, const char *node_id, const struct link_message *message);
 void world_link_close(void *userdata, const char *node_id);
@@ -126,4 +135,4 @@ int inherited_sockets_take(struct inherited_sockets *ret);
 void inherited_sockets_done(struct inherited_sockets *sockets);
 
 /* about.c: what the node tells of its machine. */
-void about_fill(struct mesh_config *config, char *const *interfaces);
+void about_fill(struct mesh_config *config, char *const *interfaces, bool open);

@@ -109,7 +109,7 @@ static void fill_mesh_config(struct node *node) {
         };
         (void) snprintf(config->node_id, sizeof(config->node_id), "%s", node->identity.node_id);
         random_bytes(&config->instance, sizeof(config->instance));
-        about_fill(config, node->config->interfaces);
+        about_fill(config, node->config->interfaces, !node_keys(node));
         labels_fill(node->config->labels, config->labels, &config->n_labels);
 }
 
@@ -127,6 +127,7 @@ static int make_discovery(struct node *node, struct inherited_sockets *sockets) 
                 .discovery_port = node->config->discovery_port,
                 .node_port = node->config->node_port,
                 .interfaces = node->config->interfaces,
+                .keys = node_keys(node),
                 .discovery_fd = TAKE_FD(sockets->discovery_fd),
                 .node_fd = TAKE_FD(sockets->node_fd),
         };
@@ -203,6 +204,7 @@ static int make_ops(struct node *node) {
                 .n_metadata = node->mesh_config.n_metadata,
                 .group = "worker-mesh",
                 .job_user = "worker-mesh-job",
+                .mesh_id = node->mesh_id,
         };
         int r;
 
@@ -402,6 +404,9 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
         r = set_executor_socket(node);
         if (r < 0)
                 return r;
+        r = mesh_keys_load(node);
+        if (r < 0)
+                return r;
         r = build(node, &sockets);
         if (r < 0)
                 return r;
@@ -443,6 +448,8 @@ struct node *node_free(struct node *node) {
         pressure_close(&node->pressure);
         sd_event_unref(node->event);
         free(node->executor_socket);
+        free(node->key_path);
+        mesh_keys_erase(&node->keys);
         close_fd(node->lock_fd);
         close_fd(node->state_fd);
         free(node);

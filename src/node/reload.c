@@ -33,6 +33,7 @@ void node_reload(struct node *node, const struct config *old, const struct confi
         log_set_max_level(config->log_level);
         journal_set_output(node->journal, config->journal_output);
         reload_labels(node);
+        mesh_keys_reload(node);
         mesh_set_slots(node->mesh, config->slots);
         (void) executor_client_set_slots(node->executor, config->slots);
         executor_client_set_default_limits(node->executor, &config->job_limits);

@@ -43,14 +43,25 @@ static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* A machine that has not joined yet is what somebody looks for who counts his nodes. */
+static const char *
+format_strangers(const struct node *node, const struct mesh_state *state, char *buffer, size_t size) {
+        (void) snprintf(
+                buffer, size, "; %u node%s %s", state->n_strangers, state->n_strangers == 1 ? "" : "s",
+                node_keys(node) ? "without its key" : "of closed meshes");
+        return state->n_strangers > 0 ? buffer : "";
+}
+
 /* Tells the service manager, at most once a second: a busy node changes its counts thousands of times. */
 static void tell_service_manager(struct node *node, const struct mesh_state *state) {
-        char text[sizeof(node->status_text)], reason[sizeof(node->status_text) / 2];
+        char text[sizeof(node->status_text)], reason[sizeof(node->status_text) / 2], strangers[64];
         usec_t now = now_usec(CLOCK_BOOTTIME), next = usec_add(node->status_told_usec, STATUS_INTERVAL_USEC);
 
         (void) snprintf(
-                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued%s%s%s", state->n_peers,
+                text, sizeof(text), "STATUS=%u peer%s, %u running, %u queued%s%s%s%s%s", state->n_peers,
                 state->n_peers == 1 ? "" : "s", state->running, state->queued,
+                format_strangers(node, state, strangers, sizeof(strangers)),
+                node_keys(node) ? "" : "; OPEN TO EVERYBODY",
                 state->executor_connected ? "" : "; no executor", state->status_reason ? "; " : "",
                 format_reason(state, reason, sizeof(reason)));
         if (!node->managed || strcmp(text, node->status_text) == 0)

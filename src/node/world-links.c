@@ -7,14 +7,6 @@
 #include "util/log.h"
 #include "util/strv.h"
 
-/* There is no key yet that a node could show: either everybody is trusted, or the nodes of this host are. */
-bool world_trusts(void *userdata, const struct sockaddr_in *address) {
-        struct node *node = userdata;
-
-        return node->config->security == SECURITY_OPEN ||
-               discovery_is_own_address(node->discovery, address->sin_addr);
-}
-
 void world_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
         struct node *node = userdata;
         int r;
@@ -124,7 +116,7 @@ int world_links_new(struct node *node, int stream_fd) {
                 .version = VERSION,
                 .incarnation = node->mesh_config.incarnation,
                 .instance = node->mesh_config.instance,
-                .same_host_only = node->config->security != SECURITY_OPEN,
+                .keys = node_keys(node),
                 .listen_fd = stream_fd,
         };
         int r;

@@ -188,7 +188,6 @@ const struct mesh_ops world_mesh_ops = {
         .kill = world_kill,
         .withdraw = world_withdraw,
         .release = world_release,
-        .trusts = world_trusts,
         .link_open = world_link_open,
         .link_send = world_link_send,
         .link_close = world_link_close,
@@ -375,9 +374,14 @@ const struct executor_handlers world_executor_handlers = {
 
 static void
 on_datagram(void *userdata, const struct mesh_message *message, const struct discovery_source *source) {
+        const struct mesh_origin origin = {
+                .address = source->address,
+                .size = source->size,
+                .trusted = source->trusted,
+        };
         struct node *node = userdata;
 
-        mesh_received(node->mesh, message, &source->address, source->size);
+        mesh_received(node->mesh, message, &origin);
 }
 
 static void on_network_changed(void *userdata) {

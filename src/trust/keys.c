@@ -4,6 +4,7 @@
 #include <gnutls/crypto.h>
 #include <stdio.h>
 
+#include "trust/hex.h"
 #include "util/random.h"
 
 static const char comment[] =
@@ -76,30 +77,6 @@ mesh_keys_find(const struct mesh_keys *keys, const uint8_t id[static MESH_KEY_ID
         return NULL;
 }
 
-static int digit(char character) {
-        if (character >= '0' && character <= '9')
-                return character - '0';
-        if (character >= 'a' && character <= 'f')
-                return character - 'a' + 10;
-        if (character >= 'A' && character <= 'F')
-                return character - 'A' + 10;
-        return -1;
-}
-
-/* Exactly so many bytes. */
-static bool read_hex(const char *text, size_t length, uint8_t *ret, size_t size) {
-        if (length != size * 2)
-                return false;
-        for (size_t i = 0; i < size; i++) {
-                int high = digit(text[i * 2]), low = digit(text[i * 2 + 1]);
-
-                if (high < 0 || low < 0)
-                        return false;
-                ret[i] = (uint8_t) (high << 4 | low);
-        }
-        return true;
-}
-
 static int fail(struct mesh_keys_problem *problem, unsigned line, const char *text) {
         *problem = (struct mesh_keys_problem){ .line = line, .text = text };
         return -EBADMSG;
@@ -111,7 +88,7 @@ static int read_key(
         uint8_t secret[MESH_KEY_SIZE];
         int r;
 
-        if (!read_hex(text, length, secret, sizeof(secret)))
+        if (!hex_read(text, length, secret, sizeof(secret)))
                 r = fail(ret_problem, line, "a key is 64 hexadecimal digits");
         else
                 r = mesh_keys_add(keys, secret);
@@ -139,7 +116,7 @@ parse_lines(const char *text, size_t size, struct mesh_keys *keys, struct mesh_k
                 if (length == 0 || *content == '#')
                         continue;
                 if (!has_id) {
-                        has_id = read_hex(content, length, keys->mesh_id, sizeof(keys->mesh_id));
+                        has_id = hex_read(content, length, keys->mesh_id, sizeof(keys->mesh_id));
                         if (!has_id)
                                 return fail(ret_problem, line, "the id of a mesh is 32 hexadecimal digits");
                         continue;
@@ -167,13 +144,8 @@ int mesh_keys_parse(
         return r;
 }
 
-static char *write_hex(char *position, const uint8_t *data, size_t size) {
-        static const char digits[] = "0123456789abcdef";
-
-        for (size_t i = 0; i < size; i++) {
-                *position++ = digits[data[i] >> 4];
-                *position++ = digits[data[i] & 15];
-        }
+static char *write_line(char *position, const uint8_t *data, size_t size) {
+        position = hex_write(position, data, size);
         *position++ = '\n';
         return position;
 }
@@ -185,9 +157,27 @@ char *mesh_keys_format(const struct mesh_keys *keys, char buffer[static MESH_KEY
                 sizeof(comment) + MESH_ID_SIZE * 2 + 1 + MESH_KEYS_MAX * (MESH_KEY_SIZE * 2 + 1) <
                         MESH_KEYS_TEXT_MAX,
                 "all keys fit");
-        position = write_hex(position, keys->mesh_id, sizeof(keys->mesh_id));
+        position = write_line(position, keys->mesh_id, sizeof(keys->mesh_id));
         for (size_t i = 0; i < keys->n_keys; i++)
-                position = write_hex(position, keys->keys[i].secret, MESH_KEY_SIZE);
+                position = write_line(position, keys->keys[i].secret, MESH_KEY_SIZE);
         *position = '\0';
         return buffer;
+}
+
+int mesh_key_mac(
+        const struct mesh_key *key, const void *data, size_t size, uint8_t ret[static MESH_MAC_SIZE]) {
+        uint8_t whole[MESH_KEY_SIZE];
+
+        if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, key->datagram, sizeof(key->datagram), data, size, whole) < 0)
+                return -EIO;
+        memcpy(ret, whole, MESH_MAC_SIZE);
+        return 0;
+}
+
+bool mesh_key_mac_is_right(
+        const struct mesh_key *key, const void *data, size_t size, const uint8_t mac[static MESH_MAC_SIZE]) {
+        uint8_t expected[MESH_MAC_SIZE];
+
+        return mesh_key_mac(key, data, size, expected) >= 0 &&
+               gnutls_memcmp(expected, mac, MESH_MAC_SIZE) == 0;
 }

@@ -14,6 +14,7 @@
 #define MESH_ID_SIZE 16u
 #define MESH_KEY_SIZE 32u
 #define MESH_KEY_ID_SIZE 4u
+#define MESH_MAC_SIZE 16u
 #define MESH_KEYS_MAX 8u
 #define MESH_KEYS_TEXT_MAX 4096u /* of a key file, comments included */
 
@@ -54,3 +55,11 @@ int mesh_keys_parse(
         const char *text, size_t size, struct mesh_keys *ret, struct mesh_keys_problem *ret_problem);
 /* NUL-terminated. Returns buffer, which the caller erases. */
 char *mesh_keys_format(const struct mesh_keys *keys, char buffer[static MESH_KEYS_TEXT_MAX]);
+
+/* HMAC-SHA-256 with the key for datagrams, of which the first half is taken (RFC 2104, section 5). -EIO: the
+ * library cannot. */
+int mesh_key_mac(
+        const struct mesh_key *key, const void *data, size_t size, uint8_t ret[static MESH_MAC_SIZE]);
+/* In a time that does not tell how much of it is right. */
+bool mesh_key_mac_is_right(
+        const struct mesh_key *key, const void *data, size_t size, const uint8_t mac[static MESH_MAC_SIZE]);

@@ -15,6 +15,10 @@
 
 #define PADDING_MIN 2u /* bytes of an empty padding field */
 
+/* How field 16 begins, where its value is a MAC: number and type, length. */
+static const uint8_t mac_head[] = { 0x82, 0x01, SEAL_MAC_SIZE };
+#define MAC_FIELD_SIZE (sizeof(mac_head) + SEAL_MAC_SIZE)
+
 /* What one datagram may cost to unpack. A rich message takes 13 KiB, and hundreds of empty map entries or
  * unknown fields some 64 KiB; hundreds of submessages that are merged into one would take more, and are
  * refused. */
@@ -64,8 +68,8 @@ static char *unconst(const char *text) {
         return (char *) text;
 }
 
-static ProtobufCBinaryData nonce_to_binary(bool present, const uint8_t nonce[static NONCE_SIZE]) {
-        return present ? (ProtobufCBinaryData){ .len = NONCE_SIZE, .data = (uint8_t *) nonce }
+static ProtobufCBinaryData to_binary(bool present, const uint8_t *data, size_t size) {
+        return present ? (ProtobufCBinaryData){ .len = size, .data = (uint8_t *) data }
                        : (ProtobufCBinaryData){ 0 };
 }
 
@@ -143,8 +147,10 @@ static void encoding_fill(struct encoding *encoding, const struct mesh_message *
         out->sequence = message->sequence;
         out->instance = message->instance;
         out->known_incarnation = message->known_incarnation;
-        out->nonce = nonce_to_binary(message->has_nonce, message->nonce);
-        out->echo = nonce_to_binary(message->has_echo, message->echo);
+        out->nonce = to_binary(message->has_nonce, message->nonce, NONCE_SIZE);
+        out->echo = to_binary(message->has_echo, message->echo, NONCE_SIZE);
+        out->mesh_id = to_binary(message->seal.present, message->seal.mesh_id, SEAL_MESH_ID_SIZE);
+        out->key_id = to_binary(message->seal.present, message->seal.key_id, SEAL_KEY_ID_SIZE);
         if (message->has_node_info) {
                 encoding_fill_info(encoding, &message->node_info);
                 out->payload_case = MESH__MESH_MESSAGE__PAYLOAD_NODE_INFO;
@@ -180,24 +186,33 @@ static bool fits(size_t size, bool pad) {
         return size == DATAGRAM_MAX || size <= DATAGRAM_MAX - (pad ? PADDING_MIN : 0);
 }
 
+/* The last field, with a value that is to be filled in. */
+static void write_mac_field(uint8_t *bytes) {
+        memcpy(bytes, mac_head, sizeof(mac_head));
+        memset(bytes + sizeof(mac_head), 0, SEAL_MAC_SIZE);
+}
+
 int mesh_message_encode(const struct mesh_message *message, bool pad, uint8_t buffer[static DATAGRAM_MAX]) {
         bool may_be_answered = message->has_nonce || message->type == MESSAGE_HEARTBEAT;
         size_t target = pad ? DATAGRAM_MAX : may_be_answered ? PROBE_SIZE : 0, room = 0;
+        size_t tail = message->seal.present ? MAC_FIELD_SIZE : 0;
         struct encoding encoding;
 
         encoding_fill(&encoding, message);
         size_t size = mesh__mesh_message__get_packed_size(&encoding.message);
-        while (!fits(size, pad) && message->has_node_info && encoding_drop_one(&encoding))
+        while (!fits(size + tail, pad) && message->has_node_info && encoding_drop_one(&encoding))
                 size = mesh__mesh_message__get_packed_size(&encoding.message);
-        if (!fits(size, pad))
+        if (!fits(size + tail, pad))
                 return -EMSGSIZE;
 
         (void) mesh__mesh_message__pack(&encoding.message, buffer);
-        if (size < target) {
-                room = MAX(target - size, (size_t) PADDING_MIN);
+        if (size + tail < target) {
+                room = MAX(target - size - tail, (size_t) PADDING_MIN);
                 write_padding(buffer + size, room);
         }
-        return (int) (size + room);
+        if (tail > 0)
+                write_mac_field(buffer + size + room);
+        return (int) (size + room + tail);
 }
 
 static usec_t timestamp_to_usec(const Google__Protobuf__Timestamp *timestamp) {
@@ -251,6 +266,17 @@ static int copy_nonce(const ProtobufCBinaryData *from, bool *ret_present, uint8_
                 return -EBADMSG;
         memcpy(to, from->data, NONCE_SIZE);
         return 0;
+}
+
+/* A MAC that is not at the very end would leave bytes that it does not speak of. */
+static void
+copy_seal(const Mesh__MeshMessage *from, const uint8_t *data, size_t size, struct message_seal *to) {
+        if (from->mesh_id.len != SEAL_MESH_ID_SIZE || from->key_id.len != SEAL_KEY_ID_SIZE ||
+            size < MAC_FIELD_SIZE || memcmp(data + size - MAC_FIELD_SIZE, mac_head, sizeof(mac_head)) != 0)
+                return;
+        to->present = true;
+        memcpy(to->mesh_id, from->mesh_id.data, SEAL_MESH_ID_SIZE);
+        memcpy(to->key_id, from->key_id.data, SEAL_KEY_ID_SIZE);
 }
 
 static struct metadata_entry *find_metadata(struct node_info *info, const char *key) {
@@ -391,5 +417,6 @@ int mesh_message_decode(const void *data, size_t size, struct mesh_message *ret)
         Mesh__MeshMessage *message = mesh__mesh_message__unpack(&arena.allocator, size, data);
         if (!message)
                 return -EBADMSG;
+        copy_seal(message, data, size, &ret->seal);
         return decode_message(message, ret);
 }

@@ -13,6 +13,9 @@
 #define DATAGRAM_MAX 1200u /* fits every link without fragments */
 #define PROBE_SIZE 192u    /* an answer without node information is never larger */
 #define NONCE_SIZE 16u
+#define SEAL_MESH_ID_SIZE 16u
+#define SEAL_KEY_ID_SIZE 4u
+#define SEAL_MAC_SIZE 16u
 #define ADDRESS_TEXT_MAX 63u
 #define VERSION_TEXT_MAX 31u
 #define METADATA_MAX 16u
@@ -64,6 +67,14 @@ struct node_info {
         uint64_t index_head; /* the number of the last change of a job that it owns */
 };
 
+/* What a datagram says of the key with which it was sealed. The MAC itself is the last SEAL_MAC_SIZE bytes
+ * of the datagram, over all that come before: for whoever has the key to write and to check. */
+struct message_seal {
+        bool present;
+        uint8_t mesh_id[SEAL_MESH_ID_SIZE];
+        uint8_t key_id[SEAL_KEY_ID_SIZE];
+};
+
 struct mesh_message {
         enum message_type type; /* a number that this version does not know is kept as it came */
         char sender_node_id[NODE_ID_MAX + 1];
@@ -78,4 +89,5 @@ struct mesh_message {
         uint8_t echo[NONCE_SIZE];
         bool has_node_info;
         struct node_info node_info;
+        struct message_seal seal;
 };

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Datagrams as other nodes send them, made and read here by hand: an opinion of its own about the format."""
 
+import hashlib
+import hmac
 import socket
 import struct
 
@@ -68,6 +70,29 @@ def padded(size, *arguments, **more):
     # The padding field costs one byte for its number, and one or two for its length.
     free = size - len(message(*arguments, **more))
     return message(*arguments, **more, padding=b"x" * (free - (2 if free < 130 else 3)))
+
+
+class Keys:
+    """The first key of a key file, and what is derived from it (RFC 5869)."""
+
+    SEAL_SIZE = 18 + 6 + 19  # what seal() adds
+
+    def __init__(self, path):
+        with open(path) as file:
+            lines = [line.strip() for line in file if not line.startswith("#")]
+        self.mesh_id, secret = (bytes.fromhex(line) for line in lines[:2])
+        self.extracted = hmac.digest(self.mesh_id, secret, hashlib.sha256)
+        self.key_id = self.derive("worker-mesh key id", 4)
+        self.datagram = self.derive("worker-mesh datagram", 32)
+        self.link = self.derive("worker-mesh link", 32)
+
+    def derive(self, purpose, size):
+        return hmac.digest(self.extracted, purpose.encode() + b"\1", hashlib.sha256)[:size]
+
+    def seal(self, data):
+        """As a member of the mesh sends it."""
+        data += field(14, self.mesh_id) + field(15, self.key_id) + varint(16 << 3 | 2) + varint(16)
+        return data + hmac.digest(self.datagram, data, hashlib.sha256)[:16]
 
 
 def heartbeat(node_id, **more):

@@ -110,7 +110,7 @@ def ask(connection, method, path, body=None, headers=None):
 class Node:
     def __init__(self, directory, options=(), environment=None, **settings):
         """settings: program, executor, api_port, discovery_port, node_port, state_dir, interface, api_socket, slots,
-        user (a uid), prefix (words before the program), pass_fds (descriptors that it inherits). None leaves an
+        user (a uid), key_file, prefix (words before the program), pass_fds (descriptors that it inherits). None leaves an
         option out."""
         self.directory = str(directory)
         self.program = settings.get("program", PROGRAM)
@@ -118,6 +118,7 @@ class Node:
         self.api_port = settings.get("api_port", 0) or free_port()
         self.discovery_port = settings.get("discovery_port", 0) or free_port()
         self.state_dir = settings.get("state_dir") or os.path.join(self.directory, "state")
+        self.key_file = settings.get("key_file") or os.path.join(os.path.dirname(self.directory), "mesh.key")
         self.api_socket = settings.get("api_socket")
         self.user = settings.get("user")
         self.prefix = list(settings.get("prefix", ()))
@@ -149,6 +150,9 @@ class Node:
             "LANG": "C.UTF-8",
             "EXECUTOR_PROGRAM": self.executor,
         }
+        # The nodes of one test belong to one mesh, unless somebody else could not read its key.
+        if self.user is None:
+            environment["KEY_FILE"] = self.key_file
         environment |= {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
         environment |= self.environment
         command = [*self.prefix, self.program, *(str(option) for option in self.options)]

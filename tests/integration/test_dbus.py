@@ -35,7 +35,8 @@ def test_names_and_properties(bus_node):
     told, status = client.get_all(ROOT, MANAGER), node.status()
     assert told["NodeId"] == node.node_id and told["Status"] == "IDLE" and told["StatusReason"] == ""
     for name, key in (("Slots", "slots"), ("RunningJobs", "running"), ("QueuedJobs", "queued"),
-                      ("PeerCount", "peer_count"), ("Version", "version"), ("Address", "address"),
+                      ("PeerCount", "peer_count"), ("StrangerCount", "stranger_count"),
+                      ("Security", "security"), ("MeshId", "mesh_id"), ("Version", "version"), ("Address", "address"),
                       ("Metadata", "metadata"), ("Labels", "labels"), ("ExecutorConnected", "executor_connected")):  # fmt: skip
         assert told[name] == status[key], name
     for name, limit in status["limits"].items():
@@ -271,14 +272,16 @@ def test_peers_are_objects_that_come_and_go(make_bus_node, private_bus):
 
 
 def test_a_crowd_of_peers_is_told_a_part_at_a_time(make_bus_node, private_bus):
-    """Anybody can invent nodes: the bus hears of all of them, but not of all at once."""
+    """Members can invent nodes: the bus hears of all of them, but not of all at once."""
     node, n = make_bus_node(environment={"PEER_TIMEOUT": "20s"}).start(), 300
+    keys = datagrams.Keys(node.key_file)
     with private_bus.connect() as client, datagrams.Listener(node.discovery_port) as listener:
         wait_for(lambda: client.has_owner(NAME))
         client.watch(f"type='signal',sender='{NAME}',interface='{MANAGER}'")
         begin = time.monotonic()
         for number in range(n):
-            listener.send(datagrams.heartbeat(f"node-{number:016x}", incarnation=1, sequence=1, instance=number))
+            beat = datagrams.heartbeat(f"node-{number:016x}", incarnation=1, sequence=1, instance=number)
+            listener.send(keys.seal(beat))
         added = [client.signal("PeerAdded").body for _ in range(wait_for(lambda: node.status()["peer_count"] or 0))]
         while len(added) < node.status()["peer_count"]:
             added.append(client.signal("PeerAdded").body)

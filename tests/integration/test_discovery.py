@@ -265,8 +265,10 @@ def test_garbage(mesh_node):
 
 
 def test_repeated_and_old_datagrams(mesh_node):
+    keys = datagrams.Keys(mesh_node.key_file)
+
     def beat(**more):
-        return datagrams.heartbeat("node-00000000000000aa", instance=7, node_port=9, **more)
+        return keys.seal(datagrams.heartbeat("node-00000000000000aa", instance=7, node_port=9, **more))
 
     def seen():
         return mesh_node.peers().get("node-00000000000000aa", {}).get("running")
@@ -280,7 +282,7 @@ def test_repeated_and_old_datagrams(mesh_node):
         goodbye = datagrams.message(
             datagrams.GOODBYE, "node-00000000000000aa", incarnation=4, sequence=100, instance=7
         )
-        listener.send(goodbye)
+        listener.send(keys.seal(goodbye))
         listener.send(beat(incarnation=5, sequence=11, running=5))
         wait_for(lambda: seen() == 5)
         # A recording does not keep a dead one alive.
@@ -304,12 +306,15 @@ def test_absurd_timestamps_are_accepted_and_not_believed(mesh_node):
     assert mesh_node.run("true")["status"] == "JOB_COMPLETED"
 
 
-def test_ten_thousand_invented_nodes(make_mesh):
+def test_ten_thousand_invented_members(make_mesh):
+    """By somebody who has the key."""
     first, second = make_mesh(2, environment={"PEERS_MAX": "100"})
     wait_for(lambda: first.peers()[second.node_id]["verified"], 5, "it has answered a question")
+    keys = datagrams.Keys(first.key_file)
     with Listener(first.discovery_port) as listener:
         for number in range(10000):
-            listener.send(datagrams.heartbeat(f"node-{number:016x}", incarnation=1, sequence=1, node_port=9))
+            beat = datagrams.heartbeat(f"node-{number:016x}", incarnation=1, sequence=1, node_port=9)
+            listener.send(keys.seal(beat))
             if number % 100 == 0:
                 # Not faster than they are read, or the kernel drops them.
                 assert first.status()["peer_count"] <= 100
@@ -319,7 +324,35 @@ def test_ten_thousand_invented_nodes(make_mesh):
     wait_for(lambda: first.sees(second), 10, "the inventions fall silent")
 
 
+def test_ten_thousand_invented_strangers(make_mesh):
+    """They have no key: a few are listed, nothing is believed, and nobody is asked or answered."""
+    first, second = make_mesh(2)
+    wait_for(lambda: first.peers()[second.node_id]["verified"], 5, "it has answered a question")
+    with Listener(first.discovery_port) as listener, Listener(free_port()) as asked:
+        for number in range(10000):
+            more = {"incarnation": 1, "sequence": 1, "node_port": asked.port, "nonce": bytes(16)}
+            listener.send(datagrams.padded(1200, datagrams.HEARTBEAT, f"node-{number:016x}",
+                          datagrams.node_info(f"node-{number:016x}", **more), **more))  # fmt: skip
+            if number % 100 == 0:
+                assert first.status()["stranger_count"] <= 64
+        # In the name of a member that is there, too.
+        listener.send(datagrams.heartbeat(second.node_id, incarnation=2**50, sequence=1, running=77))
+        listener.send(datagrams.message(datagrams.GOODBYE, second.node_id, incarnation=2**50, sequence=2))
+        assert first.run("echo alive")["stdout"] == "alive\n"
+        status, peers = first.status(), first.peers()
+        assert (status["peer_count"], status["stranger_count"]) == (1, 64)
+        assert peers[second.node_id]["trusted"] and peers[second.node_id]["running"] == 0
+        assert [peer["trusted"] or peer["verified"] for peer in peers.values()].count(False) == 64
+        asked.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            asked.receive()
+    assert first.log().count("\n") < 400, "nor does anybody fill the log"
+    wait_for(lambda: first.status()["stranger_count"] == 0, 30, "they fall silent")
+    assert first.sees(second)
+
+
 def test_answers_are_never_larger_than_the_question(mesh_node):
+    keys = datagrams.Keys(mesh_node.key_file)
     port = int(mesh_node.status()["address"].rpartition(":")[2])
     nonce = bytes(range(16))
     with Listener(free_port()) as stranger:
@@ -331,6 +364,7 @@ def test_answers_are_never_larger_than_the_question(mesh_node):
                     kind, "node-00000000000000bb", info, incarnation=size + 1, sequence=1, nonce=nonce,
                     padding=b"x" * size,
                 )  # fmt: skip
+                question = keys.seal(question)
                 stranger.send(question, ("127.0.0.1", port))
                 stranger.socket.settimeout(0.3)
                 try:
@@ -344,14 +378,15 @@ def test_answers_are_never_larger_than_the_question(mesh_node):
 def test_a_probe_is_answered_with_its_nonce(mesh_node, size):
     port = int(mesh_node.status()["address"].rpartition(":")[2])
     nonce = bytes(range(16))
+    keys = datagrams.Keys(mesh_node.key_file)
     with Listener(free_port()) as prober:
         own = {"node_port": prober.port, "incarnation": 1, "instance": 3}
-        prober.send(
-            datagrams.heartbeat("node-00000000000000cc", sequence=1, **own), ("127.0.0.1", mesh_node.discovery_port)
-        )
+        beat = keys.seal(datagrams.heartbeat("node-00000000000000cc", sequence=1, **own))
+        prober.send(beat, ("127.0.0.1", mesh_node.discovery_port))
         wait_for(lambda: "node-00000000000000cc" in mesh_node.peers())
         more = {"incarnation": 1, "sequence": 2, "instance": 3, "nonce": nonce}
-        question = datagrams.padded(size, datagrams.PROBE, "node-00000000000000cc", **more)
+        question = datagrams.padded(size - keys.SEAL_SIZE, datagrams.PROBE, "node-00000000000000cc", **more)
+        question = keys.seal(question)
         assert len(question) == size
         prober.send(question, ("127.0.0.1", port))
         fields = {}

@@ -396,11 +396,12 @@ def test_what_waits_in_a_drained_node_goes_elsewhere(make_node, evidence):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a node of another user takes root")
 def test_a_node_of_another_user_gets_nothing(make_node, tmp_path):
-    """It is on the same machine, and answers; but anybody can do that, a job too."""
+    """It is on the same machine, and cannot read the key; anybody can start a node, a job too."""
     harness.open_to_others(str(tmp_path))
     own = make_node(slots=0).start()
     other = make_node(discovery_port=own.discovery_port, slots=2, user=65534).start()
-    wait_for(lambda: own.sees(other) and own.peers()[other.node_id]["verified"], 15)
+    wait_for(lambda: own.sees(other) and other.sees(own), 15)
+    assert not own.peers()[other.node_id]["trusted"] and not other.peers()[own.node_id]["trusted"]
     waiting = own.submit_many(["echo $NODE_ID"] * 3)
     theirs = other.run("true")
     assert theirs["status"] == "JOB_COMPLETED"

@@ -111,6 +111,7 @@ def test_a_keeper_with_a_full_disk(small_disk, make_node, capsys):  # noqa: F811
 
 
 def test_garbage(mesh_node, capsys):
+    """Of strangers, who have no key."""
     before = run_jobs(mesh_node)
     with made_up(mesh_node, 50, "garbage", 1000):
         during = run_jobs(mesh_node)
@@ -118,7 +119,8 @@ def test_garbage(mesh_node, capsys):
         compare("garbage at full speed", before, during, mesh_node)
 
 
-def test_two_hundred_links(mesh_node, capsys):
+def test_two_hundred_links(make_node, capsys):
+    mesh_node = make_node(["--security", "open"]).start()
     before = run_jobs(mesh_node)
     with made_up(mesh_node, 200, "links", 200):
         assert len(mesh_node.peers()) == 200

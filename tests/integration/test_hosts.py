@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 
@@ -102,23 +103,32 @@ def test_two_hosts(make_host, node_on):
     wait_for(lambda: not one.peers(), 2, "goodbye")
 
 
-def test_jobs_cross_between_hosts_only_where_security_is_open(make_host, node_on):
+def test_jobs_cross_between_hosts_only_with_a_common_key_or_without_any(make_host, node_on, tmp_path):
     left, right = make_host(), make_host()
     join(left, right, "10.77.1")
-    one, other = node_on(left, slots=0), node_on(right)
-    wait_for(lambda: one.sees(other) and one.peers()[other.node_id]["verified"], 5)
+    one, other = node_on(left, slots=0), node_on(right, key_file=str(tmp_path / "another.key"))
+    wait_for(lambda: one.sees(other) and other.sees(one), 5)
     assert one.peers()[other.node_id]["trusted"] is False
     refused = one.post("/jobs", {"command": "true", "target_node_id": other.node_id})
     assert (refused.status, refused.json()["code"]) == (422, "target_unknown")
     waiting = one.submit("echo $NODE_ID")
 
-    # One that is open gives and takes; the other is not asked.
+    # The key is copied by hand, and read without a restart.
+    shutil.copy(one.key_file, other.key_file)
+    other.send(signal.SIGHUP)
+    wait_for(lambda: one.sees(other) and one.peers()[other.node_id]["trusted"], 5)
+    job = one.finish(waiting)
+    assert (job["status"], job["stdout"].strip()) == ("JOB_COMPLETED", other.node_id)
+    waiting = one.submit("sleep 1; echo $NODE_ID")
+
+    # One that is open works with those that are open, too.
     one.stop()
     one.options += ["--security", "open"]
     one.start()
-    wait_for(lambda: one.sees(other) and one.peers()[other.node_id]["trusted"], 5)
-    assert other.peers()[one.node_id]["trusted"] is False
-    assert one.job(waiting)["status"] == "JOB_PENDING", "the other closes the connection"
+    wait_for(lambda: one.sees(other) and other.sees(one), 5)
+    assert one.status()["security"] == "open" and other.peers()[one.node_id]["metadata"]["security"] == "open"
+    assert one.peers()[other.node_id]["trusted"] is False and other.peers()[one.node_id]["trusted"] is False
+    assert one.job(waiting)["status"] == "JOB_PENDING"
 
     other.stop()
     other.environment["SECURITY"] = "open"  # as Security= in a file

@@ -15,8 +15,7 @@ struct packet {
         unsigned n_references;
         struct world_node *from; /* NULL: a test made it up */
         usec_t sent_usec;
-        struct sockaddr_in source;
-        size_t size;
+        struct mesh_origin origin;
         bool is_message;
         struct mesh_message message;
 };
@@ -54,8 +53,7 @@ static struct packet *packet_new(
         packet->n_references = 1;
         packet->from = from;
         packet->sent_usec = world->now;
-        packet->source = *source;
-        packet->size = size;
+        packet->origin = (struct mesh_origin){ .address = *source, .size = size, .trusted = true };
         packet->is_message = size <= DATAGRAM_MAX && mesh_message_decode(data, size, &packet->message) >= 0;
         return packet;
 }
@@ -126,6 +124,18 @@ void world_deliver(
         packet_unref(packet);
 }
 
+void world_deliver_from_stranger(
+        struct world_node *node, const struct sockaddr_in *source, const struct mesh_message *message,
+        bool pad) {
+        uint8_t bytes[DATAGRAM_MAX];
+        int size = (int) ASSERT_OK(mesh_message_encode(message, pad, bytes));
+        struct packet *packet = packet_new(node->world, NULL, source, bytes, (size_t) size);
+
+        packet->origin.trusted = false;
+        send_packet(node, packet);
+        packet_unref(packet);
+}
+
 void world_deliver_message(
         struct world_node *node, const struct sockaddr_in *source, const struct mesh_message *message,
         bool pad) {
@@ -151,7 +161,7 @@ void network_step(struct world_node *node, void *what) {
                 if (packet->from && node->world->heard)
                         node->world->heard(node, packet->from, packet->sent_usec);
                 if (packet->is_message)
-                        mesh_received(node->mesh, &packet->message, &packet->source, packet->size);
+                        mesh_received(node->mesh, &packet->message, &packet->origin);
         }
         network_free(delivery);
 }

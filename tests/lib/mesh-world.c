@@ -73,10 +73,6 @@ static void on_release(void *userdata, const struct run_id *run) {
         executor_release(userdata, run);
 }
 
-static bool on_trusts(void *userdata, const struct sockaddr_in *address) {
-        return true;
-}
-
 static void on_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
         links_open(userdata, node_id);
 }
@@ -177,7 +173,6 @@ static const struct mesh_ops ops = {
         .kill = on_kill,
         .withdraw = on_withdraw,
         .release = on_release,
-        .trusts = on_trusts,
         .link_open = on_link_open,
         .link_send = on_link_send,
         .link_close = on_link_close,
@@ -413,7 +408,7 @@ unsigned world_n_peers(struct world_node *node) {
         struct peer_search search = { .id = NULL };
 
         mesh_foreach_peer(node->mesh, search_peer, &search);
-        ASSERT_EQ(search.n, world_state(node).n_peers);
+        ASSERT_EQ(search.n, world_state(node).n_peers + world_state(node).n_strangers);
         return search.n;
 }
 

@@ -299,6 +299,10 @@ void world_deliver(struct world_node *node, const struct sockaddr_in *source, co
 void world_deliver_message(
         struct world_node *node, const struct sockaddr_in *source, const struct mesh_message *message,
         bool pad);
+/* Whoever sent it has no key of the mesh. */
+void world_deliver_from_stranger(
+        struct world_node *node, const struct sockaddr_in *source, const struct mesh_message *message,
+        bool pad);
 /* What node knows of the other; NULL: nothing. Valid until the next step. */
 const struct mesh_peer *world_peer(struct world_node *node, const char *id);
 unsigned world_n_peers(struct world_node *node);

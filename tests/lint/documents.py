@@ -20,7 +20,7 @@ SHIPPED = "units/worker-mesh.conf"
 FOREIGN_OPTIONS = {
     "now", "unix-socket", "allow-interactive-authorization", "update-catalog", "data-binary", "suite", "create", "user",
 }  # fmt: skip
-FOREIGN_SETTINGS = {"MemoryMax", "CPUQuota", "Key"}
+FOREIGN_SETTINGS = {"MemoryMax", "CPUQuota", "Key", "LoadCredential"}
 
 
 def definitions(page):

@@ -17,13 +17,14 @@ static struct manager_view view_now(struct dbus *dbus) {
                 .running = status.running,
                 .queued = status.queued,
                 .peer_count = status.peer_count,
+                .stranger_count = status.stranger_count,
                 .executor_connected = status.executor_connected,
         };
 }
 
 static void tell_manager(struct dbus *dbus) {
         const struct manager_view now = view_now(dbus), told = dbus->told;
-        const char *names[9];
+        const char *names[10];
         size_t n = 0;
 
         if (now.status != told.status)
@@ -38,6 +39,8 @@ static void tell_manager(struct dbus *dbus) {
                 names[n++] = "QueuedJobs";
         if (now.peer_count != told.peer_count)
                 names[n++] = "PeerCount";
+        if (now.stranger_count != told.stranger_count)
+                names[n++] = "StrangerCount";
         if (now.executor_connected != told.executor_connected)
                 names[n++] = "ExecutorConnected";
         if (now.drain.since != told.drain.since || now.drain.until != told.drain.until ||

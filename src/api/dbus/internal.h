@@ -74,7 +74,7 @@ struct job_event; /* signals.c */
 struct manager_view {
         enum node_status status;
         const char *status_reason; /* static */
-        unsigned slots, running, queued, peer_count;
+        unsigned slots, running, queued, peer_count, stranger_count;
         bool executor_connected;
         struct mesh_drain drain; /* since: 0: none */
 };

@@ -19,6 +19,10 @@ static int get_text(
                 text = status.version;
         else if (streq(property, "Address"))
                 text = status.address;
+        else if (streq(property, "Security"))
+                text = status.mesh_id ? "closed" : "open";
+        else if (streq(property, "MeshId"))
+                text = status.mesh_id;
         else if (streq(property, "Status"))
                 text = node_status_to_text(status.status);
         else if (streq(property, "StatusReason"))
@@ -42,6 +46,8 @@ static int get_count(
                 number = status.queued;
         else if (streq(property, "PeerCount"))
                 number = status.peer_count;
+        else if (streq(property, "StrangerCount"))
+                number = status.stranger_count;
         return sd_bus_message_append(reply, "u", number);
 }
 
@@ -252,6 +258,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("NodeId", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Version", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Address", "s", get_text, 0, 0),
+        SD_BUS_PROPERTY("Security", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("MeshId", "s", get_text, 0, 0),
         SD_BUS_PROPERTY("Metadata", "a{ss}", get_metadata, 0, 0),
         SD_BUS_PROPERTY("Labels", "a{ss}", get_labels, 0, 0),
         SD_BUS_PROPERTY("Pressure", "a{sd}", get_pressure, 0, 0),
@@ -263,6 +271,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("RunningJobs", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("QueuedJobs", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PeerCount", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("StrangerCount", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY(
                 "ExecutorConnected", "b", get_executor_connected, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Drained", "a{sv}", get_drain, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

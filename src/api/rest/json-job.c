@@ -311,6 +311,9 @@ void write_status(struct writer *writer, const struct ops_status *status) {
         writer_text(writer, "status_reason", status->status_reason);
         write_drain(writer, status->drain);
         writer_text(writer, "version", status->version);
+        writer_text(writer, "security", status->mesh_id ? "closed" : "open");
+        writer_text(writer, "mesh_id", status->mesh_id);
+        writer_unsigned(writer, "stranger_count", status->stranger_count);
         writer_unsigned(writer, "slots", status->slots);
         writer_unsigned(writer, "running", status->running);
         writer_unsigned(writer, "queued", status->queued);

@@ -54,10 +54,6 @@ on_send(void *userdata, const struct sockaddr_in *address, const struct mesh_mes
         ((struct paper *) userdata)->asked = *message;
 }
 
-static bool on_trusts(void *userdata, const struct sockaddr_in *address) {
-        return true;
-}
-
 static void on_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
         ((struct paper *) userdata)->n_links_wanted++;
 }
@@ -82,7 +78,6 @@ static void ignore_notice(void *userdata, int priority, const char *message_id, 
 
 static const struct mesh_ops ops = {
         .send = on_send,
-        .trusts = on_trusts,
         .link_open = on_link_open,
         .link_send = on_link_send,
         .link_close = ignore_link,
@@ -163,7 +158,11 @@ static void name_peer(uint32_t number, char *ret, size_t size) {
 }
 
 void paper_add_peer(struct paper *paper, uint32_t number, unsigned slots) {
-        const struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = number };
+        const struct mesh_origin origin = {
+                .address = { .sin_family = AF_INET, .sin_addr.s_addr = number },
+                .size = PROBE_SIZE,
+                .trusted = true,
+        };
         struct mesh_message message = {
                 .type = MESSAGE_HEARTBEAT,
                 .incarnation = 1,
@@ -175,12 +174,12 @@ void paper_add_peer(struct paper *paper, uint32_t number, unsigned slots) {
 
         name_peer(number, message.sender_node_id, sizeof(message.sender_node_id));
         memcpy(message.node_info.node_id, message.sender_node_id, sizeof(message.node_info.node_id));
-        mesh_received(paper->mesh, &message, &address, PROBE_SIZE);
+        mesh_received(paper->mesh, &message, &origin);
         message.sequence++;
         ASSERT_TRUE(paper->asked.has_nonce);
         message.has_echo = true;
         memcpy(message.echo, paper->asked.nonce, sizeof(message.echo));
-        mesh_received(paper->mesh, &message, &address, PROBE_SIZE);
+        mesh_received(paper->mesh, &message, &origin);
         ASSERT_TRUE(mesh_get_peer(paper->mesh, message.sender_node_id)->verified);
 }
 

@@ -83,6 +83,19 @@ static int bound_socket(struct sockaddr_in *ret_address) {
         return fd;
 }
 
+const struct mesh_keys *links_keys;
+
+bool links_keys_from_arguments(int argc, char *argv[]) {
+        static struct mesh_keys keys;
+
+        if (argc < 2)
+                return false;
+        ASSERT_STREQ(argv[1], "tls");
+        ASSERT_OK(mesh_keys_make(&keys));
+        links_keys = &keys;
+        return true;
+}
+
 void peer_init(struct peer *peer, const char *id, uint64_t instance, sd_event *event) {
         const struct links_handlers handlers = {
                 .up = on_up,
@@ -92,7 +105,11 @@ void peer_init(struct peer *peer, const char *id, uint64_t instance, sd_event *e
                 .userdata = peer,
         };
         struct links_config config = {
-                .node_id = id, .version = "1.2.3", .incarnation = instance, .instance = instance
+                .node_id = id,
+                .version = "1.2.3",
+                .incarnation = instance,
+                .instance = instance,
+                .keys = links_keys,
         };
 
         memset(peer, 0, sizeof(*peer));

@@ -9,9 +9,15 @@
 
 #include "lib/tests.h"
 #include "net/links-internal.h"
+#include "trust/keys.h"
 #include "wire/link-codec.h"
 
 #define OTHERS_MAX 256
+
+/* With which peers are made from now on; NULL, as at the beginning: without. */
+extern const struct mesh_keys *links_keys;
+/* "tls" on the command line: with keys. Whether it was said; then there can be no raw sockets. */
+bool links_keys_from_arguments(int argc, char *argv[]);
 
 /* What a peer knows of another one. */
 struct other {

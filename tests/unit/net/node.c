@@ -16,12 +16,15 @@ static void on_network_changed(void *userdata) {
         node->n_network_changes++;
 }
 
+const struct mesh_keys *node_keys;
+
 void node_init(
         struct node *node, const char *id, sd_event *event, const char *interface, uint16_t discovery_port) {
         char *const interfaces[] = { (char *) interface, NULL };
         const struct discovery_config config = {
                 .discovery_port = discovery_port,
                 .interfaces = interfaces,
+                .keys = node_keys,
                 .discovery_fd = -EBADF,
                 .node_fd = -EBADF,
         };

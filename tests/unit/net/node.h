@@ -23,6 +23,9 @@ struct node {
         unsigned n_network_changes;
 };
 
+/* With which nodes are made from now on; NULL, as at the beginning: without. */
+extern const struct mesh_keys *node_keys;
+
 /* interface: the only one, or NULL for all. discovery_port: 0 for any free one. */
 void node_init(
         struct node *node, const char *id, sd_event *event, const char *interface, uint16_t discovery_port);

@@ -341,6 +341,54 @@ static void test_flood(void) {
         peer_done(&b);
 }
 
+/* Who has no key of the mesh does not get as far as a hello, whoever opened the link. */
+static void assert_strangers(const struct mesh_keys *a_keys, const struct mesh_keys *b_keys, int error) {
+        struct peer a, b;
+
+        links_keys = a_keys;
+        peer_init(&a, A_ID, 1, event);
+        links_keys = b_keys;
+        peer_init(&b, B_ID, 2, event);
+        links_keys = NULL;
+        peer_open(&a, &b);
+        RUN_UNTIL(event, OTHER(&a, &b)->n_down == 1);
+        if (error < 0)
+                ASSERT_EQ(OTHER(&a, &b)->error, error);
+        RUN_UNTIL(event, b.links->n_strangers == 0);
+        ASSERT_EQ(OTHER(&a, &b)->n_up + OTHER(&b, &a)->n_up, 0);
+        peer_done(&a);
+        peer_done(&b);
+}
+
+static void test_keys(void) {
+        struct mesh_keys ours, others;
+
+        ASSERT_OK(mesh_keys_make(&ours));
+        ASSERT_OK(mesh_keys_make(&others));
+        assert_strangers(&ours, &others, -EKEYREJECTED);
+        assert_strangers(NULL, &ours, 0);
+        assert_strangers(&ours, NULL, 0);
+}
+
+/* Those that say nothing, and those that say something else. */
+static void test_rubbish_for_a_handshake(void) {
+        struct mesh_keys ours;
+        struct peer a;
+
+        ASSERT_OK(mesh_keys_make(&ours));
+        links_keys = &ours;
+        peer_init(&a, A_ID, 1, event);
+        links_keys = NULL;
+        links_limits(a.links)->handshake_usec = 100 * USEC_PER_MSEC;
+        _cleanup_close_ int silent = raw_connect(&a.address), rude = raw_connect(&a.address);
+        raw_write(rude, "GET / HTTP/1.1\r\n\r\n", 18);
+        RUN_UNTIL(event, raw_is_closed(rude));
+        RUN_UNTIL(event, raw_is_closed(silent));
+        ASSERT_EQ(links_counters(a.links)->strangers, 1);
+        ASSERT_EQ(links_counters(a.links)->accepted, 0);
+        peer_done(&a);
+}
+
 int main(void) {
         ASSERT_OK(sd_event_new(&event));
         RUN(test_garbage);
@@ -356,6 +404,8 @@ int main(void) {
         RUN(test_strangers_max);
         RUN(test_no_descriptors);
         RUN(test_flood);
+        RUN(test_keys);
+        RUN(test_rubbish_for_a_handshake);
         sd_event_unref(event);
         return 0;
 }

@@ -36,7 +36,7 @@ struct job {
 
 struct scenario {
         struct folder folder; /* of one run */
-        char state[160], api_socket[160], marks[160];
+        char state[160], api_socket[160], keys[160], marks[160];
         struct config config;
         sd_event *event;
         struct node *node;
@@ -121,12 +121,14 @@ static void scenario_begin(struct scenario *scenario) {
         folder_make(&scenario->folder);
         (void) snprintf(scenario->state, sizeof(scenario->state), "%s/state", scenario->folder.path);
         (void) snprintf(scenario->api_socket, sizeof(scenario->api_socket), "%s/api", scenario->folder.path);
+        (void) snprintf(scenario->keys, sizeof(scenario->keys), "%s/mesh.key", scenario->folder.path);
         (void) snprintf(scenario->marks, sizeof(scenario->marks), "%s/marks", scenario->folder.path);
         ASSERT_EQ(mkdirat(scenario->folder.fd, "marks", 0777), 0);
         scenario->config = (struct config){
                 .api_socket = scenario->api_socket,
                 .interfaces = interfaces,
                 .state_directory = scenario->state,
+                .key_file = scenario->keys,
                 .slots = 2,
                 .heartbeat_interval_usec = 5 * USEC_PER_SEC,
                 .peer_timeout_usec = 30 * USEC_PER_SEC,

@@ -330,6 +330,35 @@ static void test_probe_size(void) {
         ASSERT_EQ(mesh_message_encode(&message, /* pad= */ true, buffer), DATAGRAM_MAX);
 }
 
+/* Whoever has the key writes the last bytes; a reader takes them for a MAC only where they are the last. */
+static void test_seal(void) {
+        static const uint8_t zero[SEAL_MAC_SIZE];
+        struct mesh_message message = full_message(), decoded;
+        uint8_t buffer[DATAGRAM_MAX + 2];
+
+        message.seal.present = true;
+        memset(message.seal.mesh_id, 0xab, SEAL_MESH_ID_SIZE);
+        memset(message.seal.key_id, 0xcd, SEAL_KEY_ID_SIZE);
+        for (int pad = 0; pad <= 1; pad++) {
+                size_t size = (size_t) ASSERT_OK(mesh_message_encode(&message, pad, buffer));
+                ASSERT_EQ(memcmp(buffer + size - SEAL_MAC_SIZE, zero, SEAL_MAC_SIZE), 0);
+                ASSERT_TRUE(!pad || size == DATAGRAM_MAX);
+                ASSERT_OK(mesh_message_decode(buffer, size, &decoded));
+                ASSERT_TRUE(decoded.seal.present);
+                ASSERT_EQ(memcmp(&decoded.seal, &message.seal, sizeof(decoded.seal)), 0);
+                ASSERT_EQ(decoded.node_info.n_metadata, message.node_info.n_metadata);
+                if (pad)
+                        continue;
+                memcpy(buffer + size, (const uint8_t[]){ 56, 1 }, 2);
+                ASSERT_OK(mesh_message_decode(buffer, size + 2, &decoded));
+                ASSERT_FALSE(decoded.seal.present);
+        }
+        message.seal.present = false;
+        size_t size = (size_t) ASSERT_OK(mesh_message_encode(&message, /* pad= */ false, buffer));
+        ASSERT_OK(mesh_message_decode(buffer, size, &decoded));
+        ASSERT_FALSE(decoded.seal.present);
+}
+
 int main(void) {
         RUN(test_round_trip);
         RUN(test_round_trip_least);
@@ -340,5 +369,6 @@ int main(void) {
         RUN(test_encode_drops_labels);
         RUN(test_padding);
         RUN(test_probe_size);
+        RUN(test_seal);
         return EXIT_SUCCESS;
 }

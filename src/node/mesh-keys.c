@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Where the keys of the mesh come from: a file that somebody names, a credential of the service manager, or
+ * the file that the first node of this host makes and all of them share. */
+
+#include <stdio.h>
+
+#include "node/internal.h"
+#include "trust/hex.h"
+#include "trust/key-file.h"
+#include "util/file.h"
+#include "util/log.h"
+#include "util/message-ids.h"
+
+#define CREDENTIAL_NAME "mesh.key"
+
+/* NULL: the service manager has given none. -ENOMEM. */
+static int find_credential(char **ret) {
+        const char *folder = getenv("CREDENTIALS_DIRECTORY");
+        _cleanup_free_ char *path = NULL;
+
+        *ret = NULL;
+        if (!folder || *folder != '/')
+                return 0;
+        if (asprintf(&path, "%s/" CREDENTIAL_NAME, folder) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        if (access(path, F_OK) >= 0)
+                *ret = TAKE_PTR(path);
+        return 0;
+}
+
+static int copy_path(struct node *node, const char *path) {
+        node->key_path = strdup(path);
+        return node->key_path ? 0 : -ENOMEM;
+}
+
+static int choose_path(struct node *node) {
+        const struct config *config = node->config;
+
+        node->key_kind = KEY_FILE_OWN;
+        if (config->key_file)
+                return copy_path(node, config->key_file);
+        int r = find_credential(&node->key_path);
+        if (r < 0)
+                return r;
+        if (!node->key_path)
+                return copy_path(node, config->key_file_default);
+        node->key_kind = KEY_FILE_CREDENTIAL;
+        return 0;
+}
+
+static int make_folder(const char *path) {
+        _cleanup_free_ char *folder = strndup(path, (size_t) (strrchr(path, '/') - path));
+
+        if (!folder)
+                return -ENOMEM;
+        return *folder == '\0' ? 0 : make_directories(folder, 0700);
+}
+
+static int read_keys(struct node *node, struct mesh_keys *ret, bool *ret_made, char **ret_problem) {
+        *ret_made = false;
+        *ret_problem = NULL;
+        if (node->key_kind == KEY_FILE_CREDENTIAL)
+                return key_file_read(node->key_path, KEY_FILE_CREDENTIAL, ret, ret_problem);
+        int r = make_folder(node->key_path);
+        if (r < 0)
+                return r;
+        return key_file_read_or_make(node->key_path, ret, ret_made, ret_problem);
+}
+
+static int fail(const struct node *node, int error, const char *problem) {
+        if (problem)
+                return log_error_errno(error, "%s", problem);
+        return log_error_errno(
+                error, "Failed to read or make the key file %s: %m; another one is chosen with --key-file.",
+                node->key_path);
+}
+
+static void name_mesh(struct node *node) {
+        *hex_write(node->mesh_id, node->keys.mesh_id, sizeof(node->keys.mesh_id)) = '\0';
+}
+
+int mesh_keys_load(struct node *node) {
+        _cleanup_free_ char *problem = NULL;
+        bool made;
+        int r;
+
+        if (node->config->security == SECURITY_OPEN) {
+                log_event(
+                        LOG_WARNING, MESSAGE_SECURITY_OPEN,
+                        "Security=open: whoever reaches this node over the network can run commands on it, "
+                        "and "
+                        "read all that is sent.");
+                return 0;
+        }
+        r = choose_path(node);
+        if (r < 0)
+                return log_oom();
+        r = read_keys(node, &node->keys, &made, &problem);
+        if (r < 0)
+                return fail(node, r, problem);
+        name_mesh(node);
+        if (made)
+                log_info(
+                        "Made the key of a new mesh, %s, in %s; a node belongs to it that has this file.",
+                        node->mesh_id, node->key_path);
+        return 0;
+}
+
+/* The old keys stay where the new ones are wrong. Links that are up stay up. */
+void mesh_keys_reload(struct node *node) {
+        _cleanup_mesh_keys_ struct mesh_keys keys = {};
+        _cleanup_free_ char *problem = NULL;
+
+        if (!node_keys(node))
+                return;
+        int r = key_file_read(node->key_path, node->key_kind, &keys, &problem);
+        if (r < 0) {
+                (void) fail(node, r, problem);
+                return;
+        }
+        if (memcmp(&keys, &node->keys, sizeof(keys)) == 0)
+                return;
+        node->keys = keys;
+        name_mesh(node);
+        log_info("Read %zu keys of the mesh %s in %s.", keys.n_keys, node->mesh_id, node->key_path);
+}
+
+const struct mesh_keys *node_keys(const struct node *node) {
+        return node->keys.n_keys > 0 ? &node->keys : NULL;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "trust/tls.h"
+
+#include <gnutls/gnutls.h>
+
+#include "trust/hex.h"
+
+/* Pre-shared keys go with SHA-256 here, and so do these ciphers. Signatures are never made; the library
+ * wants some named. Nothing is resumed: links are kept. */
+#define PRIORITY                                                                        \
+        "NONE:+VERS-TLS1.3:+AES-128-GCM:+CHACHA20-POLY1305:+AEAD:+ECDHE-PSK:+SIGN-ALL:" \
+        "+GROUP-X25519:+GROUP-SECP256R1"
+
+#define IDENTITY_SIZE (2 * MESH_ID_SIZE + 1 + 2 * MESH_KEY_ID_SIZE + 1)
+
+struct tls {
+        gnutls_session_t session;
+        gnutls_psk_client_credentials_t opener;
+        gnutls_psk_server_credentials_t listener;
+        const struct mesh_keys *keys;
+        bool established;
+};
+
+static char *
+write_identity(const struct mesh_keys *keys, const struct mesh_key *key, char buffer[static IDENTITY_SIZE]) {
+        char *position = hex_write(buffer, keys->mesh_id, sizeof(keys->mesh_id));
+
+        *position++ = '/';
+        position = hex_write(position, key->id, sizeof(key->id));
+        *position = '\0';
+        return buffer;
+}
+
+static const struct mesh_key *find_by_identity(const struct mesh_keys *keys, const char *identity) {
+        char text[IDENTITY_SIZE];
+
+        for (size_t i = 0; i < keys->n_keys; i++)
+                if (streq(write_identity(keys, &keys->keys[i], text), identity))
+                        return &keys->keys[i];
+        return NULL;
+}
+
+/* Called from within the handshake of whoever was asked. */
+static int on_identity(gnutls_session_t session, const char *identity, gnutls_datum_t *ret_key) {
+        const struct tls *tls = gnutls_session_get_ptr(session);
+        const struct mesh_key *key = find_by_identity(tls->keys, identity);
+
+        if (!key)
+                return -1;
+        ret_key->data = gnutls_malloc(sizeof(key->link));
+        if (!ret_key->data)
+                return -1;
+        memcpy(ret_key->data, key->link, sizeof(key->link));
+        ret_key->size = sizeof(key->link);
+        return 0;
+}
+
+static int begin_opener(struct tls *tls) {
+        const struct mesh_key *key = &tls->keys->keys[0];
+        const gnutls_datum_t secret = { (unsigned char *) key->link, sizeof(key->link) };
+        char identity[IDENTITY_SIZE];
+        int r;
+
+        r = gnutls_psk_allocate_client_credentials(&tls->opener);
+        if (r < 0)
+                return r;
+        r = gnutls_psk_set_client_credentials(
+                tls->opener, write_identity(tls->keys, key, identity), &secret, GNUTLS_PSK_KEY_RAW);
+        if (r < 0)
+                return r;
+        return gnutls_credentials_set(tls->session, GNUTLS_CRD_PSK, tls->opener);
+}
+
+static int begin_listener(struct tls *tls) {
+        int r;
+
+        r = gnutls_psk_allocate_server_credentials(&tls->listener);
+        if (r < 0)
+                return r;
+        gnutls_psk_set_server_credentials_function(tls->listener, on_identity);
+        return gnutls_credentials_set(tls->session, GNUTLS_CRD_PSK, tls->listener);
+}
+
+static int begin(struct tls *tls, enum tls_role role, int fd) {
+        unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
+        int r;
+
+        r = gnutls_init(&tls->session, flags | (role == TLS_OPENER ? GNUTLS_CLIENT : GNUTLS_SERVER));
+        if (r < 0)
+                return r;
+        gnutls_session_set_ptr(tls->session, tls);
+        gnutls_transport_set_int(tls->session, fd);
+        gnutls_handshake_set_timeout(tls->session, GNUTLS_INDEFINITE_TIMEOUT); /* the caller's business */
+        r = gnutls_priority_set_direct(tls->session, PRIORITY, NULL);
+        if (r < 0)
+                return r;
+        return role == TLS_OPENER ? begin_opener(tls) : begin_listener(tls);
+}
+
+int tls_new(const struct mesh_keys *keys, enum tls_role role, int fd, struct tls **ret) {
+        _cleanup_(tls_free_p) struct tls *tls = calloc(1, sizeof(*tls));
+
+        if (!tls)
+                return -ENOMEM;
+        tls->keys = keys;
+        int r = begin(tls, role, fd);
+        if (r < 0)
+                return r == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EIO;
+        *ret = TAKE_PTR(tls);
+        return 0;
+}
+
+struct tls *tls_free(struct tls *tls) {
+        if (!tls)
+                return NULL;
+        if (tls->session)
+                gnutls_deinit(tls->session);
+        if (tls->opener)
+                gnutls_psk_free_client_credentials(tls->opener);
+        if (tls->listener)
+                gnutls_psk_free_server_credentials(tls->listener);
+        free(tls);
+        return NULL;
+}
+
+static int error_of(const struct tls *tls, ssize_t error) {
+        switch (error) {
+        case GNUTLS_E_AGAIN:
+        case GNUTLS_E_INTERRUPTED:
+                return -EAGAIN;
+        case GNUTLS_E_MEMORY_ERROR:
+                return -ENOMEM;
+        case GNUTLS_E_PUSH_ERROR:
+        case GNUTLS_E_PULL_ERROR:
+        case GNUTLS_E_PREMATURE_TERMINATION:
+                return -ECONNRESET;
+        default:
+                return tls->established ? -EBADMSG : -EPROTO;
+        }
+}
+
+/* What a missing key looks like: on this side, or by what the other end says of it. */
+static bool is_about_keys(int error, gnutls_alert_description_t alert) {
+        if (error == GNUTLS_E_FATAL_ALERT_RECEIVED)
+                return alert == GNUTLS_A_UNKNOWN_PSK_IDENTITY || alert == GNUTLS_A_DECRYPT_ERROR;
+        return error == GNUTLS_E_KEYFILE_ERROR || error == GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER ||
+               error == GNUTLS_E_INSUFFICIENT_CREDENTIALS || error == GNUTLS_E_NO_CIPHER_SUITES;
+}
+
+/* That it does not know a name, and that it knows another key by it, is the same to whoever asks. */
+static int tell_failure(struct tls *tls, int error) {
+        if (error == GNUTLS_E_FATAL_ALERT_RECEIVED)
+                return is_about_keys(error, gnutls_alert_get(tls->session)) ? -EKEYREJECTED : -EPROTO;
+        if (!is_about_keys(error, 0)) {
+                (void) gnutls_alert_send_appropriate(tls->session, error);
+                return error_of(tls, error);
+        }
+        (void) gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_UNKNOWN_PSK_IDENTITY);
+        return -EKEYREJECTED;
+}
+
+int tls_handshake(struct tls *tls) {
+        int r;
+
+        do
+                r = gnutls_handshake(tls->session);
+        while (r < 0 && r != GNUTLS_E_AGAIN && gnutls_error_is_fatal(r) == 0);
+        if (r == GNUTLS_E_AGAIN)
+                return -EAGAIN;
+        if (r < 0)
+                return tell_failure(tls, r);
+        tls->established = true;
+        return 0;
+}
+
+bool tls_wants_write(const struct tls *tls) {
+        return gnutls_record_get_direction(tls->session) == 1;
+}
+
+ssize_t tls_read(struct tls *tls, void *data, size_t size) {
+        uint8_t *position = data;
+        size_t taken = 0;
+
+        /* One record at a time: what the library has buffered, the loop does not tell of. */
+        while (taken < size) {
+                ssize_t n = gnutls_record_recv(tls->session, position + taken, size - taken);
+
+                if (n > 0)
+                        taken += (size_t) n;
+                else if (taken > 0)
+                        break; /* an end, or an error, comes again */
+                else
+                        return n == 0 ? 0 : error_of(tls, n);
+        }
+        return (ssize_t) taken;
+}
+
+ssize_t tls_write(struct tls *tls, const void *data, size_t size) {
+        ssize_t n = gnutls_record_send(tls->session, data, size);
+
+        return n < 0 ? error_of(tls, n) : n;
+}
+
+void tls_say_goodbye(struct tls *tls) {
+        if (tls->established)
+                (void) gnutls_bye(tls->session, GNUTLS_SHUT_WR);
+}

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who has a key of the mesh belongs to it, and nobody else: real nodes, TLS clients that others wrote, and datagrams
+that were recorded, altered or made up."""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import threading
+import time
+
+import datagrams
+import pytest
+from harness import wait_for
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets take root")
+PRIORITY = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305"
+
+
+def port_of(node):
+    return int(node.options[node.options.index("--node-port") + 1])
+
+
+def two(make_node, **more):
+    first = make_node(**more).start()
+    second = make_node(discovery_port=first.discovery_port, **more).start()
+    wait_for(lambda: first.sees(second) and second.sees(first), 10)
+    return first, second
+
+
+def told(command):
+    """What a client says who has nothing to say, and leaves."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    return done.stdout + done.stderr
+
+
+def test_tls_clients_that_others_wrote(mesh_node):
+    port, keys = port_of(mesh_node), datagrams.Keys(mesh_node.key_file)
+    name, key = f"{keys.mesh_id.hex()}/{keys.key_id.hex()}", keys.link.hex()
+    wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+
+    gnutls = ["gnutls-cli", "127.0.0.1", "-p", str(port), "--priority", PRIORITY]
+    assert "Handshake was completed" in told([*gnutls, "--pskusername", name, "--pskkey", key])
+    assert "Handshake was completed" not in told([*gnutls, "--pskusername", name, "--pskkey", wrong])
+    assert "Handshake was completed" not in told([*gnutls, "--pskusername", name[:-1] + "x", "--pskkey", key])
+    assert "Handshake was completed" not in told([*gnutls[:4], str(port), "--insecure"])
+
+    openssl = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3"]
+    cipher = ["-ciphersuites", "TLS_AES_128_GCM_SHA256"]
+    assert "TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256" in told([*openssl, *cipher, "-psk_identity", name, "-psk", key])
+    assert "Cipher is (NONE)" in told([*openssl, *cipher, "-psk_identity", name, "-psk", wrong])
+    assert "alert unknown psk identity" in told(openssl)
+    older = told([*openssl[:-1], "-tls1_2", "-cipher", "PSK", "-psk_identity", name, "-psk", key])
+    assert "Cipher is (NONE)" in older and "alert" in older
+    assert mesh_node.run("echo well")["stdout"] == "well\n"
+
+
+def test_nodes_that_start_at_once_have_one_key(make_node):
+    first = make_node().launch()
+    nodes = [first] + [make_node(discovery_port=first.discovery_port).launch() for _ in range(3)]
+    for node in nodes:
+        wait_for(node.answers, 20)
+        node.known_id = node.get("/health").json()["node_id"]
+    wait_for(lambda: all(node.sees(*(set(nodes) - {node})) for node in nodes), 10)
+    assert len({node.status()["mesh_id"] for node in nodes}) == 1
+    assert sum(node.log().count("Made the key of a new mesh") for node in nodes) == 1
+    assert stat.S_IMODE(os.stat(first.key_file).st_mode) == 0o600
+
+
+def test_two_meshes_on_one_network(make_node, tmp_path):
+    key_file = str(tmp_path / "another.key")
+    first = make_node(slots=0).start()
+    second = make_node(discovery_port=first.discovery_port).start()
+    others = [make_node(discovery_port=first.discovery_port, key_file=key_file) for _ in range(2)]
+    for node in others:
+        node.start()
+    for node in (first, second, *others):
+        wait_for(lambda node=node: (node.status()["peer_count"], node.status()["stranger_count"]) == (1, 2), 10)
+    assert first.status()["mesh_id"] == second.status()["mesh_id"] != others[0].status()["mesh_id"]
+    ids = first.submit_many(["echo $NODE_ID"] * 20)
+    assert {first.finish(job_id)["stdout"].strip() for job_id in ids} == {second.node_id}
+    listed = others[0].get("/jobs?scope=mesh").json()["jobs"]
+    assert not listed, "nothing is known of the jobs of another mesh"
+    for node in (first, second):
+        assert {peer["trusted"] for peer in node.peers().values() if peer["node_id"] in
+                {other.node_id for other in others}} == {False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("", 0o600, "is no key file: there is no id of a mesh in it."),
+        ("0" * 32 + "\nabc\n", 0o600, "mesh.key:2: a key is 64 hexadecimal digits."),
+        ("0" * 32 + "\n" + "1" * 64 + "\n", 0o644, "may be used by others (mode 0644)"),
+    ],
+)
+def test_a_key_file_that_is_none(make_node, text, mode, said):
+    node = make_node()
+    with open(node.key_file, "w") as file:
+        file.write(text)
+    os.chmod(node.key_file, mode)
+    node.launch()
+    assert node.process.wait(10) == 1
+    assert said in node.log()
+    with open(node.key_file) as file:
+        assert file.read() == text
+
+
+def test_a_credential(make_node, tmp_path):
+    first = make_node().start()
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    shutil.copy(first.key_file, folder / "mesh.key")
+    os.chmod(folder / "mesh.key", 0o440)  # as the service manager leaves it
+    environment = {"CREDENTIALS_DIRECTORY": str(folder), "KEY_FILE": ""}
+    second = make_node(discovery_port=first.discovery_port, environment=environment).start()
+    wait_for(lambda: first.sees(second) and first.peers()[second.node_id]["trusted"], 10)
+
+
+def test_open_is_shouted_about(make_node):
+    open_node = make_node(["--security", "open"]).start()
+    closed = make_node(discovery_port=open_node.discovery_port).start()
+    wait_for(lambda: closed.sees(open_node) and open_node.sees(closed), 10)
+    status = open_node.status()
+    assert (status["security"], status["mesh_id"], status["peer_count"]) == ("open", None, 0)
+    assert "warning: Security=open: whoever reaches this node over the network can run commands" in open_node.log()
+    assert closed.status()["security"] == "closed"
+    peer = closed.peers()[open_node.node_id]
+    assert (peer["trusted"], peer["metadata"]["security"]) == (False, "open")
+
+
+def record(node, seconds):
+    """The broadcasts of this node, and of no other."""
+    heard, end = [], time.monotonic() + seconds
+    with datagrams.Listener(node.discovery_port) as listener:
+        while time.monotonic() < end:
+            data, _ = listener.receive()
+            if datagrams.sender_of(data) == node.node_id:
+                heard.append(data)
+    return heard
+
+
+def test_recordings_and_changes_of_them(make_node):
+    first, second = two(make_node, slots=2)
+    recording = record(second, 1.5)
+    assert len(recording) > 3
+    second.kill()
+    wait_for(lambda: not first.peers(), 10)
+
+    # First the very same; a receiver that has just started cannot know that it heard them before. No question is
+    # answered: it is listed at most, and nothing is sent there.
+    first.restart()
+    with datagrams.Listener(first.discovery_port) as listener:
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            for data in recording:
+                listener.send(data)
+            assert not any(peer["verified"] for peer in first.peers().values())
+            time.sleep(0.1)
+        # Each of their bytes is looked at.
+        wait_for(lambda: not first.peers(), 10, "the last of them was heard")
+        last = recording[-1]
+        for position in range(0, len(last), 3):
+            altered = bytearray(last)
+            altered[position] ^= 0x40
+            listener.send(bytes(altered))
+        assert first.run("echo here")["stdout"] == "here\n"
+        assert not any(peer["trusted"] for peer in first.peers().values())
+    second.start()
+    wait_for(lambda: first.sees(second) and first.peers()[second.node_id]["verified"], 10)
+
+
+def test_keys_are_changed_while_jobs_run(make_node, tmp_path):
+    """By hand, each node with a file of its own: the new one is added, then used, then the only one."""
+    first = make_node(slots=1).start()
+    shutil.copy(first.key_file, tmp_path / "second.key")
+    second = make_node(discovery_port=first.discovery_port, slots=2, key_file=str(tmp_path / "second.key")).start()
+    wait_for(lambda: first.sees(second) and second.sees(first), 10)
+    with open(first.key_file) as file:
+        mesh_id, old = [line.strip() for line in file if not line.startswith("#")]
+    new = os.urandom(32).hex()
+
+    def write(node, *keys):
+        with open(node.key_file, "w") as file:
+            file.write("\n".join([mesh_id, *keys]) + "\n")
+        seen = node.log().count("Configuration reloaded")
+        node.send(signal.SIGHUP)
+        wait_for(lambda: node.log().count("Configuration reloaded") > seen)
+
+    ids = []
+    for keys in ((old, new), (new, old), (new,)):
+        for node in (first, second):
+            write(node, *keys)
+            ids += first.submit_many(["sleep 0.1; echo $NODE_ID"] * 10)
+            assert first.peers()[second.node_id]["trusted"] and second.peers()[first.node_id]["trusted"]
+        # New links are made with it, too.
+        second.restart()
+        wait_for(lambda: first.sees(second) and second.sees(first), 10)
+    ended = [first.finish(job_id) for job_id in ids]
+    assert {job["status"] for job in ended} == {"JOB_COMPLETED"}
+    assert {job["stdout"].strip() for job in ended} == {first.node_id, second.node_id}
+
+
+@contextlib.contextmanager
+def captured(ports):
+    """All that goes to or comes from these ports of loopback, as bytes, when the block is left."""
+    packets, stop = [], threading.Event()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        wire.bind(("lo", 0))
+
+        def read():
+            while not stop.is_set() or select.select([wire], [], [], 0)[0]:
+                if not select.select([wire], [], [], 0.1)[0]:
+                    continue
+                data = wire.recv(1 << 17)
+                header = 14 + (data[14] & 15) * 4
+                if data[23] in (6, 17) and set(struct.unpack_from(">HH", data, header)) & ports:
+                    packets.append(data[header:])
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield packets
+        finally:
+            stop.set()
+            reader.join()
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("security", ["closed", "open"])
+def test_nothing_is_in_the_clear(make_node, security):
+    """And where everything is, this test sees it."""
+    first = make_node(["--security", security], slots=0).start()
+    second = make_node(["--security", security], discovery_port=first.discovery_port, slots=2)
+    words = {"command": "Kommandowort", "env": "Umgebungswort", "output": "tuptuo-wort", "stdin": "Eingabewort"}
+    with captured({port_of(first), port_of(second), first.discovery_port}) as packets:
+        second.start()
+        wait_for(lambda: first.sees(second) and second.sees(first), 10)
+        answer = first.post("/jobs?wait=20s", {
+            "command": f"cat; echo {words['command']} >/dev/null; echo $WORD | wc -c; echo {words['output'][::-1]} | rev",
+            "env": {"WORD": words["env"]}, "stdin": words["stdin"],
+        })  # fmt: skip
+        assert answer.status == 200 and answer.json()["status"] == "JOB_COMPLETED", answer
+        job = answer.json()
+        assert job["executor_node_id"] == second.node_id and words["output"] in job["stdout"]
+        # Asked for from the other side, too.
+        assert words["output"] in second.get(f"/jobs/{job['job_id']}/stdout").body.decode()
+    wire = b"".join(packets)
+    assert len(wire) > 1000 and first.node_id.encode() in wire, "heartbeats are seen"
+    found = {name for name, word in words.items() if word.encode() in wire}
+    assert found == (set(words) if security == "open" else set())
