@@ -43,6 +43,8 @@ void strangers_heard(
         struct stranger *stranger = find(mesh, message->sender_node_id);
         bool is_new = !stranger;
 
+        if (stranger && message->type == MESSAGE_GOODBYE && message->instance == stranger->public.instance)
+                remove_stranger(mesh, stranger);
         if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info)
                 return;
         if (is_new)
@@ -51,6 +53,7 @@ void strangers_heard(
                 return;
         stranger->public.last_heard_usec = mesh_now(mesh);
         stranger->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
+        stranger->public.instance = message->instance;
         question_address(message, source, &stranger->public.address);
         peer_take_info(&stranger->public, &message->node_info);
         if (!is_new)

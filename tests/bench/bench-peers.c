@@ -15,6 +15,8 @@
 #include "bench/measure.h"
 #include "bench/options.h"
 #include "net/links.h"
+#include "net/seal.h"
+#include "trust/key-file.h"
 #include "util/random.h"
 #include "util/time.h"
 #include "util/uuid.h"
@@ -39,6 +41,7 @@ struct nodes {
         struct sockaddr_in broadcast;
         unsigned n_nodes, next, n_jobs;
         usec_t began_at;
+        const struct mesh_keys *keys; /* NULL: none */
         uint64_t n_sent, n_answered, n_told;
         struct node nodes[NODES_MAX];
 };
@@ -50,7 +53,7 @@ static int node_send(struct node *node, struct mesh_message *message, const stru
         message->sequence = ++node->heartbeat.sequence;
         message->timestamp_usec = now_usec(CLOCK_REALTIME);
         message->node_info.last_heartbeat_usec = message->timestamp_usec;
-        size = mesh_message_encode(message, false, data);
+        size = seal_encode(node->nodes->keys, message, /* pad= */ false, data);
         if (size < 0)
                 return size;
         if (sendto(node->fd, data, (size_t) size, 0, (const struct sockaddr *) address, sizeof(*address)) <
@@ -146,6 +149,7 @@ static int node_know_jobs(struct node *node) {
                 .version = VERSION,
                 .incarnation = node->heartbeat.incarnation,
                 .instance = node->heartbeat.instance,
+                .keys = node->nodes->keys,
                 .listen_fd = TAKE_FD(node->listen_fd),
         };
         const struct links_handlers handlers = {
@@ -297,7 +301,10 @@ static void raise_limit(void) {
 }
 
 int main(int argc, char *argv[]) {
+        static struct mesh_keys keys;
         static struct nodes nodes;
+        const char *key_file = NULL;
+        char *problem = NULL;
         unsigned discovery_port = 8080, count = 50, interval_msec = 5000, seconds = 60;
         const struct bench_option options[] = {
                 { "port", "The discovery port (8080).", 1, UINT16_MAX, &discovery_port, NULL, NULL },
@@ -307,6 +314,8 @@ int main(int argc, char *argv[]) {
                 { "jobs", "How many jobs each knows, all ended (0).", 0, JOBS_MAX, &nodes.n_jobs, NULL,
                   NULL },
                 { "seconds", "How long (60).", 1, 3600, &seconds, NULL, NULL },
+                { "key-file", "The keys of their mesh; without, they have none.", 0, 0, NULL, &key_file,
+                  NULL },
         };
         int r;
 
@@ -314,6 +323,11 @@ int main(int argc, char *argv[]) {
         if (r != 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 
+        if (key_file && key_file_read(key_file, KEY_FILE_OWN, &keys, &problem) < 0) {
+                fprintf(stderr, "%s\n", problem ? problem : "The key file cannot be read.");
+                return EXIT_FAILURE;
+        }
+        nodes.keys = key_file ? &keys : NULL;
         raise_limit();
         nodes.began_at = now_usec(CLOCK_REALTIME);
         nodes.broadcast = (struct sockaddr_in){

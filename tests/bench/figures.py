@@ -161,6 +161,7 @@ def idle(bench):
         bench.program("bench-jobs", port=measured.port, batch=bench.amount(10000, 50), slots=slots)
         command = [node.program(bench.build, "tests", "bench", "bench-peers")]
         command += [f"--port={measured.discovery_port}", f"--count={IDLE_NODES}", f"--interval={interval}"]
+        command += [f"--key-file={measured.key_file}"]
         with subprocess.Popen([*command, f"--seconds={seconds}"], stdout=subprocess.PIPE) as peers:
             try:
                 _idle_windows(bench, measured, window, interval)

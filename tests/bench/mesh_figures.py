@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import node
-from mesh_hosts import Mesh, hosts, trust_each_other
+from mesh_hosts import Mesh, hosts, share_key, trust_each_other
 from node import Failure
 from service_host import SERVICE_PORT
 
@@ -164,8 +164,10 @@ def _detection_of(bench, number):
     with hosts.Lab(build=bench.build) as lab:
         members = lab.up(bench.amount(4, 3))
         for host in members:
-            host.write("/etc/worker-mesh/worker-mesh.conf.d/bench.conf", "[Mesh]\nSecurity=open\nSlots=1\n")
+            host.write("/etc/worker-mesh/worker-mesh.conf.d/bench.conf", "[Mesh]\nSlots=1\n")
             host.activate()
+        share_key(members)
+        for host in members:
             host.run("systemctl start worker-mesh")
         for kind, fault in FAULTS.items():
             for _ in range(bench.amount(3, 1)):
@@ -236,7 +238,7 @@ def _with_peers(bench, n_peers, n_jobs, links_close):
         _settle(pids)
         kilobytes = {"before": _anonymous(pids)}
         command = [node.program(bench.build, "tests", "bench", "bench-peers"), f"--port={measured.discovery_port}"]
-        command += [f"--count={n_peers}", f"--jobs={n_jobs}", "--seconds=300"]
+        command += [f"--count={n_peers}", f"--jobs={n_jobs}", "--seconds=300", f"--key-file={measured.key_file}"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as peers:
             try:
                 hosts.wait_for(lambda: measured.get("/api/v1/status")["peer_count"] == n_peers, 60, "it sees all peers")
@@ -325,7 +327,8 @@ def _tell_traffic(bench, name, executor, keeper, rounds):
 def traffic(bench):
     bench.title("n", 'what "true" costs between the hosts: one owns it, one runs it, one has the copy')
     burst, single = bench.amount(2000, 20), bench.amount(300, 5)
-    with Mesh(bench, settings=PATIENT) as mesh:
+    # What cannot be read cannot be taken apart.
+    with Mesh(bench, settings=f"Security=open\n{PATIENT}") as mesh:
         owner = mesh.add()
         keeper = mesh.add_keeper(owner)
         executor = mesh.add()

@@ -15,6 +15,8 @@ import service_host
 from node import Failure
 from service_host import HERE, START_SECONDS, hosts
 
+from service import give_key, new_key, share_key  # isort: skip; in the folder of the lab, which is known by now
+
 TRUST_SECONDS = 40
 CAPTURE_SECONDS = 60  # to take apart what was heard
 
@@ -34,10 +36,11 @@ def trust_each_other(those):
 class Member:
     """One of the hosts."""
 
-    def __init__(self, bench, host, settings):
+    def __init__(self, bench, host, settings, key):
         self.host, self.bench = host, bench
         self.folder = service_host.make_folder(bench, host, ("service", "journal"))
-        service_host.prepare(bench, host, self.folder, f"Security=open\n{settings}")
+        service_host.prepare(bench, host, self.folder, settings)
+        give_key(host, key)
         service_host.start(host)
         self.node_id = host.get("/status")["node_id"]
 
@@ -67,6 +70,7 @@ class Mesh:
     def __init__(self, bench, settings=""):
         self.bench, self.settings = bench, settings
         self.lab = hosts.Lab(build=bench.build)
+        self.key = new_key()
         self.members = []
 
     def __enter__(self):
@@ -79,7 +83,7 @@ class Mesh:
 
     def add(self):
         """One more; returns when all know all."""
-        member = Member(self.bench, self.lab.up(1)[0], self.settings)
+        member = Member(self.bench, self.lab.up(1)[0], self.settings, self.key)
         self.members.append(member)
         those = [other.host for other in self.members]
         hosts.wait_for(lambda: trust_each_other(those), TRUST_SECONDS, "all trust all")

@@ -73,6 +73,7 @@ class Node:
         self.port = free_port(socket.SOCK_STREAM)
         self.discovery_port = free_port(socket.SOCK_DGRAM)
         self.log_path = os.path.join(self.directory, "log")
+        self.key_file = os.path.join(self.directory, "mesh.key")
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": self.directory,
@@ -80,7 +81,7 @@ class Node:
         }
         command = [program(build, "src", "worker-mesh"), "--interface", "lo", "--slots", str(slots)]
         command += ["--api-port", str(self.port), "--discovery-port", str(self.discovery_port)]
-        command += ["--state-dir", self.directory]
+        command += ["--state-dir", self.directory, "--key-file", self.key_file]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 

@@ -16,7 +16,7 @@ import next_version
 from hosts import Lab, in_parallel, wait_for
 from load import Load
 from scenarios import SCENARIOS
-from service import UNFINISHED, is_ready
+from service import UNFINISHED, is_ready, share_key
 from verdict import judge
 
 PEER_LOST = "51d07155c421e199276045ce411e500f"
@@ -64,8 +64,10 @@ class Stage:
     def _begin(self, n_hosts):
         self.hosts = self.lab.up(n_hosts)
 
+        in_parallel([host.activate for host in self.hosts])
+        share_key(self.hosts)
+
         def start(host):
-            host.activate()
             host.write("/etc/systemd/system/worker-mesh.service.d/lab.conf", UNIT)
             self._configure(host, FAST)
             host.run("systemctl daemon-reload && systemctl start worker-mesh")
@@ -78,7 +80,7 @@ class Stage:
         self.lab.close()
 
     def _configure(self, host, pace):
-        text = f"[Mesh]\nSecurity=open\nSlots={SLOTS}\nDrainTimeout=30s\n"
+        text = f"[Mesh]\nSlots={SLOTS}\nDrainTimeout=30s\n"
         if pace is not DEFAULT:
             text += f"HeartbeatInterval={pace.interval}s\nPeerTimeout={pace.peer_timeout}s\n"
         host.write(SETTINGS, text)

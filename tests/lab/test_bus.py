@@ -9,7 +9,7 @@ import struct
 
 import pytest
 from hosts import wait_for
-from service import ended, is_ready, main_pid
+from service import ended, is_ready, main_pid, share_key
 
 NAME = "org.workermesh.Mesh1"
 NODE = f"{NAME} /org/workermesh/Mesh1"
@@ -23,6 +23,8 @@ def two(lab):
     for host in hosts:
         host.activate()
         host.run("useradd --no-create-home visitor && useradd --no-create-home --groups worker-mesh admin")
+    share_key(hosts)
+    for host in hosts:
         host.run("systemctl start worker-mesh")
     for host in hosts:
         wait_for(lambda: is_ready(host) and host.get("/peers")["count"] == 1, 10)

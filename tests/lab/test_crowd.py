@@ -5,7 +5,7 @@ import os
 
 import pytest
 from hosts import in_parallel, wait_for
-from service import answers
+from service import answers, share_key
 
 HOSTS = 20
 
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(os.environ.get("SLOW_TESTS") != "true", reason="
 def test_all_see_each_other(lab):
     hosts = lab.up(HOSTS, deadline=120)
     in_parallel([host.activate for host in hosts])
+    share_key(hosts)
     in_parallel([lambda host=host: host.run("systemctl start worker-mesh") for host in hosts])
     for host in hosts:
         wait_for(lambda: answers(host) and host.get("/peers")["count"] == HOSTS - 1, 60, f"{host} sees all others")

@@ -9,9 +9,9 @@ import time
 import pytest
 from evidence import FOLDER
 from hosts import wait_for
-from service import ended, is_ready, main_pid
+from service import ended, is_ready, main_pid, share_key
 
-CONFIGURATION = "[Mesh]\nSecurity=open\nSlots=2\nHeartbeatInterval=1s\nPeerTimeout=15s\nDrainTimeout=20s\n"
+CONFIGURATION = "[Mesh]\nSlots=2\nHeartbeatInterval=1s\nPeerTimeout=15s\nDrainTimeout=20s\n"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,7 @@ def three(lab):
         host.write("/etc/worker-mesh/worker-mesh.conf.d/lab.conf", CONFIGURATION)
         os.makedirs(host.path(FOLDER), exist_ok=True)
         os.chmod(host.path(FOLDER), 0o1777)
+    share_key(hosts)
     for host in hosts:
         host.run("systemctl", "start", "worker-mesh")
     wait_for(lambda: all_trust(hosts), 20, "all trust all")

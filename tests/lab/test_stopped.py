@@ -7,7 +7,7 @@ import time
 
 import pytest
 from hosts import wait_for
-from service import answers, is_off
+from service import answers, is_off, share_key
 
 # More of them than there are by default.
 CONFIGURATION = "[Mesh]\nHeartbeatInterval=500ms\nPeerTimeout=10s\n"
@@ -30,6 +30,8 @@ def three(lab):
     for host in hosts:
         host.activate()
         host.write("/etc/worker-mesh/worker-mesh.conf.d/lab.conf", CONFIGURATION)
+    share_key(hosts)
+    for host in hosts:
         host.run("systemctl start worker-mesh")
     for host in hosts:
         wait_for(lambda: answers(host) and peers(host) == 2, 30, f"{host} sees both others")

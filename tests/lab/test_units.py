@@ -7,7 +7,7 @@ import re
 
 import pytest
 from hosts import wait_for
-from service import answers, is_off, is_ready, main_pid
+from service import answers, is_off, is_ready, main_pid, share_key
 
 CONFIGURATION = "[Mesh]\nHeartbeatInterval=1s\nPeerTimeout=10s\n"
 NETWORK_SOCKETS = ("worker-mesh-discovery.socket", "worker-mesh-node.socket")
@@ -22,6 +22,7 @@ def three(lab):
     for host in hosts:
         host.activate()
         host.write("/etc/worker-mesh/worker-mesh.conf.d/lab.conf", CONFIGURATION)
+    share_key(hosts)
     return hosts
 
 
@@ -139,8 +140,9 @@ def status_text(host):
 def test_status_is_current(three):
     host = three[1]
     wait_for(lambda: re.search(r"\b2 peers\b", status_text(host)), 5, "STATUS= has the peers")
-    slots = host.get("/status")["slots"]
-    jobs = [host.submit("sleep 1000") for _ in range(slots + 2)]
+    status = host.get("/status")
+    slots, here = status["slots"], {"target_node_id": status["node_id"]}
+    jobs = [host.submit("sleep 1000", **here) for _ in range(slots + 2)]
     wait_for(lambda: f"{slots} running, 2 queued" in status_text(host), 5, "STATUS= has the jobs")
     for job_id in jobs:
         assert host.request("POST", f"/jobs/{job_id}/cancel")[0] in (200, 202)

@@ -27,6 +27,7 @@ static void test_listed(void) {
                 struct mesh_message message = stranger_message("stranger", (uint64_t) type);
 
                 message.type = (enum message_type) type;
+                message.instance = type == MESSAGE_GOODBYE ? 7 : 4711; /* of another life */
                 message.has_nonce = true;
                 tell_without_key(a, &message, 99);
         }
@@ -41,6 +42,14 @@ static void test_listed(void) {
         world_run_for(&world, 31 * SEC);
         ASSERT_NULL(world_peer(a, "stranger"));
         ASSERT_EQ(world.n_strays, n_strays);
+
+        /* What it says of itself is all that is known. */
+        struct mesh_message message = stranger_message("stranger", 1);
+        tell_without_key(a, &message, 99);
+        ASSERT_NOT_NULL(world_peer(a, "stranger"));
+        message.type = MESSAGE_GOODBYE;
+        tell_without_key(a, &message, 99);
+        ASSERT_NULL(world_peer(a, "stranger"));
         ASSERT_TRUE(is_verified(a, "node-b"));
         world_done(&world);
 }
