@@ -77,15 +77,28 @@ static const struct link_stream_operations encrypted_operations = {
         .close = encrypted_close,
 };
 
-int link_stream_init_tls(
-        struct link_stream *stream, int fd, const struct mesh_keys *keys, enum tls_role role) {
-        *stream = (struct link_stream){ .operations = &encrypted_operations, .fd = fd };
-        int r = tls_new(keys, role, fd, &stream->tls);
-        if (r < 0) {
-                stream->operations = &plain_operations;
+/* r: of making its TLS. */
+static int begin_encrypted(struct link_stream *stream, int r) {
+        if (r >= 0)
+                stream->operations = &encrypted_operations;
+        else
                 link_stream_close(stream);
-        }
         return r;
+}
+
+int link_stream_init_opener(
+        struct link_stream *stream, int fd, const char *name, const uint8_t secret[static TLS_SECRET_SIZE]) {
+        link_stream_init_plain(stream, fd);
+        return begin_encrypted(stream, tls_new_opener(name, secret, fd, &stream->tls));
+}
+
+int link_stream_init_listener(struct link_stream *stream, int fd, tls_lookup_t lookup, void *userdata) {
+        link_stream_init_plain(stream, fd);
+        return begin_encrypted(stream, tls_new_listener(lookup, userdata, fd, &stream->tls));
+}
+
+const char *link_stream_key_name(const struct link_stream *stream) {
+        return stream->tls ? tls_name(stream->tls) : "";
 }
 
 void link_stream_close(struct link_stream *stream) {

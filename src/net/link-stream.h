@@ -32,9 +32,12 @@ struct link_stream {
 
 /* Takes the descriptor. */
 void link_stream_init_plain(struct link_stream *stream, int fd);
-/* Likewise, also on failure; what is said can be read by members of the mesh only. The keys are valid until
- * the handshake is over. -ENOMEM, -EIO: the stream is closed. */
-int link_stream_init_tls(
-        struct link_stream *stream, int fd, const struct mesh_keys *keys, enum tls_role role);
+/* Likewise, also on failure; what is said can be read by the two ends only, which have a key in common (see
+ * trust/tls.h). -ENOMEM, -EIO: the stream is closed. */
+int link_stream_init_opener(
+        struct link_stream *stream, int fd, const char *name, const uint8_t secret[static TLS_SECRET_SIZE]);
+int link_stream_init_listener(struct link_stream *stream, int fd, tls_lookup_t lookup, void *userdata);
+/* By which key; empty where there is none, or not yet. */
+const char *link_stream_key_name(const struct link_stream *stream);
 /* Harmless where it is closed, or was never opened (a zeroed one). */
 void link_stream_close(struct link_stream *stream);

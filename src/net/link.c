@@ -72,7 +72,7 @@ static void link_establish(struct link *link) {
         }
         link->established = true;
         link_watch(link, EPOLLIN);
-        if (link->state != LINK_CONNECTING)
+        if (links_admit(link) || link->state != LINK_CONNECTING)
                 return;
         links_enter(link, LINK_GREETING);
         r = links_say_hello(link);
@@ -92,13 +92,28 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
         return 0;
 }
 
+static bool on_key_name(void *userdata, const char *name, uint8_t ret_secret[static TLS_SECRET_SIZE]) {
+        struct link *link = userdata;
+        const struct mesh_key *key = mesh_keys_find_name(link->links->keys, name);
+
+        if (!key)
+                return links_find_invitation(link, name, ret_secret);
+        memcpy(ret_secret, key->link, TLS_SECRET_SIZE);
+        return true;
+}
+
 static int link_begin_stream(struct link *link, int fd) {
-        if (link->links->keys)
-                return link_stream_init_tls(
-                        &link->stream, fd, link->links->keys,
-                        link->state == LINK_CONNECTING ? TLS_OPENER : TLS_LISTENER);
-        link_stream_init_plain(&link->stream, fd);
-        return 0;
+        const struct mesh_keys *keys = link->links->keys;
+        char name[MESH_KEY_NAME_SIZE];
+
+        if (!keys) {
+                link_stream_init_plain(&link->stream, fd);
+                return 0;
+        }
+        if (link->state != LINK_CONNECTING)
+                return link_stream_init_listener(&link->stream, fd, on_key_name, link);
+        return link_stream_init_opener(
+                &link->stream, fd, mesh_key_name(keys, &keys->keys[0], name), keys->keys[0].link);
 }
 
 int link_attach(struct link *link, int fd) {

@@ -7,6 +7,7 @@
 #include "net/link-queue.h"
 #include "net/link-stream.h"
 #include "net/links.h"
+#include "trust/keys.h"
 #include "util/buffer.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -62,8 +63,9 @@ struct link {
 struct links {
         char *node_id, *version;
         uint64_t incarnation, instance;
-        uint64_t ordinal;             /* of our last hello */
-        const struct mesh_keys *keys; /* NULL: there are none */
+        uint64_t ordinal;                /* of our last hello */
+        const struct mesh_keys *keys;    /* NULL: there are none */
+        struct invitations *invitations; /* likewise */
         struct links_limits limits;
         struct links_handlers handlers;
         struct links_counters counters;
@@ -125,6 +127,13 @@ void links_refuse(struct link *link, int error, const char *why);
 /* links-greet.c */
 int links_say_hello(struct link *link);
 void links_greet(struct link *link, const struct link_hello *hello);
+
+/* links-admit.c */
+bool links_find_invitation(
+        const struct link *link, const char *name, uint8_t ret_secret[static TLS_SECRET_SIZE]);
+/* Where the handshake was over an invitation, the keys are handed over and the link is closed. Whether it
+ * was. */
+bool links_admit(struct link *link);
 
 /* links-accept.c */
 void links_prepare_socket(const struct links *links, int fd);

@@ -187,6 +187,7 @@ int links_new(
         links->instance = config->instance;
         links->handlers = *handlers;
         links->keys = config->keys;
+        links->invitations = config->invitations;
         list_init(&links->opening);
         list_init(&links->strangers);
         list_init(&links->up);

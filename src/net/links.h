@@ -29,6 +29,7 @@
 #define LINK_STALL_USEC (30 * USEC_PER_SEC)    /* with bytes to write and none taken: it goes down */
 #define LINK_FRAMES_PER_TURN 32u               /* read from one link in one turn of the loop */
 
+struct invitations;
 struct links;
 struct mesh_keys;
 
@@ -39,6 +40,8 @@ struct links_config {
          * long as the links, and may change any time: for links that are opened then. NULL: everybody is let
          * in, and everything is in the clear. */
         const struct mesh_keys *keys;
+        /* Of this node, whose holders get the keys; valid as long as the links. NULL: there are none. */
+        struct invitations *invitations;
         int listen_fd; /* a bound stream socket, or an inherited one that listens; taken. Negative: none */
 };
 
@@ -57,6 +60,8 @@ struct links_handlers {
         void (*down)(void *userdata, const char *node_id, int error);
         /* More than LINK_QUEUE_LOW waited, or a message was not taken, and there is room again. */
         void (*writable)(void *userdata, const char *node_id);
+        /* Somebody who held an invitation has got the keys of the mesh. NULL: nobody cares. */
+        void (*admitted)(void *userdata, const struct sockaddr_in *address);
         void *userdata;
 };
 
@@ -83,6 +88,10 @@ bool links_is_up(const struct links *links, const char *node_id);
  * is full; -EMSGSIZE: see link_message_encode(); -ENOMEM. Nothing was sent then. */
 int links_send(struct links *links, const char *node_id, const struct link_message *message);
 size_t links_queued(const struct links *links, const char *node_id); /* bytes; 0 where there is no link */
+
+/* The keys are others now: links over one that is not accepted any more go down, which is told from within
+ * this call. */
+void links_check_keys(struct links *links);
 
 /* Closes it, after one try to write what waits; down is not told. */
 void links_close(struct links *links, const char *node_id);

@@ -4,6 +4,7 @@
 #include <gnutls/crypto.h>
 #include <stdio.h>
 
+#include "trust/derive.h"
 #include "trust/hex.h"
 #include "util/random.h"
 
@@ -11,27 +12,17 @@ static const char comment[] =
         "# Who has a key of this file belongs to the mesh and may run anything in it.\n"
         "# The id of the mesh, then its keys: the first is used, all are accepted.\n";
 
-/* RFC 5869: what is extracted once for a key is expanded for each purpose. */
-static int expand(const gnutls_datum_t *extracted, const char *purpose, uint8_t *ret, size_t size) {
-        const gnutls_datum_t info = { (unsigned char *) purpose, (unsigned) strlen(purpose) };
-
-        return gnutls_hkdf_expand(GNUTLS_MAC_SHA256, extracted, &info, ret, size) < 0 ? -EIO : 0;
-}
-
 static int derive(const uint8_t mesh_id[static MESH_ID_SIZE], struct mesh_key *key) {
-        uint8_t pseudo_random[MESH_KEY_SIZE];
-        const gnutls_datum_t secret = { key->secret, sizeof(key->secret) };
-        const gnutls_datum_t salt = { (unsigned char *) mesh_id, MESH_ID_SIZE };
-        const gnutls_datum_t extracted = { pseudo_random, sizeof(pseudo_random) };
+        struct derivation derivation;
 
-        int r = gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &secret, &salt, pseudo_random) < 0 ? -EIO : 0;
+        int r = derive_begin(&derivation, key->secret, sizeof(key->secret), mesh_id, MESH_ID_SIZE);
         if (r >= 0)
-                r = expand(&extracted, "worker-mesh key id", key->id, sizeof(key->id));
+                r = derive_next(&derivation, "worker-mesh key id", key->id, sizeof(key->id));
         if (r >= 0)
-                r = expand(&extracted, "worker-mesh datagram", key->datagram, sizeof(key->datagram));
+                r = derive_next(&derivation, "worker-mesh datagram", key->datagram, sizeof(key->datagram));
         if (r >= 0)
-                r = expand(&extracted, "worker-mesh link", key->link, sizeof(key->link));
-        explicit_bzero(pseudo_random, sizeof(pseudo_random));
+                r = derive_next(&derivation, "worker-mesh link", key->link, sizeof(key->link));
+        derive_end(&derivation);
         return r;
 }
 
@@ -65,6 +56,18 @@ int mesh_keys_make(struct mesh_keys *ret) {
         return r;
 }
 
+bool mesh_keys_remove(struct mesh_keys *keys, const uint8_t id[static MESH_KEY_ID_SIZE]) {
+        const struct mesh_key *key = mesh_keys_find(keys, id);
+
+        if (!key)
+                return false;
+        size_t i = (size_t) (key - keys->keys);
+        keys->n_keys--;
+        memmove(&keys->keys[i], &keys->keys[i + 1], (keys->n_keys - i) * sizeof(keys->keys[0]));
+        explicit_bzero(&keys->keys[keys->n_keys], sizeof(keys->keys[0]));
+        return true;
+}
+
 void mesh_keys_erase(struct mesh_keys *keys) {
         explicit_bzero(keys, sizeof(*keys));
 }
@@ -73,6 +76,25 @@ const struct mesh_key *
 mesh_keys_find(const struct mesh_keys *keys, const uint8_t id[static MESH_KEY_ID_SIZE]) {
         for (size_t i = 0; i < keys->n_keys; i++)
                 if (memcmp(keys->keys[i].id, id, MESH_KEY_ID_SIZE) == 0)
+                        return &keys->keys[i];
+        return NULL;
+}
+
+char *mesh_key_name(
+        const struct mesh_keys *keys, const struct mesh_key *key, char buffer[static MESH_KEY_NAME_SIZE]) {
+        char *position = hex_write(buffer, keys->mesh_id, sizeof(keys->mesh_id));
+
+        *position++ = '/';
+        position = hex_write(position, key->id, sizeof(key->id));
+        *position = '\0';
+        return buffer;
+}
+
+const struct mesh_key *mesh_keys_find_name(const struct mesh_keys *keys, const char *name) {
+        char text[MESH_KEY_NAME_SIZE];
+
+        for (size_t i = 0; i < keys->n_keys; i++)
+                if (streq(mesh_key_name(keys, &keys->keys[i], text), name))
                         return &keys->keys[i];
         return NULL;
 }

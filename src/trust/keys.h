@@ -15,6 +15,8 @@
 #define MESH_KEY_SIZE 32u
 #define MESH_KEY_ID_SIZE 4u
 #define MESH_MAC_SIZE 16u
+/* "MESH-ID/KEY-ID" in hexadecimal digits, and the final NUL: how a pre-shared key is named. */
+#define MESH_KEY_NAME_SIZE (2 * MESH_ID_SIZE + 1 + 2 * MESH_KEY_ID_SIZE + 1)
 #define MESH_KEYS_MAX 8u
 #define MESH_KEYS_TEXT_MAX 4096u /* of a key file, comments included */
 
@@ -37,12 +39,20 @@ int mesh_keys_make(struct mesh_keys *ret);
 /* Where it is another key's place: after the last one. -ENOSPC: there are MESH_KEYS_MAX. -EEXIST: it is
  * there. */
 int mesh_keys_add(struct mesh_keys *keys, const uint8_t secret[static MESH_KEY_SIZE]);
+/* False: none has this id. The order of the others stays. */
+bool mesh_keys_remove(struct mesh_keys *keys, const uint8_t id[static MESH_KEY_ID_SIZE]);
 void mesh_keys_erase(struct mesh_keys *keys);
 #define _cleanup_mesh_keys_ _cleanup_(mesh_keys_erase)
 
 /* NULL: none has this id. */
 const struct mesh_key *
 mesh_keys_find(const struct mesh_keys *keys, const uint8_t id[static MESH_KEY_ID_SIZE]);
+
+/* Returns buffer. */
+char *mesh_key_name(
+        const struct mesh_keys *keys, const struct mesh_key *key, char buffer[static MESH_KEY_NAME_SIZE]);
+/* NULL: none has this name. */
+const struct mesh_key *mesh_keys_find_name(const struct mesh_keys *keys, const char *name);
 
 struct mesh_keys_problem {
         unsigned line;    /* from 1; 0: of the whole */

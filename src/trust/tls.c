@@ -3,111 +3,111 @@
 
 #include <gnutls/gnutls.h>
 
-#include "trust/hex.h"
-
 /* Pre-shared keys go with SHA-256 here, and so do these ciphers. Signatures are never made; the library
  * wants some named. Nothing is resumed: links are kept. */
 #define PRIORITY                                                                        \
         "NONE:+VERS-TLS1.3:+AES-128-GCM:+CHACHA20-POLY1305:+AEAD:+ECDHE-PSK:+SIGN-ALL:" \
         "+GROUP-X25519:+GROUP-SECP256R1"
 
-#define IDENTITY_SIZE (2 * MESH_ID_SIZE + 1 + 2 * MESH_KEY_ID_SIZE + 1)
-
 struct tls {
         gnutls_session_t session;
         gnutls_psk_client_credentials_t opener;
         gnutls_psk_server_credentials_t listener;
-        const struct mesh_keys *keys;
+        tls_lookup_t lookup;
+        void *userdata;
+        char name[TLS_NAME_MAX + 1]; /* of the last key that was found */
         bool established;
 };
 
-static char *
-write_identity(const struct mesh_keys *keys, const struct mesh_key *key, char buffer[static IDENTITY_SIZE]) {
-        char *position = hex_write(buffer, keys->mesh_id, sizeof(keys->mesh_id));
-
-        *position++ = '/';
-        position = hex_write(position, key->id, sizeof(key->id));
-        *position = '\0';
-        return buffer;
-}
-
-static const struct mesh_key *find_by_identity(const struct mesh_keys *keys, const char *identity) {
-        char text[IDENTITY_SIZE];
-
-        for (size_t i = 0; i < keys->n_keys; i++)
-                if (streq(write_identity(keys, &keys->keys[i], text), identity))
-                        return &keys->keys[i];
-        return NULL;
-}
-
 /* Called from within the handshake of whoever was asked. */
-static int on_identity(gnutls_session_t session, const char *identity, gnutls_datum_t *ret_key) {
-        const struct tls *tls = gnutls_session_get_ptr(session);
-        const struct mesh_key *key = find_by_identity(tls->keys, identity);
+static int on_name(gnutls_session_t session, const char *name, gnutls_datum_t *ret_key) {
+        struct tls *tls = gnutls_session_get_ptr(session);
 
-        if (!key)
+        if (strlen(name) > TLS_NAME_MAX)
                 return -1;
-        ret_key->data = gnutls_malloc(sizeof(key->link));
+        ret_key->data = gnutls_malloc(TLS_SECRET_SIZE);
         if (!ret_key->data)
                 return -1;
-        memcpy(ret_key->data, key->link, sizeof(key->link));
-        ret_key->size = sizeof(key->link);
-        return 0;
+        ret_key->size = TLS_SECRET_SIZE;
+        if (tls->lookup(tls->userdata, name, ret_key->data)) {
+                strcpy(tls->name, name);
+                return 0;
+        }
+        gnutls_free(ret_key->data);
+        ret_key->data = NULL;
+        return -1;
 }
 
-static int begin_opener(struct tls *tls) {
-        const struct mesh_key *key = &tls->keys->keys[0];
-        const gnutls_datum_t secret = { (unsigned char *) key->link, sizeof(key->link) };
-        char identity[IDENTITY_SIZE];
+static int begin_opener(struct tls *tls, const char *name, const uint8_t secret[static TLS_SECRET_SIZE]) {
+        const gnutls_datum_t key = { (unsigned char *) secret, TLS_SECRET_SIZE };
         int r;
 
         r = gnutls_psk_allocate_client_credentials(&tls->opener);
         if (r < 0)
                 return r;
-        r = gnutls_psk_set_client_credentials(
-                tls->opener, write_identity(tls->keys, key, identity), &secret, GNUTLS_PSK_KEY_RAW);
+        r = gnutls_psk_set_client_credentials(tls->opener, name, &key, GNUTLS_PSK_KEY_RAW);
         if (r < 0)
                 return r;
+        strcpy(tls->name, name);
         return gnutls_credentials_set(tls->session, GNUTLS_CRD_PSK, tls->opener);
 }
 
-static int begin_listener(struct tls *tls) {
+static int begin_listener(struct tls *tls, tls_lookup_t lookup, void *userdata) {
         int r;
 
+        tls->lookup = lookup;
+        tls->userdata = userdata;
         r = gnutls_psk_allocate_server_credentials(&tls->listener);
         if (r < 0)
                 return r;
-        gnutls_psk_set_server_credentials_function(tls->listener, on_identity);
+        gnutls_psk_set_server_credentials_function(tls->listener, on_name);
         return gnutls_credentials_set(tls->session, GNUTLS_CRD_PSK, tls->listener);
 }
 
-static int begin(struct tls *tls, enum tls_role role, int fd) {
-        unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
+static int begin_session(struct tls *tls, unsigned side, int fd) {
         int r;
 
-        r = gnutls_init(&tls->session, flags | (role == TLS_OPENER ? GNUTLS_CLIENT : GNUTLS_SERVER));
+        r = gnutls_init(&tls->session, side | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS);
         if (r < 0)
                 return r;
         gnutls_session_set_ptr(tls->session, tls);
         gnutls_transport_set_int(tls->session, fd);
         gnutls_handshake_set_timeout(tls->session, GNUTLS_INDEFINITE_TIMEOUT); /* the caller's business */
-        r = gnutls_priority_set_direct(tls->session, PRIORITY, NULL);
-        if (r < 0)
-                return r;
-        return role == TLS_OPENER ? begin_opener(tls) : begin_listener(tls);
+        return gnutls_priority_set_direct(tls->session, PRIORITY, NULL);
 }
 
-int tls_new(const struct mesh_keys *keys, enum tls_role role, int fd, struct tls **ret) {
-        _cleanup_(tls_free_p) struct tls *tls = calloc(1, sizeof(*tls));
+/* r: of the library. */
+static int finish(struct tls *session, int r, struct tls **ret) {
+        _cleanup_(tls_free_p) struct tls *tls = session;
 
-        if (!tls)
-                return -ENOMEM;
-        tls->keys = keys;
-        int r = begin(tls, role, fd);
         if (r < 0)
                 return r == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EIO;
         *ret = TAKE_PTR(tls);
         return 0;
+}
+
+int tls_new_opener(
+        const char *name, const uint8_t secret[static TLS_SECRET_SIZE], int fd, struct tls **ret) {
+        struct tls *tls = calloc(1, sizeof(*tls));
+
+        assert(strlen(name) <= TLS_NAME_MAX);
+        if (!tls)
+                return -ENOMEM;
+        int r = begin_session(tls, GNUTLS_CLIENT, fd);
+        if (r >= 0)
+                r = begin_opener(tls, name, secret);
+        return finish(tls, r, ret);
+}
+
+int tls_new_listener(tls_lookup_t lookup, void *userdata, int fd, struct tls **ret) {
+        struct tls *tls = calloc(1, sizeof(*tls));
+
+        if (!tls)
+                return -ENOMEM;
+        int r = begin_session(tls, GNUTLS_SERVER, fd);
+        if (r >= 0)
+                r = begin_listener(tls, lookup, userdata);
+        return finish(tls, r, ret);
 }
 
 struct tls *tls_free(struct tls *tls) {
@@ -171,6 +171,10 @@ int tls_handshake(struct tls *tls) {
                 return tell_failure(tls, r);
         tls->established = true;
         return 0;
+}
+
+const char *tls_name(const struct tls *tls) {
+        return tls->established ? tls->name : "";
 }
 
 bool tls_wants_write(const struct tls *tls) {

@@ -84,6 +84,14 @@ static int bound_socket(struct sockaddr_in *ret_address) {
 }
 
 const struct mesh_keys *links_keys;
+struct invitations *links_invitations;
+
+static void on_admitted(void *userdata, const struct sockaddr_in *address) {
+        struct peer *peer = userdata;
+
+        ASSERT_EQ(ntohl(address->sin_addr.s_addr), INADDR_LOOPBACK);
+        peer->n_admitted++;
+}
 
 bool links_keys_from_arguments(int argc, char *argv[]) {
         static struct mesh_keys keys;
@@ -102,6 +110,7 @@ void peer_init(struct peer *peer, const char *id, uint64_t instance, sd_event *e
                 .received = on_received,
                 .down = on_down,
                 .writable = on_writable,
+                .admitted = on_admitted,
                 .userdata = peer,
         };
         struct links_config config = {
@@ -110,6 +119,7 @@ void peer_init(struct peer *peer, const char *id, uint64_t instance, sd_event *e
                 .incarnation = instance,
                 .instance = instance,
                 .keys = links_keys,
+                .invitations = links_invitations,
         };
 
         memset(peer, 0, sizeof(*peer));

@@ -16,6 +16,7 @@
 
 /* With which peers are made from now on; NULL, as at the beginning: without. */
 extern const struct mesh_keys *links_keys;
+extern struct invitations *links_invitations;
 /* "tls" on the command line: with keys. Whether it was said; then there can be no raw sockets. */
 bool links_keys_from_arguments(int argc, char *argv[]);
 
@@ -34,6 +35,7 @@ struct peer {
         char id[NODE_ID_MAX + 1];
         struct links *links;
         struct sockaddr_in address;
+        unsigned n_admitted;
         int up_result;                                         /* what up answers */
         void (*on_up)(struct peer *peer, struct other *other); /* NULL: nothing more happens then */
         void (*on_received)(struct peer *peer, struct other *other);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "lib/tests.h"
+#include "trust/keys.h"
 #include "trust/tls.h"
 
 struct pair {
@@ -11,10 +12,22 @@ struct pair {
         struct tls *tls[2];
 };
 
+static bool on_lookup(void *userdata, const char *name, uint8_t ret_secret[static TLS_SECRET_SIZE]) {
+        const struct mesh_key *key = mesh_keys_find_name(userdata, name);
+
+        if (key)
+                memcpy(ret_secret, key->link, TLS_SECRET_SIZE);
+        return key;
+}
+
 static void pair_begin(struct pair *pair) {
+        const struct mesh_keys *keys = &pair->keys[0];
+        char name[MESH_KEY_NAME_SIZE];
+
         ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair->fds), 0);
-        ASSERT_OK(tls_new(&pair->keys[0], TLS_OPENER, pair->fds[0], &pair->tls[0]));
-        ASSERT_OK(tls_new(&pair->keys[1], TLS_LISTENER, pair->fds[1], &pair->tls[1]));
+        mesh_key_name(keys, &keys->keys[0], name);
+        ASSERT_OK(tls_new_opener(name, keys->keys[0].link, pair->fds[0], &pair->tls[0]));
+        ASSERT_OK(tls_new_listener(on_lookup, &pair->keys[1], pair->fds[1], &pair->tls[1]));
 }
 
 static void pair_done(struct pair *pair) {
@@ -44,7 +57,7 @@ static void same_keys(struct pair *pair) {
 
 static void test_common_key(void) {
         struct pair pair;
-        char text[64];
+        char text[64], name[MESH_KEY_NAME_SIZE];
         int r[2];
 
         same_keys(&pair);
@@ -52,6 +65,9 @@ static void test_common_key(void) {
         shake_hands(&pair, r);
         ASSERT_OK(r[0]);
         ASSERT_OK(r[1]);
+        mesh_key_name(&pair.keys[0], &pair.keys[0].keys[0], name);
+        ASSERT_STREQ(tls_name(pair.tls[0]), name);
+        ASSERT_STREQ(tls_name(pair.tls[1]), name);
         ASSERT_EQ(tls_read(pair.tls[1], text, sizeof(text)), -EAGAIN);
         ASSERT_EQ(tls_write(pair.tls[0], "question", 8), 8);
         ASSERT_EQ(tls_read(pair.tls[1], text, sizeof(text)), 8);
@@ -114,6 +130,7 @@ static void assert_rejected(struct pair *pair) {
 
         pair_begin(pair);
         shake_hands(pair, r);
+        ASSERT_STREQ(tls_name(pair->tls[1]), "");
         ASSERT_EQ(r[1], -EKEYREJECTED);
         ASSERT_EQ(r[0], -EKEYREJECTED);
         pair_done(pair);
