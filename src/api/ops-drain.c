@@ -7,7 +7,7 @@
 
 static void answer(struct ops_call *call) {
         const struct problem problem = call->problem;
-        ops_drain_t handler = call->drain.handler;
+        ops_done_t handler = call->done.handler;
         void *userdata = call->userdata;
 
         call_free(call);
@@ -27,7 +27,7 @@ static bool is_valid(struct ops_call *call, const struct ops_drain_request *requ
 
 int ops_set_drain(
         struct ops *ops, const struct caller *caller, const struct ops_drain_request *request,
-        ops_drain_t handler, void *userdata, struct ops_call **ret) {
+        ops_done_t handler, void *userdata, struct ops_call **ret) {
         usec_t limit_usec = USEC_INFINITY;
         const char *reason = NULL;
         struct ops_call *call;
@@ -36,7 +36,7 @@ int ops_set_drain(
         r = call_new(ops, CALL_DRAIN, caller, userdata, &call);
         if (r < 0)
                 return r;
-        call->drain.handler = handler;
+        call->done.handler = handler;
         if (!(ops_access(ops, caller, &reason) & ACCESS_MANAGE))
                 problem_set(&call->problem, PROBLEM_FORBIDDEN, "%s", reason);
         if (call->problem.code != PROBLEM_NONE || !is_valid(call, request)) {
@@ -53,7 +53,7 @@ int ops_set_drain(
                 call_free(call);
                 return r;
         }
-        call->drain.waits = true;
+        call->done.waits = true;
         *ret = call;
         return 0;
 }
@@ -63,8 +63,8 @@ void ops_drain_written(struct ops *ops, int error) {
         struct ops_call *call;
 
         LIST_FOREACH(&ops->calls, call, struct ops_call, link)
-                if (call->type == CALL_DRAIN && call->drain.waits) {
-                        call->drain.waits = false;
+                if (call->type == CALL_DRAIN && call->done.waits) {
+                        call->done.waits = false;
                         call_later(call, answer);
                 }
 }

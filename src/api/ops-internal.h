@@ -29,6 +29,8 @@ struct ops {
         struct list watchers; /* struct ops_watcher */
         bool has_job_uid;
         uid_t job_uid;
+        bool has_trust;
+        struct ops_trust trust;
         bool has_links;
         struct ops_links links;
         struct map neighbours; /* struct neighbour, by node id */
@@ -53,6 +55,7 @@ enum call_type {
         CALL_LIST,
         CALL_OUTPUT,
         CALL_DRAIN,
+        CALL_MEMBERSHIP,
 };
 
 struct ops_call {
@@ -98,9 +101,9 @@ struct ops_call {
                         bool bare; /* without outputs */
                 } job;
                 struct {
-                        ops_drain_t handler;
-                        bool waits; /* for the disk */
-                } drain;
+                        ops_done_t handler;
+                        bool waits; /* for the disk, or another node */
+                } done;
                 struct {
                         ops_list_t handler;
                         struct store_list query;

@@ -295,6 +295,7 @@ static void go_on(struct ops_call *call) {
                 break;
         case CALL_LIST:
         case CALL_DRAIN:
+        case CALL_MEMBERSHIP:
                 break;
         }
 }

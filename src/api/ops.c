@@ -28,6 +28,9 @@ static const char *const problem_texts[_PROBLEM_CODE_MAX] = {
         [PROBLEM_NODE_AWAY] = "node_away",
         [PROBLEM_GONE] = "gone",
         [PROBLEM_LIMIT] = "limit_unavailable",
+        [PROBLEM_CONFLICT] = "conflict",
+        [PROBLEM_INVITER_AWAY] = "inviter_away",
+        [PROBLEM_INVITATION_UNKNOWN] = "invitation_unknown",
         [PROBLEM_INTERNAL] = "internal",
 };
 

@@ -113,21 +113,24 @@ void ops_watcher_remove(struct ops_watcher *watcher); /* one that was never adde
  * names. */
 enum problem_code {
         PROBLEM_NONE = 0,
-        PROBLEM_INVALID,        /* the request is wrong: 400 */
-        PROBLEM_FORBIDDEN,      /* 403 */
-        PROBLEM_NOT_FOUND,      /* 404 */
-        PROBLEM_TARGET_UNKNOWN, /* target_node_id names no node that could run it: 422 */
-        PROBLEM_KEY_REUSED,     /* the Idempotency-Key came with another request before: 422 */
-        PROBLEM_QUEUE_FULL,     /* 429 */
-        PROBLEM_TOO_MANY_CALLS, /* 429 */
-        PROBLEM_DRAINING,       /* 503 */
-        PROBLEM_STORAGE,        /* full or failing: 503 */
-        PROBLEM_DUPLICATE_NODE, /* another live node has this one's id: 503 */
-        PROBLEM_EXECUTOR_AWAY,  /* what it has cannot be told before it is back: 503 */
-        PROBLEM_NODE_AWAY,      /* the node that has the job, or runs it, does not answer: 503 */
-        PROBLEM_GONE,           /* the output is no longer to be had: 410 */
-        PROBLEM_LIMIT,          /* a limit of a job that this node cannot enforce: 422 */
-        PROBLEM_INTERNAL,       /* 500 */
+        PROBLEM_INVALID,            /* the request is wrong: 400 */
+        PROBLEM_FORBIDDEN,          /* 403 */
+        PROBLEM_NOT_FOUND,          /* 404 */
+        PROBLEM_TARGET_UNKNOWN,     /* target_node_id names no node that could run it: 422 */
+        PROBLEM_KEY_REUSED,         /* the Idempotency-Key came with another request before: 422 */
+        PROBLEM_QUEUE_FULL,         /* 429 */
+        PROBLEM_TOO_MANY_CALLS,     /* 429 */
+        PROBLEM_DRAINING,           /* 503 */
+        PROBLEM_STORAGE,            /* full or failing: 503 */
+        PROBLEM_DUPLICATE_NODE,     /* another live node has this one's id: 503 */
+        PROBLEM_EXECUTOR_AWAY,      /* what it has cannot be told before it is back: 503 */
+        PROBLEM_NODE_AWAY,          /* the node that has the job, or runs it, does not answer: 503 */
+        PROBLEM_GONE,               /* the output is no longer to be had: 410 */
+        PROBLEM_LIMIT,              /* a limit of a job that this node cannot enforce: 422 */
+        PROBLEM_CONFLICT,           /* not as the node is now: 409 */
+        PROBLEM_INVITER_AWAY,       /* the node that invites cannot be reached: 503 */
+        PROBLEM_INVITATION_UNKNOWN, /* it was used, has expired, or never was: 422 */
+        PROBLEM_INTERNAL,           /* 500 */
         _PROBLEM_CODE_MAX,
 };
 
@@ -257,14 +260,52 @@ struct ops_drain_request {
         bool has_timeout; /* else what runs has all the time that it needs */
         int64_t timeout_seconds;
 };
-typedef void (*ops_drain_t)(void *userdata, const struct problem *problem);
+typedef void (*ops_done_t)(void *userdata, const struct problem *problem); /* its code NONE: done */
 
 /* Begins to drain the node, or takes that back (request: NULL). A node that stops goes on to do so. It takes
  * effect at once, and is answered when it is on the disk, or could not be written (struct ops_status says
  * which); refusals come through the handler, too. Returns 0, or -ENOMEM. */
 int ops_set_drain(
         struct ops *ops, const struct caller *caller, const struct ops_drain_request *request,
-        ops_drain_t handler, void *userdata, struct ops_call **ret);
+        ops_done_t handler, void *userdata, struct ops_call **ret);
+
+/* Who belongs to the mesh. */
+#define OPS_INVITATION_TEXT_MAX 95u
+#define OPS_INVITATION_DEFAULT_SEC 600
+#define OPS_INVITATION_MAX_SEC (7 * 24 * 3600)
+
+struct ops_invitation {
+        char token[OPS_INVITATION_TEXT_MAX + 1];
+        usec_t expires_at; /* CLOCK_REALTIME */
+};
+/* A word with which another node can join, once. The problem's code is PROBLEM_NONE where it was made;
+ * -ENOMEM. */
+int ops_invite(
+        struct ops *ops, const struct caller *caller, int64_t expires_seconds, struct ops_invitation *ret,
+        struct problem *ret_problem);
+/* peer: where the node that invites is, NULL: it is looked for. Answered when this node has the keys of that
+ * mesh, on the disk, and goes by them, or why not. */
+int ops_join(
+        struct ops *ops, const struct caller *caller, const char *token, const char *peer,
+        ops_done_t handler, void *userdata, struct ops_call **ret);
+/* The node has a mesh of its own afterwards, with a new key. */
+int ops_leave(
+        struct ops *ops, const struct caller *caller, ops_done_t handler, void *userdata,
+        struct ops_call **ret);
+
+/* What has the keys. join and leave begin something, of which ops_membership_changed() tells the end: 0, or
+ * as they refuse it. -ENOTSUP: there are no keys. -EROFS: they cannot be changed here. -EBUSY. -EBADMSG,
+ * -EPROTONOSUPPORT: the token is none. -EALREADY: it is of this very mesh. -EINVAL: peer is no address.
+ * -ENOENT: the node that invites is not heard. -EKEYREJECTED: it does not know the token. -ENOSPC: there are
+ * too many invitations. */
+struct ops_trust {
+        int (*invite)(void *userdata, usec_t lifetime_usec, struct ops_invitation *ret);
+        int (*join)(void *userdata, const char *token, const char *peer);
+        int (*leave)(void *userdata);
+        void *userdata;
+};
+void ops_set_trust(struct ops *ops, const struct ops_trust *trust);
+void ops_membership_changed(struct ops *ops, int error);
 
 /* The node as it is now; no waiting. */
 struct ops_status {

@@ -34,6 +34,8 @@ struct node {
         struct mesh_keys keys; /* none: Security=open */
         char *key_path;
         enum key_file_kind key_kind;
+        struct membership *membership;
+        sd_event_source *key_source; /* the file of the keys, which other nodes of the host write, too */
         char mesh_id[2 * MESH_ID_SIZE + 1]; /* in hexadecimal digits; empty where there are no keys */
 
         struct store *store;
@@ -95,6 +97,16 @@ int world_restore_job(void *userdata, struct store_unfinished *job);
 int mesh_keys_load(struct node *node);                      /* says what is wrong */
 void mesh_keys_reload(struct node *node);                   /* likewise */
 const struct mesh_keys *node_keys(const struct node *node); /* NULL: there are none */
+void mesh_keys_adopt(struct node *node, const struct mesh_keys *keys);
+int mesh_keys_watch(struct node *node);
+
+/* membership.c */
+struct invitations;
+int membership_new(struct node *node);
+void membership_connect(struct node *node); /* the operations with it */
+struct invitations *membership_invitations(struct node *node);
+void membership_peer_heard(struct node *node, const struct mesh_peer *peer);
+void membership_done(struct node *node);
 
 /* job-limits.c */
 /* Once, and when it has changed. */

@@ -4,9 +4,12 @@
  * the file that the first node of this host makes and all of them share. */
 
 #include <stdio.h>
+#include <sys/inotify.h>
 
+#include "net/links.h"
 #include "node/internal.h"
 #include "trust/hex.h"
+#include "trust/invitations.h"
 #include "trust/key-file.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -109,7 +112,24 @@ int mesh_keys_load(struct node *node) {
         return 0;
 }
 
-/* The old keys stay where the new ones are wrong. Links that are up stay up. */
+/* Links over a key that is not accepted any more go down, and whoever is in the mesh now is asked to say so.
+ */
+void mesh_keys_adopt(struct node *node, const struct mesh_keys *keys) {
+        if (memcmp(keys, &node->keys, sizeof(*keys)) == 0)
+                return;
+        /* Whoever was invited was invited to the mesh that it was. */
+        if (memcmp(keys->mesh_id, node->keys.mesh_id, MESH_ID_SIZE) != 0)
+                invitations_erase(membership_invitations(node));
+        node->keys = *keys;
+        name_mesh(node);
+        log_info(
+                "The keys of mesh %s count from now on, %zu of them, from %s.", node->mesh_id, keys->n_keys,
+                node->key_path);
+        links_check_keys(node->links);
+        mesh_network_changed(node->mesh);
+}
+
+/* The old keys stay where the new ones are wrong. */
 void mesh_keys_reload(struct node *node) {
         _cleanup_mesh_keys_ struct mesh_keys keys = {};
         _cleanup_free_ char *problem = NULL;
@@ -117,15 +137,38 @@ void mesh_keys_reload(struct node *node) {
         if (!node_keys(node))
                 return;
         int r = key_file_read(node->key_path, node->key_kind, &keys, &problem);
-        if (r < 0) {
+        if (r < 0)
                 (void) fail(node, r, problem);
-                return;
-        }
-        if (memcmp(&keys, &node->keys, sizeof(keys)) == 0)
-                return;
-        node->keys = keys;
-        name_mesh(node);
-        log_info("Read %zu keys of the mesh %s in %s.", keys.n_keys, node->mesh_id, node->key_path);
+        else
+                mesh_keys_adopt(node, &keys);
+}
+
+static int on_key_folder(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+        struct node *node = userdata;
+
+        if (event->len > 0 && streq(event->name, strrchr(node->key_path, '/') + 1))
+                mesh_keys_reload(node);
+        return 0;
+}
+
+/* Of several nodes of a host that share the file one changes it. A file that is replaced can only be watched
+ * by its folder; where that cannot be, a reload does it. */
+int mesh_keys_watch(struct node *node) {
+        _cleanup_free_ char *folder = NULL;
+
+        if (!node_keys(node))
+                return 0;
+        folder = strndup(
+                node->key_path, MAX((size_t) (strrchr(node->key_path, '/') - node->key_path), (size_t) 1));
+        if (!folder)
+                return log_oom();
+        int r = sd_event_add_inotify(
+                node->event, &node->key_source, folder, IN_MOVED_TO | IN_ONLYDIR, on_key_folder, node);
+        if (r < 0)
+                log_debug_errno(r, "Cannot watch %s, ignoring: %m", folder);
+        else
+                (void) sd_event_source_set_description(node->key_source, "mesh-keys");
+        return 0;
 }
 
 const struct mesh_keys *node_keys(const struct node *node) {

@@ -348,7 +348,13 @@ static int build(struct node *node, struct inherited_sockets *sockets) {
         r = make_mesh(node);
         if (r < 0)
                 return r;
+        r = membership_new(node);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make what invites other nodes: %m");
         r = make_links(node, sockets);
+        if (r < 0)
+                return r;
+        r = mesh_keys_watch(node);
         if (r < 0)
                 return r;
         r = make_journal(node);
@@ -412,6 +418,7 @@ int node_new(const struct config *config, sd_event *event, struct node **ret) {
                 return r;
         ops_connect(node->ops, node->mesh, node->store, node->executor);
         world_links_connect(node);
+        membership_connect(node);
         journal_connect(node->journal, node->mesh, node->store, node->executor, node->ops);
 
         *ret = TAKE_PTR(node);
@@ -427,7 +434,9 @@ struct node *node_free(struct node *node) {
         dbus_free(node->dbus);
         journal_free(node->journal);
         ops_free(node->ops);
+        sd_event_source_disable_unref(node->key_source);
         world_links_done(node);
+        membership_done(node);
         discovery_free(node->discovery);
         executor_client_free(node->executor);
         store_close(node->store);

@@ -2,9 +2,12 @@
 
 /* The links to other nodes, of the mind and of the operations. */
 
+#include <arpa/inet.h>
+
 #include "net/links.h"
 #include "node/internal.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/strv.h"
 
 void world_link_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
@@ -80,6 +83,15 @@ static void on_writable(void *userdata, const char *node_id) {
         ops_link_writable(node->ops, node_id);
 }
 
+static void on_admitted(void *userdata, const struct sockaddr_in *address) {
+        char text[INET_ADDRSTRLEN];
+
+        log_event(
+                LOG_NOTICE, MESSAGE_NODE_INVITED,
+                "A node at %s has used an invitation: it has the keys of the mesh.",
+                inet_ntop(AF_INET, &address->sin_addr, text, sizeof(text)));
+}
+
 static int ops_open(void *userdata, const char *node_id, const struct sockaddr_in *address) {
         struct node *node = userdata;
 
@@ -109,6 +121,7 @@ int world_links_new(struct node *node, int stream_fd) {
                 .received = on_received,
                 .down = on_down,
                 .writable = on_writable,
+                .admitted = on_admitted,
                 .userdata = node,
         };
         struct links_config config = {
@@ -117,6 +130,7 @@ int world_links_new(struct node *node, int stream_fd) {
                 .incarnation = node->mesh_config.incarnation,
                 .instance = node->mesh_config.instance,
                 .keys = node_keys(node),
+                .invitations = membership_invitations(node),
                 .listen_fd = stream_fd,
         };
         int r;

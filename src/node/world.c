@@ -137,6 +137,9 @@ static bool peer_is_worth_a_line(struct node *node, const struct mesh_peer *peer
 static void world_peer_changed(void *userdata, const struct mesh_peer *peer, bool gone) {
         const struct node_info *info = &peer->info;
         struct node *node = userdata;
+
+        if (!gone)
+                membership_peer_heard(node, peer);
         bool found = !gone && !peer->verified && peer->first_heard_usec == peer->last_heard_usec;
 
         if (peer->verified && peer->lost && !gone)

@@ -34,5 +34,6 @@
 #define MESSAGE_NODE_DRAINED "b3b6f89a85344bcda8c6857cf266029f"         /* asked for, now or before */
 #define MESSAGE_NODE_RESUMED "dbe950bd41e94574a3bb2e5c50d05ea3"         /* likewise */
 #define MESSAGE_DRAIN_TIME_OVER "7a3ee1d7f48049819b424db912cd496f"      /* what still runs is ended */
+#define MESSAGE_NODE_INVITED "7c3824c6a4c7495692de8a2f5093f03b"         /* and has got the keys */
 #define MESSAGE_SECURITY_OPEN "8482c79273024e85836bd63da3eb085b"        /* by configuration */
 #define MESSAGE_PEER_LOST "51d07155c421e199276045ce411e500f" /* a node of the mesh does not answer */

@@ -2,15 +2,17 @@
 """The description of the HTTP interface against a running node: every endpoint, method, status and key that is seen is
 described, and what is described is seen, but for statuses that take a full disk or a crowd.
 
-check() takes the address of any node: test_openapi.py http://localhost:3000 asks one that runs, and submits a few short
-jobs to it."""
+check() takes the address of any node: test_openapi.py http://localhost:3000 asks one that runs. It submits a few short jobs
+to it, and has it leave its mesh: not one that is of use to anybody."""
 
 import contextlib
 import http.client
 import json
 import os
 import re
+import socket
 import sys
+import threading
 import time
 import urllib.parse
 
@@ -157,6 +159,36 @@ def ask_about_the_node(recorder):
     recorder.ask("POST", API + "/node/resume", status=200)
 
 
+def ask_about_the_mesh(recorder):
+    """Who belongs to it; afterwards the node has a mesh of its own."""
+
+    def join(status, peer=None, **more):
+        body = json.dumps({"token": token, "peer": peer})
+        recorder.ask("POST", API + "/mesh/join", body, JSON, status, **more)
+
+    token = recorder.ask("POST", API + "/mesh/invite", status=200)["token"]
+    recorder.ask("POST", API + "/mesh/invite", '{"expires_seconds":60}', JSON, 200)
+    for path in ("invite", "join"):
+        recorder.ask("POST", f"{API}/mesh/{path}", " " * 5000, JSON, 413)
+    join(200)
+    recorder.ask("POST", API + "/mesh/leave", status=200)
+    own = recorder.ask("GET", API + "/status", status=200)["address"].rpartition(":")[2]
+    join(422, f"127.0.0.1:{own}")
+    join(503, "127.0.0.1:1")
+    # One change at a time: somebody accepts the connection, and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waiting = threading.Thread(target=join, args=(503, f"127.0.0.1:{silent.getsockname()[1]}"))
+        waiting.start()
+        accepted, _ = silent.accept()
+        join(409)
+        recorder.ask("POST", API + "/mesh/leave", status=409)
+        accepted.close()
+        waiting.join()
+    for _ in range(32):
+        recorder.ask("POST", API + "/mesh/invite", status=200)
+    recorder.ask("POST", API + "/mesh/invite", status=409)
+
+
 def ask_about_jobs(recorder):
     """Short jobs, for every key that a job can have; returns the id of one that has ended."""
     binary = submit(recorder, r"printf '\377'; printf '\377' >&2", env={"A": "1"}, cwd="/", stdin="x", timeout_seconds=60)
@@ -229,6 +261,7 @@ def check(url):
     recorder = Recorder(url)
     ask_about_the_node(recorder)
     job_id = ask_about_jobs(recorder)
+    ask_about_the_mesh(recorder)
     ask_wrongly(recorder, job_id)
 
     unseen = {

@@ -69,8 +69,9 @@ def refused(name, function, *arguments, **more):
     assert (caught.value.name, caught.value.text) == (name, REFUSAL)
 
 
-SUBMIT, OWN, ANY, MANAGE = (
-    f"org.workermesh.mesh1.{name}" for name in ("submit-job", "cancel-own-job", "cancel-any-job", "manage-node")
+SUBMIT, OWN, ANY, MANAGE, PEERS = (
+    f"org.workermesh.mesh1.{name}"
+    for name in ("submit-job", "cancel-own-job", "cancel-any-job", "manage-node", "manage-peers")
 )
 
 
@@ -96,6 +97,20 @@ def test_grants(bus_node, polkit, nobody):
     nobody.call(path, JOB, "Cancel")
     assert node.finish(job_id)["status"] == "JOB_CANCELLED"
     assert [action for _, _, action, _, _ in polkit.asked] == [SUBMIT, OWN, OWN]
+
+
+def test_members_of_the_mesh(bus_node, polkit, nobody):
+    node, _ = bus_node
+    polkit.answers[PEERS] = (False, False)
+    for call in (("Invite", "t", [60]), ("Join", "ss", ["", ""]), ("Leave",)):
+        refused(DENIED, nobody.manager, *call)
+    polkit.answers[PEERS] = (True, False)
+    token, _ = nobody.manager("Invite", "t", [60])
+    before = node.status()["mesh_id"]
+    nobody.manager("Join", "ss", [token, ""])
+    nobody.manager("Leave")
+    assert node.status()["mesh_id"] != before
+    assert {action for _, _, action, _, _ in polkit.asked} == {PEERS}
 
 
 def test_drain_and_resume(bus_node, polkit, nobody):

@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 
+import bus
 import datagrams
 import pytest
 from harness import wait_for
@@ -132,6 +133,146 @@ def test_open_is_shouted_about(make_node):
     assert closed.status()["security"] == "closed"
     peer = closed.peers()[open_node.node_id]
     assert (peer["trusted"], peer["metadata"]["security"]) == (False, "open")
+
+
+def host_of(make_node, tmp_path, name, first=None, **more):
+    """A node with a key of its own, as on another machine."""
+    port = {"discovery_port": first.discovery_port} if first else {}
+    return make_node(key_file=str(tmp_path / f"{name}.key"), **port, **more).start()
+
+
+def test_invited(make_node, tmp_path):
+    """The host that joins has two nodes, which share the key file."""
+    first = host_of(make_node, tmp_path, "first", slots=0)
+    second = host_of(make_node, tmp_path, "second", first)
+    sibling = host_of(make_node, tmp_path, "second", first, slots=1)
+    wait_for(lambda: second.sees(first, sibling), 10)
+    mesh_id = first.status()["mesh_id"]
+    invitation = first.post("/mesh/invite").json()
+    assert (invitation["mesh_id"], invitation["node_id"]) == (mesh_id, first.node_id)
+    token = invitation["token"]
+
+    for wrong in ("", "wm1", token[:-1], token[:-1] + ("0" if token[-1] != "0" else "1"), token.replace("wm1", "wm2")):
+        answer = second.post("/mesh/join", {"token": wrong})
+        assert (answer.status, answer.json()["code"], answer.json()["field"]) == (400, "invalid", "token"), wrong
+    answer = second.post("/mesh/join", {"token": token.upper()})
+    assert answer.status == 200 and answer.json()["mesh_id"] == mesh_id
+    assert second.post("/mesh/join", {"token": token}).status == 200, "it is in this mesh already"
+    wait_for(lambda: sibling.status()["mesh_id"] == mesh_id, 5, "it reads the file again")
+    wait_for(lambda: all(node.status()["peer_count"] == 2 for node in (first, second, sibling)), 10)
+    assert "has used an invitation" in first.log()
+    assert {first.run("true")["executor_node_id"] for _ in range(3)} <= {second.node_id, sibling.node_id}
+    with open(tmp_path / "first.key") as one, open(tmp_path / "second.key") as other:
+        assert one.read() == other.read()
+    assert stat.S_IMODE(os.stat(tmp_path / "second.key").st_mode) == 0o600
+
+    # It is good once; what is on the disk counts after a restart.
+    third = host_of(make_node, tmp_path, "third", first)
+    answer = third.post("/mesh/join", {"token": token})
+    assert (answer.status, answer.json()["code"]) == (422, "invitation_unknown")
+    second.restart()
+    wait_for(lambda: second.peers().get(first.node_id, {}).get("trusted"), 10)
+
+    # And out again.
+    answer = sibling.post("/mesh/leave")
+    assert answer.status == 200 and answer.json()["mesh_id"] not in (mesh_id, third.status()["mesh_id"])
+    wait_for(lambda: first.status()["peer_count"] == 0 and second.status()["peer_count"] == 1, 15)
+
+
+def test_invitations_that_are_not_good(make_node, tmp_path):
+    first = host_of(make_node, tmp_path, "first")
+    second = host_of(make_node, tmp_path, "second", first)
+
+    def joins(token, peer=None):
+        answer = second.post("/mesh/join", {"token": token, **({"peer": peer} if peer else {})})
+        return answer.status, answer.json().get("code")
+
+    token = first.post("/mesh/invite", {"expires_seconds": 1}).json()["token"]
+    time.sleep(1.2)
+    assert joins(token) == (422, "invitation_unknown")
+    for seconds in (0, -1, 604801, 10**30):
+        assert first.post("/mesh/invite", {"expires_seconds": seconds}).status == 400
+    # It ends with the daemon that gave it out.
+    token = first.post("/mesh/invite").json()["token"]
+    first.restart()
+    assert joins(token) == (422, "invitation_unknown")
+    # Found where it is said to be, and not elsewhere.
+    token = first.post("/mesh/invite").json()["token"]
+    assert joins(token, "localhost") == (400, "invalid")
+    assert joins(token, "127.0.0.1:1") == (503, "inviter_away")
+    assert joins(token, f"127.0.0.1:{first.api_port}")[0] == 503, "something else is there"
+    assert joins(token, f"127.0.0.1:{port_of(first)}") == (200, None)
+    # So many are good at a time.
+    answers = [first.post("/mesh/invite").status for _ in range(40)]
+    assert answers == [200] * 32 + [409] * 8
+    # Who guesses is not heard for a while, also with one that is good.
+    third = host_of(make_node, tmp_path, "third", first)
+    old = [third.post("/mesh/invite").json()["token"] for _ in range(10)]
+    third.restart()
+    good = third.post("/mesh/invite").json()["token"]
+    wait_for(lambda: third.node_id in second.peers(), 10)
+    assert {joins(token) for token in old} == {(422, "invitation_unknown")}
+    assert joins(good) == (422, "invitation_unknown")
+    open_node = make_node(["--security", "open"], discovery_port=first.discovery_port).start()
+    assert open_node.post("/mesh/invite").json()["code"] == "conflict"
+    assert open_node.post("/mesh/join", {"token": good}).json()["code"] == "conflict"
+    assert open_node.post("/mesh/leave").json()["code"] == "conflict"
+
+
+def test_invited_while_the_inviter_is_away(make_node, tmp_path):
+    first = host_of(make_node, tmp_path, "first")
+    second = host_of(make_node, tmp_path, "second", first)
+    token = first.post("/mesh/invite").json()["token"]
+    first.send(signal.SIGSTOP)
+    wait_for(lambda: not second.peers(), 10)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(second.post("/mesh/join", {"token": token})))
+    asking.start()
+    # Another change has to wait. (No word at all changes nothing.)
+    wait_for(lambda: second.post("/mesh/join", {"token": ""}).status == 409, 5)
+    assert second.post("/mesh/leave").json()["code"] == "conflict" and not answers
+    first.send(signal.SIGCONT)
+    asking.join()
+    assert answers[0].status == 200, answers
+    assert answers[0].json()["mesh_id"] == first.status()["mesh_id"]
+
+
+@ROOT_ONLY
+def test_an_invitation_is_no_use_to_who_listens(make_node, tmp_path):
+    first = host_of(make_node, tmp_path, "first")
+    second = host_of(make_node, tmp_path, "second", first)
+    wait_for(lambda: first.node_id in second.peers(), 10)
+    with captured({port_of(first), port_of(second), first.discovery_port}) as packets:
+        token = first.post("/mesh/invite").json()["token"]
+        assert second.post("/mesh/join", {"token": token}).status == 200
+        wait_for(lambda: second.status()["peer_count"] == 1, 10)
+    wire = b"".join(packets)
+    with open(tmp_path / "first.key") as file:
+        keys = [line.strip() for line in file if not line.startswith("#")]
+    assert len(wire) > 1000
+    for secret in (token, keys[1]):
+        assert secret.encode() not in wire and secret.encode().lower() not in wire
+    assert bytes.fromhex(keys[1]) not in wire
+
+
+def test_invited_over_the_bus(make_bus_node, private_bus, tmp_path):
+    first = make_bus_node(key_file=str(tmp_path / "first.key")).start()
+    second = host_of(make_bus_node, tmp_path, "second", first)
+    own = f"org.workermesh.Mesh1.node_{second.node_id.removeprefix('node-')}"
+    with private_bus.connect() as client:
+        wait_for(lambda: client.has_owner(own) and client.has_owner(bus.NAME))
+        token, expires_at = client.manager("Invite", "t", [0])
+        assert 590 < expires_at / 1e6 - time.time() <= 600
+        with pytest.raises(bus.BusError) as caught:
+            client.manager("Join", "ss", ["wm1", ""], destination=own)
+        assert caught.value.name == "org.workermesh.Mesh1.Error.Invalid"
+        client.manager("Join", "ss", [token, ""], destination=own)
+        assert second.status()["mesh_id"] == first.status()["mesh_id"]
+        with pytest.raises(bus.BusError) as caught:
+            client.manager("Invite", "t", [10**9])
+        assert caught.value.name == "org.workermesh.Mesh1.Error.Invalid"
+        client.manager("Leave", destination=own)
+        assert second.status()["mesh_id"] != first.status()["mesh_id"]
 
 
 def record(node, seconds):

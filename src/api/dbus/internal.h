@@ -185,7 +185,9 @@ struct bus_request {
         enum ops_scope scope;
         struct submission *submission;
         struct ops_drain_request drain;
-        const char *property; /* in the message; NULL: all of them */
+        int64_t expires_seconds;
+        const char *token, *inviter; /* in the message */
+        const char *property;        /* in the message; NULL: all of them */
         int stream;
         uint64_t offset;
         int level;
@@ -220,6 +222,7 @@ struct polkit_check *polkit_check_free(struct polkit_check *check); /* one under
 #define POLKIT_CANCEL_OWN "org.workermesh.mesh1.cancel-own-job"
 #define POLKIT_CANCEL_ANY "org.workermesh.mesh1.cancel-any-job"
 #define POLKIT_MANAGE_NODE "org.workermesh.mesh1.manage-node"
+#define POLKIT_MANAGE_PEERS "org.workermesh.mesh1.manage-peers"
 
 /* names.c: our names on the bus, whenever there is one. */
 int bus_names_request(struct dbus *dbus);
@@ -241,6 +244,11 @@ int manager_get_job(sd_bus_message *message, void *userdata, sd_bus_error *error
 int manager_list_jobs(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_cancel_job(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_list_peers(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* membership.c */
+int manager_invite(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_join(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_leave(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* cancel.c: ends request->id, and answers whether it has ended. */
 void cancel_begin(struct bus_request *request);

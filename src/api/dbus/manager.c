@@ -300,6 +300,13 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS(
                 "ListPeers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soss)", peers), manager_list_peers,
                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Invite", SD_BUS_ARGS("t", expires_seconds), SD_BUS_RESULT("s", token, "t", expires_at),
+                manager_invite, SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Join", SD_BUS_ARGS("s", token, "s", peer), SD_BUS_NO_RESULT, manager_join,
+                SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
+        SD_BUS_METHOD("Leave", NULL, NULL, manager_leave, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Subscribe", NULL, NULL, call_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Unsubscribe", NULL, NULL, call_unsubscribe, SD_BUS_VTABLE_UNPRIVILEGED),
 

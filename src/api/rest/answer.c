@@ -60,6 +60,9 @@ static const struct fault_kind problem_kinds[_PROBLEM_CODE_MAX] = {
         [PROBLEM_NODE_AWAY] = { NULL, 503, "The node that has the job does not answer", RETRY_SOON_SEC },
         [PROBLEM_GONE] = { NULL, 410, "No longer kept", 0 },
         [PROBLEM_LIMIT] = { NULL, 422, "The node cannot enforce a limit", 0 },
+        [PROBLEM_CONFLICT] = { NULL, 409, "Not as things are", 0 },
+        [PROBLEM_INVITER_AWAY] = { NULL, 503, "The node that invites cannot be reached", RETRY_LATER_SEC },
+        [PROBLEM_INVITATION_UNKNOWN] = { NULL, 422, "The invitation is not good", 0 },
         [PROBLEM_INTERNAL] = { NULL, 500, "Internal error", 0 },
 };
 

@@ -435,32 +435,66 @@ static int parse_body(
         return parse(parser, text + start, end - start, start, ret, problem);
 }
 
-int json_parser_read_drain(
-        struct json_parser *parser, const char *text, size_t size, struct ops_drain_request *ret,
-        struct json_problem *ret_problem) {
-        struct json_object *object;
+static int
+read_small_field(const struct json_field *field, struct json_object *value, struct json_problem *problem) {
+        if (field->seconds) {
+                if (!json_object_is_type(value, json_type_int))
+                        return json_problem_set(
+                                problem, JSON_WRONG_TYPE, field->name,
+                                "%s must be a whole number of seconds, such as 300, not %s", field->name,
+                                kind_of(value));
+                *field->has = true;
+                *field->seconds = json_object_get_int64(value);
+                return 0;
+        }
+        if (!json_object_is_type(value, json_type_string))
+                return json_problem_set(
+                        problem, JSON_WRONG_TYPE, field->name, "%s must be a string, not %s", field->name,
+                        kind_of(value));
+        const char *text = json_object_get_string(value);
+        size_t size = (size_t) json_object_get_string_len(value);
+        if (size >= field->text_size || strlen(text) != size)
+                return json_problem_set(
+                        problem, JSON_WRONG_TYPE, field->name, "%s may have %zu characters at most",
+                        field->name, field->text_size - 1);
+        memcpy(field->text, text, size + 1);
+        return 0;
+}
+
+static int unknown_field(
+        const struct json_field *fields, size_t n_fields, const char *what, const char *key,
+        struct json_problem *problem) {
         char shown[KEY_SHOWN_MAX + 4];
-        size_t n_members = 0;
+
+        return json_problem_set(
+                problem, JSON_UNKNOWN_FIELD, NULL, "unknown field \"%s\"; %s has %s%s%s",
+                key_to_show(key, shown), what, fields[0].name, n_fields > 1 ? " and " : "",
+                n_fields > 1 ? fields[1].name : "");
+}
+
+int json_parser_read_fields(
+        struct json_parser *parser, const char *text, size_t size, const struct json_field *fields,
+        size_t n_fields, const char *what, struct json_problem *ret_problem) {
+        struct json_object *object;
+        size_t n_members = 0, i;
         int r;
 
-        *ret = (struct ops_drain_request){};
+        assert(n_fields == 1 || n_fields == 2);
         r = parse_body(parser, text, size, &object, &n_members, ret_problem);
         if (r < 0 || !object)
                 return r;
         json_object_object_foreach(object, key, value) {
-                if (!streq(key, "timeout_seconds"))
-                        r = json_problem_set(
-                                ret_problem, JSON_UNKNOWN_FIELD, NULL,
-                                "unknown field \"%s\"; a drain has timeout_seconds",
-                                key_to_show(key, shown));
+                for (i = 0; i < n_fields && !streq(key, fields[i].name); i++)
+                        ;
+                if (i == n_fields)
+                        r = unknown_field(fields, n_fields, what, key, ret_problem);
                 else if (value)
-                        r = read_timeout(value, &ret->has_timeout, &ret->timeout_seconds, ret_problem);
+                        r = read_small_field(&fields[i], value, ret_problem);
                 if (r < 0)
                         break;
         }
         if (r >= 0 && (size_t) json_object_object_length(object) != n_members)
-                r = json_problem_set(
-                        ret_problem, JSON_NOT_JSON, NULL, "\"timeout_seconds\" is given more than once");
+                r = json_problem_set(ret_problem, JSON_NOT_JSON, NULL, "a field is given more than once");
         json_object_put(object);
         return r;
 }

@@ -38,10 +38,20 @@ int json_parser_read_job(
         struct json_parser *parser, const char *text, size_t size, size_t n_members, size_t offset,
         struct arena *arena, struct job_request *ret, struct json_problem *ret_problem);
 
-/* The body of a request to drain: an object, or nothing but white space. */
-int json_parser_read_drain(
-        struct json_parser *parser, const char *text, size_t size, struct ops_drain_request *ret,
-        struct json_problem *ret_problem);
+/* A field of a small body: a number of seconds, or a text of less than text_size bytes. null is as if it
+ * were not there. */
+struct json_field {
+        const char *name;
+        int64_t *seconds;
+        bool *has; /* of the seconds */
+        char *text;
+        size_t text_size;
+};
+/* The body: an object of one or two fields, or nothing but white space. what: "a drain". As
+ * json_parser_read_job(). */
+int json_parser_read_fields(
+        struct json_parser *parser, const char *text, size_t size, const struct json_field *fields,
+        size_t n_fields, const char *what, struct json_problem *ret_problem);
 
 /* -EBADMSG. */
 int json_problem_set(

@@ -68,7 +68,7 @@ struct request {
         enum ops_scope scope;
         char cursor_kind; /* of the scope that the cursor is from; '\0': there is none */
         struct job_reader *reader;
-        struct buffer drain; /* the body of that one */
+        struct buffer small; /* a body of a few fields */
         size_t memory;       /* of reader, as counted in the node's sum */
         struct ops_call *call;
         /* What became of a submission. */

@@ -75,39 +75,13 @@ static void set_drain(struct request *request, const struct ops_drain_request *d
                 request_fail_memory(request);
 }
 
-void drain_body(struct request *request, const char *data, size_t size) {
-        struct fault fault;
-        int r;
-
-        request->drain.limit = DRAIN_BODY_MAX;
-        r = buffer_append(&request->drain, data, size);
-        if (r == -E2BIG)
-                request_fail(
-                        request, fault_set(
-                                         &fault, FAULT_BODY_TOO_LARGE, "the body is longer than %u bytes",
-                                         DRAIN_BODY_MAX));
-        else if (r < 0)
-                request_fail_memory(request);
-}
-
-void drain_gone(struct request *request) {
-        buffer_done(&request->drain);
-}
-
 void route_drain(struct request *request) {
-        struct rest *rest = request_client(request)->rest;
         struct ops_drain_request drain = {};
-        struct json_problem problem;
-        struct fault fault;
-        int r;
+        const struct json_field fields[] = {
+                { .name = "timeout_seconds", .seconds = &drain.timeout_seconds, .has = &drain.has_timeout },
+        };
 
-        r = json_parser_read_drain(rest->parser, request->drain.data, request->drain.size, &drain, &problem);
-        if (r == -EBADMSG) {
-                fault_from_json(&fault, &problem);
-                request_fail(request, &fault);
-        } else if (r < 0)
-                request_fail_memory(request);
-        else
+        if (small_body_read(request, fields, ELEMENTSOF(fields), "a drain"))
                 set_drain(request, &drain);
 }
 

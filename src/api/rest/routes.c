@@ -9,11 +9,17 @@ static const struct endpoint table[] = {
         { "/api/v1/health", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_health, NULL,
           "whether the node works" },
         { "/api/v1/status", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_status, NULL, "the node" },
-        { "/api/v1/node/drain", HTTP_POST, ACCESS_MANAGE, BODY_DRAIN, route_drain, NULL,
+        { "/api/v1/node/drain", HTTP_POST, ACCESS_MANAGE, BODY_SMALL, route_drain, NULL,
           "begin nothing new, and hand back what has not begun; {\"timeout_seconds\":60} ends what still "
           "runs then" },
         { "/api/v1/node/resume", HTTP_POST, ACCESS_MANAGE, BODY_NONE, route_resume, NULL,
           "take jobs again" },
+        { "/api/v1/mesh/invite", HTTP_POST, ACCESS_MANAGE, BODY_SMALL, route_invite, NULL,
+          "a word with which another node can join the mesh, once; {\"expires_seconds\":600}" },
+        { "/api/v1/mesh/join", HTTP_POST, ACCESS_MANAGE, BODY_SMALL, route_join, NULL,
+          "join the mesh of an invitation; {\"token\":\"...\"}" },
+        { "/api/v1/mesh/leave", HTTP_POST, ACCESS_MANAGE, BODY_NONE, route_leave, NULL,
+          "have a mesh of its own, with a new key" },
         { "/api/v1/peers", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_peers, NULL, "the other nodes" },
         { "/api/v1/jobs", HTTP_GET, ACCESS_READ_STATE, BODY_NONE, route_list, route_list_parameter,
           "jobs, newest first; ?limit=50&status=RUNNING,FAILED&cursor=" },
@@ -211,8 +217,8 @@ static void on_begin(void *userdata, struct request *request) {
 static void on_body(void *userdata, struct request *request, const char *data, size_t size) {
         if (request->endpoint->body == BODY_JOBS)
                 submit_body(request, data, size);
-        else if (request->endpoint->body == BODY_DRAIN)
-                drain_body(request, data, size);
+        else if (request->endpoint->body == BODY_SMALL)
+                small_body(request, data, size);
 }
 
 static void on_end(void *userdata, struct request *request) {
@@ -227,7 +233,7 @@ static void on_gone(void *userdata, struct request *request) {
         ops_call_cancel(request->call);
         request->call = NULL;
         submit_gone(request);
-        drain_gone(request);
+        small_body_gone(request);
 }
 
 const struct http_handlers routes_handlers = {

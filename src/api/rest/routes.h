@@ -15,7 +15,7 @@
 #include "api/rest/target.h"
 
 #define REQUEST_BODY_MAX (32u * 1024 * 1024)
-#define DRAIN_BODY_MAX 4096u
+#define SMALL_BODY_MAX 4096u
 #define BODIES_MEMORY_MAX (128u * 1024 * 1024) /* of all submissions that are being read */
 
 struct peer_uid;
@@ -42,7 +42,7 @@ enum parameter_use {
 enum endpoint_body {
         BODY_NONE, /* one that comes is read in vain */
         BODY_JOBS,
-        BODY_DRAIN, /* a small object, or nothing */
+        BODY_SMALL, /* an object of a few fields, or nothing */
 };
 
 struct endpoint {
@@ -77,10 +77,19 @@ void route_map(struct request *request);
 void route_health(struct request *request);
 void route_status(struct request *request);
 void route_peers(struct request *request);
-void drain_body(struct request *request, const char *data, size_t size);
-void drain_gone(struct request *request);
 void route_drain(struct request *request);
 void route_resume(struct request *request);
+
+/* routes-mesh.c */
+void small_body(struct request *request, const char *data, size_t size);
+void small_body_gone(struct request *request);
+/* False: it was refused, and answered. */
+struct json_field;
+bool small_body_read(
+        struct request *request, const struct json_field *fields, size_t n_fields, const char *what);
+void route_invite(struct request *request);
+void route_join(struct request *request);
+void route_leave(struct request *request);
 
 /* routes-jobs.c */
 void route_list(struct request *request);

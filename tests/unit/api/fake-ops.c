@@ -9,7 +9,6 @@
 #include "util/random.h"
 #include "wire/job-limits.h"
 
-#define NODE_ID "node-0123456789abcdef"
 #define PIECE_SIZE 1000
 
 enum call_kind {
@@ -35,7 +34,7 @@ struct ops_call {
                 ops_job_t job;
                 ops_list_t list;
                 ops_output_t output;
-                ops_drain_t drain;
+                ops_done_t drain;
         } handler;
 
         struct uuid id;
@@ -137,7 +136,7 @@ struct stored_job *fake_ops_add(struct ops *ops, const char *command, uid_t subm
                         .sequence = ops->n_jobs + 1,
                         .status = JOB_PENDING,
                         .command = copy(command, strlen(command)),
-                        .created_by_node = copy(NODE_ID, strlen(NODE_ID)),
+                        .created_by_node = copy(FAKE_NODE_ID, strlen(FAKE_NODE_ID)),
                         .timeout_usec = TIMEOUT_DEFAULT_SEC * USEC_PER_SEC,
                         .created_at = now_usec(CLOCK_REALTIME),
                         .submitter_uid = submitter,
@@ -185,7 +184,7 @@ void fake_ops_finish(struct ops *ops, size_t i, int exit_code) {
         job->exit_code = exit_code;
         job->attempt = 1;
         free(job->executor_node_id);
-        job->executor_node_id = copy(NODE_ID, strlen(NODE_ID));
+        job->executor_node_id = copy(FAKE_NODE_ID, strlen(FAKE_NODE_ID));
         job->finished_at = now_usec(CLOCK_REALTIME);
         if (job->started_at == 0)
                 job->started_at = job->finished_at;
@@ -244,6 +243,9 @@ const char *problem_code_to_text(enum problem_code code) {
                 [PROBLEM_NODE_AWAY] = "node_away",
                 [PROBLEM_GONE] = "gone",
                 [PROBLEM_LIMIT] = "limit_unavailable",
+                [PROBLEM_CONFLICT] = "conflict",
+                [PROBLEM_INVITER_AWAY] = "inviter_away",
+                [PROBLEM_INVITATION_UNKNOWN] = "invitation_unknown",
                 [PROBLEM_INTERNAL] = "internal",
         };
 
@@ -488,8 +490,8 @@ static void tell_items(struct ops_call *call, struct ops_list *answer) {
 
                 items[i] = (struct mesh_index_item){
                         .id = job->id,
-                        .owner_node_id = NODE_ID,
-                        .executor_node_id = job_status_is_final(job->status) ? NODE_ID : NULL,
+                        .owner_node_id = FAKE_NODE_ID,
+                        .executor_node_id = job_status_is_final(job->status) ? FAKE_NODE_ID : NULL,
                         .status = job->status,
                         .has_exit_code = job->has_exit_code,
                         .exit_code = job->exit_code,
@@ -574,7 +576,7 @@ static void answer_output(struct ops_call *call) {
 
 int ops_set_drain(
         struct ops *ops, const struct caller *caller, const struct ops_drain_request *request,
-        ops_drain_t handler, void *userdata, struct ops_call **ret) {
+        ops_done_t handler, void *userdata, struct ops_call **ret) {
         struct ops_call *call = call_new(ops, CALL_DRAIN, caller, userdata, ret);
 
         call->handler.drain = handler;
@@ -592,9 +594,30 @@ int ops_set_drain(
         return 0;
 }
 
+int ops_join(
+        struct ops *ops, const struct caller *caller, const char *token, const char *peer,
+        ops_done_t handler, void *userdata, struct ops_call **ret) {
+        struct ops_call *call = call_new(ops, CALL_DRAIN, caller, userdata, ret);
+
+        call->handler.drain = handler;
+        snprintf(ops->token, sizeof(ops->token), "%s", token);
+        snprintf(ops->inviter, sizeof(ops->inviter), "%s", peer ? peer : "(none)");
+        if (call->problem.code == PROBLEM_NONE && *token == '\0') {
+                call->problem.code = PROBLEM_INVITATION_UNKNOWN;
+                strcpy(call->problem.detail, "nobody knows it");
+        }
+        return 0;
+}
+
+int ops_leave(
+        struct ops *ops, const struct caller *caller, ops_done_t handler, void *userdata,
+        struct ops_call **ret) {
+        return ops_join(ops, caller, "(leaves)", NULL, handler, userdata, ret);
+}
+
 static void answer_drain(struct ops_call *call) {
         struct problem problem = call->problem;
-        ops_drain_t handler = call->handler.drain;
+        ops_done_t handler = call->handler.drain;
         void *userdata = call->userdata;
 
         call_free(call);
@@ -633,55 +656,4 @@ static int on_defer(sd_event_source *source, void *userdata) {
                 }
         }
         return list_is_empty(&ops->ready) ? 0 : sd_event_source_set_enabled(ops->defer, SD_EVENT_ONESHOT);
-}
-
-void ops_get_status(struct ops *ops, struct ops_status *ret) {
-        static const struct metadata_entry metadata[] = { { "os", "Debian \"12\"" }, { "kernel", "6.1" } };
-        static const struct metadata_entry labels[] = { { "arch", "x86_64" }, { "gpu", "" } };
-
-        static const struct limit_support support = { { OBSTACLE_NONE, OBSTACLE_ABSENT, OBSTACLE_NONE } };
-
-        *ret = (struct ops_status){
-                .limit_support = ops->status == NODE_FAILED ? NULL : &support,
-                .default_limits = { .tasks_max = 10 },
-                .limit_ceilings = { .tasks_max = 20, .memory_max = UINT64_C(1) << 40 },
-                .node_id = NODE_ID,
-                .version = "0.1.0",
-                .address = "127.0.0.1:8081",
-                .status = ops->status,
-                .status_reason = ops->status == NODE_FAILED ? "the disk is full" : NULL,
-                .slots = 2,
-                .queued = (unsigned) ops->n_jobs,
-                .peer_count = 1,
-                .started_at = now_usec(CLOCK_REALTIME),
-                .executor_connected = true,
-                .metadata = metadata,
-                .n_metadata = ELEMENTSOF(metadata),
-                .labels = labels,
-                .n_labels = ELEMENTSOF(labels),
-                .drain = ops->status == NODE_DRAINING ? &ops->told_drain : NULL,
-                .pressure = { .known = ops->status != NODE_FAILED, .cpu = 1000, .memory = 7, .io = 0 },
-        };
-}
-
-void ops_foreach_peer(
-        struct ops *ops, void (*function)(void *userdata, const struct ops_peer *peer), void *userdata) {
-        const struct node_info info = {
-                .node_id = "node-fedcba9876543210",
-                .address = "127.0.0.1:8082",
-                .status = NODE_BUSY,
-                .metadata = { { "os", "Debian" } },
-                .n_metadata = 1,
-                .version = "0.1.0",
-                .slots = 4,
-                .running = 1,
-                .queued = 9,
-                .labels = { { "gpu", "a100" } },
-                .n_labels = 1,
-        };
-        const struct ops_peer peer = { .info = &info,
-                                       .last_heard_at = now_usec(CLOCK_REALTIME),
-                                       .verified = true };
-
-        function(userdata, &peer);
 }

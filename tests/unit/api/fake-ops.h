@@ -9,6 +9,8 @@
 
 #include "api/ops.h"
 
+#define FAKE_NODE_ID "node-0123456789abcdef"
+
 struct fake_job {
         struct stored_job job;
         char *key; /* the Idempotency-Key of its request */
@@ -30,7 +32,9 @@ struct ops {
 
         unsigned n_started, n_cancelled; /* calls */
         struct ops_drain_request drain;  /* the last one */
-        struct mesh_drain told_drain;    /* while the status is DRAINING */
+        /* Of the last request to join. */
+        char token[OPS_INVITATION_TEXT_MAX + 1], inviter[64];
+        struct mesh_drain told_drain; /* while the status is DRAINING */
 };
 
 struct ops *fake_ops_new(sd_event *event);

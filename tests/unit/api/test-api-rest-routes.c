@@ -574,9 +574,60 @@ static void test_drain(void) {
         end();
 }
 
+static void test_membership(void) {
+        static const char invite[] = "/api/v1/mesh/invite", join[] = "/api/v1/mesh/join";
+        struct response response;
+
+        begin();
+        fixture_post_job(&fixture, invite, "", &response);
+        assert_has(
+                &response,
+                "{\"token\":\"wm1invited\",\"node_id\":\"" FIXTURE_NODE_ID "\",\"mesh_id\":null,");
+        assert_has(&response, "\"expires_at\":\"1970-01-01T00:10:00.000Z\"");
+        response_done(&response);
+        fixture_post_job(&fixture, invite, "{\"expires_seconds\":60}", &response);
+        assert_has(&response, "\"expires_at\":\"1970-01-01T00:01:00.000Z\"");
+        response_done(&response);
+        fixture_post_job(&fixture, invite, "{\"expires_seconds\":0}", &response);
+        assert_problem(&response, 400, "invalid", "");
+        response_done(&response);
+        fixture_post_job(&fixture, invite, "{\"expires\":0}", &response);
+        assert_problem(&response, 400, "unknown_field", "an invitation has expires_seconds");
+        response_done(&response);
+
+        fixture_post_job(&fixture, join, "{\"token\":\"wm1invited\",\"peer\":\"192.0.2.7\"}", &response);
+        assert_has(&response, "\"security\":\"open\"");
+        response_done(&response);
+        ASSERT_STREQ(fixture.ops->token, "wm1invited");
+        ASSERT_STREQ(fixture.ops->inviter, "192.0.2.7");
+        fixture_post_job(&fixture, join, "{\"token\":\"x\",\"peer\":null}", &response);
+        response_done(&response);
+        ASSERT_STREQ(fixture.ops->inviter, "(none)");
+        fixture_post_job(&fixture, join, "{}", &response);
+        assert_problem(&response, 422, "invitation_unknown", "");
+        response_done(&response);
+        fixture_post_job(&fixture, join, "{\"token\":7}", &response);
+        assert_problem(&response, 400, "invalid", "token must be a string, not a number");
+        response_done(&response);
+        fixture_post_job(&fixture, join, "{\"token\":\"a\\u0000b\"}", &response);
+        assert_problem(&response, 400, "bad_json", "a NUL character");
+        response_done(&response);
+        fixture_post_job(&fixture, join, "{\"token\":\"a\",\"token\":\"b\"}", &response);
+        assert_problem(&response, 400, "bad_json", "more than once");
+        response_done(&response);
+        fixture_post_job(&fixture, join, "{\"word\":\"a\"}", &response);
+        assert_problem(&response, 400, "unknown_field", "a request to join has token and peer");
+        response_done(&response);
+        fixture_post_job(&fixture, "/api/v1/mesh/leave", "", &response);
+        response_done(&response);
+        ASSERT_STREQ(fixture.ops->token, "(leaves)");
+        end();
+}
+
 int main(void) {
         RUN(test_node_endpoints);
         RUN(test_drain);
+        RUN(test_membership);
         RUN(test_health_of_a_failing_node);
         RUN(test_limits_of_a_node);
         RUN(test_labels_and_pressure);
