@@ -131,5 +131,7 @@ int main(int argc, char *argv[]) {
 
         r = run(&program);
         config_done(&program.config);
+        if (r == -ENOKEY)
+                return EXIT_CONFIG;
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

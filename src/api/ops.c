@@ -430,7 +430,7 @@ static struct ops_peer peer_as_told(const struct mesh_peer *peer) {
 }
 
 bool ops_get_peer(struct ops *ops, const char *node_id, struct ops_peer *ret) {
-        const struct mesh_peer *peer = mesh_get_peer(ops->mesh, node_id);
+        const struct mesh_peer *peer = mesh_get_listed(ops->mesh, node_id);
 
         if (!peer)
                 return false;

@@ -77,6 +77,7 @@ void hello_send(struct mesh *mesh) {
         message.has_nonce = true;
         memcpy(message.nonce, mesh->hello_nonce, sizeof(message.nonce));
         mesh->ops.broadcast(mesh->userdata, &message, /* pad= */ true);
+        mesh->hello_sent_usec = mesh_now(mesh);
         schedule_heartbeat(mesh);
 
         if (mesh->hellos_left > 0)

@@ -84,6 +84,7 @@ struct mesh {
         struct rival rival;
         uint64_t sequence;
         uint8_t hello_nonce[NONCE_SIZE];
+        usec_t hello_sent_usec; /* 0: never */
         unsigned hellos_left;
         unsigned probes_left; /* in this second */
         usec_t probes_second;

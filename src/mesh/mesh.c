@@ -234,7 +234,13 @@ void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret) {
 const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id) {
         const struct peer *peer = peer_find((struct mesh *) mesh, node_id);
 
-        return peer ? &peer->public : strangers_get(mesh, node_id);
+        return peer ? &peer->public : NULL;
+}
+
+const struct mesh_peer *mesh_get_listed(const struct mesh *mesh, const char *node_id) {
+        const struct mesh_peer *peer = mesh_get_peer(mesh, node_id);
+
+        return peer ? peer : strangers_get(mesh, node_id);
 }
 
 void mesh_foreach_peer(

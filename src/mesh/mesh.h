@@ -215,7 +215,7 @@ struct mesh_origin {
 };
 void mesh_received(struct mesh *mesh, const struct mesh_message *message, const struct mesh_origin *origin);
 void mesh_network_changed(struct mesh *mesh);
-/* -EEXIST: it is no node for us (our own id, or not a peer that has proven to be there). */
+/* -EEXIST: it has our own id. -ESHUTDOWN. */
 int mesh_link_up(struct mesh *mesh, const char *node_id, const struct link_hello *hello);
 void mesh_link_down(struct mesh *mesh, const char *node_id);
 void mesh_link_writable(struct mesh *mesh, const char *node_id);
@@ -275,7 +275,10 @@ struct mesh_state {
                 *drain; /* NULL: nobody asked for one. Valid until the mind is told something */
 };
 void mesh_get_state(const struct mesh *mesh, struct mesh_state *ret);
-/* NULL: it is not known. Valid until the mind is told something. */
+/* A member of the mesh. NULL: it is not known. Valid until the mind is told something. */
 const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_id);
+/* Likewise, or a node that is none, and is only listed. */
+const struct mesh_peer *mesh_get_listed(const struct mesh *mesh, const char *node_id);
+/* Both kinds. */
 void mesh_foreach_peer(
         struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Who else is there. A peer is listed when it is first heard, and trusted to be there now (verified) when it
- * has echoed a nonce of ours: everything else may be a recording. What strangers can make us do is bounded:
- * peers in number, questions by the second, and no answer is larger than its question. */
+ * has echoed a nonce of ours: everything else may be a recording. Whoever has no key of the mesh can still
+ * record, and send on, and get answers to recorded questions: so an answer counts only to who has asked, and
+ * a question says nothing of who asks. What that can make us do is bounded: peers in number, questions by
+ * the second, and no answer is larger than its question. */
 
 #include <stdio.h>
 #include <syslog.h>
@@ -195,10 +197,12 @@ belongs(struct mesh *mesh, struct peer *peer, const struct mesh_message *message
         if (is_news(peer, message))
                 return true;
 
-        /* An older life of a peer asks: it is told so, and nothing else. */
+        /* An older life of a peer asks: it is told so where the peer is, since it may be a recording that
+         * comes from anywhere, and nothing else. */
         if (message->has_nonce && message->incarnation > 0 &&
             message->incarnation < peer->public.incarnation)
-                question_acknowledge(mesh, peer->public.incarnation, message, source, datagram_size);
+                question_acknowledge(
+                        mesh, peer->public.incarnation, message, &peer->public.address, datagram_size);
         return false;
 }
 
@@ -222,7 +226,8 @@ static bool same_address(const struct sockaddr_in *a, const struct sockaddr_in *
 }
 
 /* Somebody may send on what he overheard, from an address of his own: a peer that is known to be somewhere
- * has moved only when it answers at the new place, and nothing comes from the old one any more. */
+ * has moved only when it answers from the new place; it is asked when nothing comes from the old one any
+ * more. */
 static void
 take_address(struct mesh *mesh, struct peer *peer, const struct sockaddr_in *address, size_t datagram_size) {
         usec_t now = mesh_now(mesh), interval = peer->public.info.heartbeat_interval_usec;
@@ -232,25 +237,8 @@ take_address(struct mesh *mesh, struct peer *peer, const struct sockaddr_in *add
                 peer->here_usec = now;
                 return;
         }
-        if (now < usec_add(peer->here_usec, MIN(interval, PEER_INTERVAL_MAX_USEC)))
-                return;
-        if (!same_address(address, &peer->move_address)) {
-                if (peer->move.asked && now < usec_add(peer->move.asked_usec, RENEWAL_WAIT_USEC))
-                        return;
-                peer->move = (struct question){ 0 };
-                peer->move_address = *address;
-        }
-        question_ask(mesh, &peer->move, address, datagram_size);
-}
-
-static void check_move(
-        struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
-        const struct sockaddr_in *source) {
-        if (!question_is_answered(&peer->move, message) || !same_address(source, &peer->move_address))
-                return;
-        peer->public.address = peer->move_address;
-        peer->here_usec = mesh_now(mesh);
-        peer->move = (struct question){ 0 };
+        if (now >= usec_add(peer->here_usec, MIN(interval, PEER_INTERVAL_MAX_USEC)))
+                question_ask(mesh, &peer->move, address, datagram_size);
 }
 
 static void
@@ -281,13 +269,26 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
                 store_peer(mesh, peer, RECORD_PEER);
 }
 
-/* An answer to a fresh question of ours, and not a recording of an older one. */
-static void take_echo(struct mesh *mesh, struct peer *peer, const struct mesh_message *message) {
-        bool ours = memcmp(message->echo, mesh->hello_nonce, NONCE_SIZE) == 0 ||
-                    question_is_answered(&peer->question, message);
+/* An answer to a fresh question of ours, and not a recording, or an answer to somebody else. */
+static bool is_answer(const struct mesh *mesh, const struct peer *peer, const struct mesh_message *message) {
+        if (!message->has_echo)
+                return false;
+        if (mesh->hello_sent_usec > 0 &&
+            mesh_now(mesh) < usec_add(mesh->hello_sent_usec, HELLO_ANSWER_USEC) &&
+            memcmp(message->echo, mesh->hello_nonce, NONCE_SIZE) == 0)
+                return true;
+        return question_is_answered(&peer->question, message) ||
+               question_is_answered(&peer->move, message) ||
+               question_is_answered(&peer->renewal.question, message);
+}
 
-        if (!ours)
-                return;
+/* It is there, and is where its answer comes from: everything is sent from the node port. */
+static void take_answer(
+        struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
+        const struct sockaddr_in *source) {
+        peer->public.address = *source;
+        peer->here_usec = mesh_now(mesh);
+        peer->move = (struct question){ 0 };
         raise_incarnation(mesh, message->known_incarnation);
         if (peer->public.verified)
                 return;
@@ -341,7 +342,10 @@ peer_received(struct mesh *mesh, const struct mesh_message *message, const struc
 
         if (is_new)
                 peer = meet(mesh, message, origin);
-        if (!peer || !belongs(mesh, peer, message, &origin->address, origin->size))
+        if (!peer)
+                return;
+        bool answers = is_answer(mesh, peer, message);
+        if (!belongs(mesh, peer, message, &origin->address, origin->size))
                 return;
         if (message->type == MESSAGE_GOODBYE) {
                 note_departure(mesh, message);
@@ -349,11 +353,16 @@ peer_received(struct mesh *mesh, const struct mesh_message *message, const struc
                 return;
         }
 
-        heard(mesh, peer, message, origin, is_new);
-        if (message->has_echo) {
-                take_echo(mesh, peer, message);
-                check_move(mesh, peer, message, &origin->address);
+        /* Anybody can have a node ask or answer: that it was made to is no sign of its life. */
+        if (message->type == MESSAGE_PROBE || (message->has_echo && !answers)) {
+                if (message->has_nonce)
+                        question_answer(mesh, peer, message, origin->size);
+                return;
         }
+
+        heard(mesh, peer, message, origin, is_new);
+        if (answers)
+                take_answer(mesh, peer, message, &origin->address);
         if (message->has_nonce)
                 question_answer(mesh, peer, message, origin->size);
         else if (!peer->public.verified && peer->public.info.node_port > 0)
@@ -378,7 +387,7 @@ void mesh_received(struct mesh *mesh, const struct mesh_message *message, const 
 }
 
 /* Our limit, or three of the intervals that it announces. */
-usec_t peer_silence_limit(const struct mesh *mesh, const struct node_info *info) {
+static usec_t silence_limit(const struct mesh *mesh, const struct node_info *info) {
         usec_t announced = MIN(info->heartbeat_interval_usec, PEER_INTERVAL_MAX_USEC);
 
         return MAX(mesh->config.peer_timeout_usec, announced * 3);
@@ -390,7 +399,7 @@ void peers_check(struct mesh *mesh) {
 
         MAP_FOREACH(&mesh->peers, peer, struct peer, by_id) {
                 usec_t limit =
-                        usec_add(peer->public.last_heard_usec, peer_silence_limit(mesh, &peer->public.info));
+                        usec_add(peer->public.last_heard_usec, silence_limit(mesh, &peer->public.info));
 
                 limit = MAX(limit, mesh->judge_after_usec);
                 if (now >= limit)

@@ -30,10 +30,9 @@ struct peer {
         bool answer_wanted; /* it said hello; we answer at answer_at_usec */
         usec_t answer_at_usec;
         uint8_t answer_echo[NONCE_SIZE];
-        struct question move; /* it seems to have another address: this one is asked there */
-        struct sockaddr_in move_address;
-        usec_t here_usec;  /* when something came from its address last */
-        unsigned n_probes; /* since it was last heard */
+        struct question move; /* it seems to have another address: it is asked there */
+        usec_t here_usec;     /* when something came from its address last */
+        unsigned n_probes;    /* since it was last heard */
         usec_t probe_due;
         usec_t stored_usec; /* when it was last written to the store; 0: never */
 };
@@ -45,6 +44,8 @@ struct stranger {
 };
 
 #define STRANGERS_MAX 64u
+/* For so long after it was sent a hello is answered. What comes later may be a recording. */
+#define HELLO_ANSWER_USEC (2 * USEC_PER_SEC)
 #define SUSPICION_PROBES 6u
 #define SUSPICION_PROBE_USEC (500 * USEC_PER_MSEC) /* from one to the next */
 #define SUSPICION_WAIT_USEC USEC_PER_SEC           /* after the last one */
@@ -71,8 +72,12 @@ struct rival {
         struct question question;
         usec_t last_proven_usec;
         bool elder; /* it was there before us: we stop taking work */
+        usec_t answered_usec;
         bool reported;
 };
+
+/* It is answered this often at most: its questions may be recordings of our own. */
+#define RIVAL_ANSWER_USEC (250 * USEC_PER_MSEC)
 
 #define DEPARTED_MAX 16u
 /* Datagrams overtake each other, if only since they come through two sockets. */
@@ -92,8 +97,6 @@ void peer_heard_on_link(struct mesh *mesh, const char *node_id);
 struct peer *peer_free(struct mesh *mesh, struct peer *peer);
 /* What a node says of itself; its address is known. */
 void peer_take_info(struct mesh_peer *peer, const struct node_info *info);
-/* How long it may be silent. */
-usec_t peer_silence_limit(const struct mesh *mesh, const struct node_info *info);
 
 /* strangers.c */
 void strangers_heard(

@@ -59,8 +59,10 @@ void rival_heard(
         struct sockaddr_in address;
 
         /* Its questions are answered, or neither would ever be proven to the other. */
-        if (message->has_nonce)
+        if (message->has_nonce && mesh_now(mesh) >= usec_add(rival->answered_usec, RIVAL_ANSWER_USEC)) {
+                rival->answered_usec = mesh_now(mesh);
                 question_acknowledge(mesh, mesh->config.incarnation, message, source, datagram_size);
+        }
 
         if (message->instance == rival->instance && question_is_answered(&rival->question, message)) {
                 rival->question.asked = false;
@@ -79,7 +81,8 @@ void rival_heard(
         if (message->instance != rival->instance) {
                 if (rival->reported || is_asked(mesh))
                         return;
-                *rival = (struct rival){ .instance = message->instance };
+                *rival = (struct rival){ .instance = message->instance,
+                                         .answered_usec = rival->answered_usec };
         }
         rival->uptime_usec = message->node_info.uptime_usec;
         rival->uptime_heard_usec = mesh_now(mesh);

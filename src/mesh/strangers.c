@@ -42,9 +42,8 @@ void strangers_heard(
         struct mesh *mesh, const struct mesh_message *message, const struct sockaddr_in *source) {
         struct stranger *stranger = find(mesh, message->sender_node_id);
         bool is_new = !stranger;
+        enum node_status status;
 
-        if (stranger && message->type == MESSAGE_GOODBYE && message->instance == stranger->public.instance)
-                remove_stranger(mesh, stranger);
         if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info)
                 return;
         if (is_new)
@@ -53,10 +52,10 @@ void strangers_heard(
                 return;
         stranger->public.last_heard_usec = mesh_now(mesh);
         stranger->public.last_heard_at = mesh->ops.now_realtime(mesh->userdata);
-        stranger->public.instance = message->instance;
+        status = stranger->public.info.status;
         question_address(message, source, &stranger->public.address);
         peer_take_info(&stranger->public, &message->node_info);
-        if (!is_new)
+        if (!is_new && status == stranger->public.info.status)
                 return;
         mesh->peers_due = MIN(mesh->peers_due, usec_add(mesh_now(mesh), mesh->config.peer_timeout_usec));
         mesh->ops.peer_changed(mesh->userdata, &stranger->public, /* gone= */ false);
@@ -77,8 +76,8 @@ usec_t strangers_check(struct mesh *mesh) {
         struct stranger *stranger;
 
         MAP_FOREACH(&mesh->strangers, stranger, struct stranger, by_id) {
-                usec_t limit = usec_add(
-                        stranger->public.last_heard_usec, peer_silence_limit(mesh, &stranger->public.info));
+                /* The interval that it announces is one of the things that are not believed. */
+                usec_t limit = usec_add(stranger->public.last_heard_usec, mesh->config.peer_timeout_usec);
 
                 limit = MAX(limit, mesh->judge_after_usec);
                 if (now >= limit)

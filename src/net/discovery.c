@@ -304,18 +304,6 @@ int discovery_take_stream_fd(struct discovery *discovery) {
         return TAKE_FD(discovery->node.tcp_fd);
 }
 
-bool discovery_is_own_address(const struct discovery *discovery, struct in_addr address) {
-        const struct interface_address *addresses;
-        size_t n = interfaces_get(discovery->interfaces, &addresses);
-
-        if (ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET)
-                return true;
-        for (size_t i = 0; i < n; i++)
-                if (addresses[i].local.s_addr == address.s_addr)
-                        return true;
-        return false;
-}
-
 uint16_t discovery_port(const struct discovery *discovery) {
         return discovery->discovery_port;
 }

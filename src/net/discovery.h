@@ -68,9 +68,6 @@ DEFINE_CLEANUP(struct discovery *, discovery_free)
  * beside an inherited socket, or it was taken before. */
 int discovery_take_stream_fd(struct discovery *discovery);
 
-/* Loopback, or an address of an interface that is listened on. */
-bool discovery_is_own_address(const struct discovery *discovery, struct in_addr address);
-
 uint16_t discovery_port(const struct discovery *discovery);
 uint16_t discovery_node_port(const struct discovery *discovery);
 const struct discovery_counters *discovery_counters(const struct discovery *discovery);

@@ -19,6 +19,10 @@ static ssize_t plain_read(struct link_stream *stream, void *data, size_t size) {
         return n;
 }
 
+static bool plain_pending(const struct link_stream *stream) {
+        return false;
+}
+
 static ssize_t plain_write(struct link_stream *stream, const void *data, size_t size) {
         ssize_t n = send(stream->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -38,6 +42,7 @@ static void plain_close(struct link_stream *stream) {
 static const struct link_stream_operations plain_operations = {
         .handshake = plain_handshake,
         .read = plain_read,
+        .pending = plain_pending,
         .write = plain_write,
         .wants = plain_wants,
         .close = plain_close,
@@ -53,6 +58,10 @@ static int encrypted_handshake(struct link_stream *stream) {
 
 static ssize_t encrypted_read(struct link_stream *stream, void *data, size_t size) {
         return tls_read(stream->tls, data, size);
+}
+
+static bool encrypted_pending(const struct link_stream *stream) {
+        return tls_pending(stream->tls);
 }
 
 static ssize_t encrypted_write(struct link_stream *stream, const void *data, size_t size) {
@@ -72,6 +81,7 @@ static void encrypted_close(struct link_stream *stream) {
 static const struct link_stream_operations encrypted_operations = {
         .handshake = encrypted_handshake,
         .read = encrypted_read,
+        .pending = encrypted_pending,
         .write = encrypted_write,
         .wants = encrypted_wants,
         .close = encrypted_close,

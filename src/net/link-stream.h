@@ -17,6 +17,8 @@ struct link_stream_operations {
         int (*handshake)(struct link_stream *stream);
         /* 0: the other end has closed. Less than size: there is no more at the moment. */
         ssize_t (*read)(struct link_stream *stream, void *data, size_t size);
+        /* There is something to read, or the end, of which the loop will not tell. */
+        bool (*pending)(const struct link_stream *stream);
         /* What was not taken is given again, with the same bytes in front. */
         ssize_t (*write)(struct link_stream *stream, const void *data, size_t size);
         /* EPOLLIN, EPOLLOUT: for the handshake to go on. */

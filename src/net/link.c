@@ -62,8 +62,10 @@ static void link_establish(struct link *link) {
                 return;
         }
         if (r == -EKEYREJECTED || r == -EPROTO) {
-                link->links->counters.strangers++;
-                links_refuse(link, r, "it has no key of this mesh");
+                link->links->counters.strangers += r == -EKEYREJECTED;
+                links_refuse(
+                        link, r,
+                        r == -EPROTO ? "it does not speak TLS as we do" : "it has no key of this mesh");
                 return;
         }
         if (r < 0) {
@@ -220,7 +222,7 @@ static ssize_t link_read(struct link *link, bool *ret_more) {
         ssize_t n = link->stream.operations->read(&link->stream, link->in.data + link->in.size, room);
         if (n <= 0)
                 return n;
-        *ret_more = (size_t) n == room;
+        *ret_more = (size_t) n == room || link->stream.operations->pending(&link->stream);
         link->in.size += (size_t) n;
         link->links->counters.bytes_received += (uint64_t) n;
         return n;

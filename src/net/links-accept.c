@@ -23,14 +23,23 @@ void links_prepare_socket(const struct links *links, int fd) {
         (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds));
 }
 
+/* Whoever floods the door is pushed out by his own: before those that have shown a key. */
+static struct link *least_welcome(struct links *links) {
+        struct link *link;
+
+        LIST_FOREACH(&links->strangers, link, struct link, place)
+                if (!link->established)
+                        return link;
+        return LIST_FIRST(&links->strangers, struct link, place);
+}
+
 static void admit(struct links *links, int stranger_fd) {
         _cleanup_close_ int fd = stranger_fd;
         struct link *link;
 
         links_prepare_socket(links, fd);
         if (links->n_strangers >= links->limits.strangers_max)
-                links_refuse(
-                        LIST_FIRST(&links->strangers, struct link, place), -EUSERS, "too many strangers");
+                links_refuse(least_welcome(links), -EUSERS, "too many strangers");
         int r = link_new(links, LINK_STRANGER, &link);
         if (r >= 0) {
                 r = link_attach(link, TAKE_FD(fd));

@@ -94,7 +94,8 @@ extern const struct discovery_handlers world_discovery_handlers;
 int world_restore_job(void *userdata, struct store_unfinished *job);
 
 /* mesh-keys.c */
-int mesh_keys_load(struct node *node);                      /* says what is wrong */
+/* Says what is wrong. -ENOKEY: it is no better at the next start. */
+int mesh_keys_load(struct node *node);
 void mesh_keys_reload(struct node *node);                   /* likewise */
 const struct mesh_keys *node_keys(const struct node *node); /* NULL: there are none */
 void mesh_keys_adopt(struct node *node, const struct mesh_keys *keys);

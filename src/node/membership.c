@@ -102,7 +102,7 @@ static int read_address(const char *text, struct sockaddr_in *ret) {
 
 /* 0: the answer follows. */
 static int look_for_inviter(struct membership *membership, const char *peer) {
-        const struct mesh_peer *inviter = mesh_get_peer(membership->node->mesh, membership->token.node_id);
+        const struct mesh_peer *inviter = mesh_get_listed(membership->node->mesh, membership->token.node_id);
         struct sockaddr_in address;
 
         if (peer) {

@@ -29,7 +29,8 @@ static int find_credential(char **ret) {
                 path = NULL;
                 return -ENOMEM;
         }
-        if (access(path, F_OK) >= 0)
+        /* One that is there and cannot be used is an error, and no reason to make a mesh of our own. */
+        if (access(path, F_OK) >= 0 || errno != ENOENT)
                 *ret = TAKE_PTR(path);
         return 0;
 }
@@ -94,16 +95,17 @@ int mesh_keys_load(struct node *node) {
                 log_event(
                         LOG_WARNING, MESSAGE_SECURITY_OPEN,
                         "Security=open: whoever reaches this node over the network can run commands on it, "
-                        "and "
-                        "read all that is sent.");
+                        "and read all that is sent.");
                 return 0;
         }
         r = choose_path(node);
         if (r < 0)
                 return log_oom();
         r = read_keys(node, &node->keys, &made, &problem);
-        if (r < 0)
-                return fail(node, r, problem);
+        if (r < 0) {
+                (void) fail(node, r, problem);
+                return r == -EBADMSG || r == -EPERM || r == -EACCES ? -ENOKEY : r;
+        }
         name_mesh(node);
         if (made)
                 log_info(

@@ -153,8 +153,8 @@ static void world_peer_changed(void *userdata, const struct mesh_peer *peer, boo
                         node_status_to_text(info->status));
         else if ((gone || found) && peer_is_worth_a_line(node, peer))
                 log_info(
-                        "Peer %s at %s %s.", info->node_id, info->address,
-                        gone ? "has left" : "has been found");
+                        "%s %s at %s %s.", peer->trusted ? "Peer" : "A node that is not of this mesh,",
+                        info->node_id, info->address, gone ? "has left" : "has been found");
         ops_peer_changed(node->ops, peer, gone);
 }
 

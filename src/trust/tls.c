@@ -17,6 +17,8 @@ struct tls {
         void *userdata;
         char name[TLS_NAME_MAX + 1]; /* of the last key that was found */
         bool established;
+        bool ended; /* by outcome, what is read from now on */
+        int outcome;
 };
 
 /* Called from within the handshake of whoever was asked. */
@@ -185,18 +187,23 @@ ssize_t tls_read(struct tls *tls, void *data, size_t size) {
         uint8_t *position = data;
         size_t taken = 0;
 
-        /* One record at a time: what the library has buffered, the loop does not tell of. */
-        while (taken < size) {
+        /* One record at a time: what the library has buffered, the loop does not tell of. After an end it
+         * would say something else. */
+        while (taken < size && !tls->ended) {
                 ssize_t n = gnutls_record_recv(tls->session, position + taken, size - taken);
+                int r = n < 0 ? error_of(tls, n) : 0;
 
-                if (n > 0)
-                        taken += (size_t) n;
-                else if (taken > 0)
-                        break; /* an end, or an error, comes again */
-                else
-                        return n == 0 ? 0 : error_of(tls, n);
+                if (r == -EAGAIN)
+                        return taken > 0 ? (ssize_t) taken : -EAGAIN;
+                tls->ended = n <= 0;
+                tls->outcome = r;
+                taken += n > 0 ? (size_t) n : 0;
         }
-        return (ssize_t) taken;
+        return taken > 0 ? (ssize_t) taken : tls->outcome;
+}
+
+bool tls_pending(const struct tls *tls) {
+        return tls->ended || gnutls_record_check_pending(tls->session) > 0;
 }
 
 ssize_t tls_write(struct tls *tls, const void *data, size_t size) {

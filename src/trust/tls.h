@@ -35,9 +35,11 @@ bool tls_wants_write(const struct tls *tls);
 /* By which key; empty before the handshake is over. */
 const char *tls_name(const struct tls *tls);
 
-/* 0: the other end has said that it is done. Less than size: there is no more at the moment, or it ends.
- * -EAGAIN; -ECONNRESET: it ended without a word; -EBADMSG: it was tampered with. */
+/* 0: the other end has said that it is done. Less than size: there is no more at the moment, or it ends,
+ * which comes next. -EAGAIN; -ECONNRESET: it ended without a word; -EBADMSG: it was tampered with. */
 ssize_t tls_read(struct tls *tls, void *data, size_t size);
+/* Something is to be read, or an end, of which the socket does not tell. */
+bool tls_pending(const struct tls *tls);
 /* -EAGAIN: to be given again, with the same bytes in front. */
 ssize_t tls_write(struct tls *tls, const void *data, size_t size);
 /* A last word, if it goes out without waiting. */

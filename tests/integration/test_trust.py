@@ -106,7 +106,7 @@ def test_a_key_file_that_is_none(make_node, text, mode, said):
         file.write(text)
     os.chmod(node.key_file, mode)
     node.launch()
-    assert node.process.wait(10) == 1
+    assert node.process.wait(10) == 6, "it is no better at the next start"
     assert said in node.log()
     with open(node.key_file) as file:
         assert file.read() == text
@@ -345,6 +345,46 @@ def test_keys_are_changed_while_jobs_run(make_node, tmp_path):
     ended = [first.finish(job_id) for job_id in ids]
     assert {job["status"] for job in ended} == {"JOB_COMPLETED"}
     assert {job["stdout"].strip() for job in ended} == {first.node_id, second.node_id}
+
+
+def test_a_key_that_is_taken_away(make_node, tmp_path):
+    """On one side only: the other is out at once, also over the link that was up, and stays out."""
+    first = make_node(slots=0).start()
+    shutil.copy(first.key_file, tmp_path / "second.key")
+    second = make_node(discovery_port=first.discovery_port, key_file=str(tmp_path / "second.key")).start()
+    wait_for(lambda: first.sees(second) and first.peers()[second.node_id]["trusted"], 10)
+    assert first.run("true")["executor_node_id"] == second.node_id
+    with open(first.key_file) as file:
+        mesh_id = next(line for line in file if not line.startswith("#")).strip()
+    with open(first.key_file, "w") as file:
+        file.write(f"{mesh_id}\n{os.urandom(32).hex()}\n")
+    first.send(signal.SIGHUP)
+    wait_for(lambda: "count from now on" in first.log())
+    waiting = first.submit("true")
+    wait_for(lambda: not first.peers().get(second.node_id, {"trusted": False})["trusted"], 15)
+    end = time.monotonic() + 5  # more than twice PeerTimeout
+    while time.monotonic() < end:
+        assert not first.peers().get(second.node_id, {"trusted": False})["trusted"]
+        time.sleep(0.2)
+    assert first.job(waiting)["status"] == "JOB_PENDING"
+
+
+def test_a_stranger_in_the_name_of_who_was_here_is_not_asked(make_node):
+    """A job is asked for that a node had which is gone."""
+    first, second = two(make_node, slots=1)
+    job = second.run("true")
+    wait_for(lambda: first.job(job["job_id"])["status"] == "JOB_COMPLETED", 10)
+    second.kill()
+    wait_for(lambda: not first.peers(), 10)
+    with socket.create_server(("127.0.0.1", 0)) as trap, datagrams.Listener(first.discovery_port) as listener:
+        beat = {"incarnation": 99, "sequence": 1, "node_port": trap.getsockname()[1]}
+        listener.send(datagrams.heartbeat(second.node_id, **beat))
+        wait_for(lambda: second.node_id in first.peers(), 5)
+        for path in ("", "/stdout", "/cancel"):
+            first.request("POST" if path == "/cancel" else "GET", f"/api/v1/jobs/{job['job_id']}{path}")
+        trap.settimeout(1)
+        with pytest.raises(TimeoutError):
+            trap.accept()
 
 
 @contextlib.contextmanager

@@ -227,6 +227,10 @@ const struct mesh_peer *mesh_get_peer(const struct mesh *mesh, const char *node_
         return NULL;
 }
 
+const struct mesh_peer *mesh_get_listed(const struct mesh *mesh, const char *node_id) {
+        return mesh_get_peer(mesh, node_id);
+}
+
 void mesh_foreach_peer(
         struct mesh *mesh, void (*function)(void *userdata, const struct mesh_peer *peer), void *userdata) {
         for (size_t i = 0; i < world.n_peers; i++)

@@ -4,6 +4,7 @@
 
 #include "mesh/peers.h"
 #include "neighbours.h"
+#include "wire/codec.h"
 
 #define MSEC USEC_PER_MSEC
 #define SEC USEC_PER_SEC
@@ -27,7 +28,6 @@ static void test_listed(void) {
                 struct mesh_message message = stranger_message("stranger", (uint64_t) type);
 
                 message.type = (enum message_type) type;
-                message.instance = type == MESSAGE_GOODBYE ? 7 : 4711; /* of another life */
                 message.has_nonce = true;
                 tell_without_key(a, &message, 99);
         }
@@ -42,14 +42,6 @@ static void test_listed(void) {
         world_run_for(&world, 31 * SEC);
         ASSERT_NULL(world_peer(a, "stranger"));
         ASSERT_EQ(world.n_strays, n_strays);
-
-        /* What it says of itself is all that is known. */
-        struct mesh_message message = stranger_message("stranger", 1);
-        tell_without_key(a, &message, 99);
-        ASSERT_NOT_NULL(world_peer(a, "stranger"));
-        message.type = MESSAGE_GOODBYE;
-        tell_without_key(a, &message, 99);
-        ASSERT_NULL(world_peer(a, "stranger"));
         ASSERT_TRUE(is_verified(a, "node-b"));
         world_done(&world);
 }
@@ -211,6 +203,100 @@ static void test_moves(void) {
         world_done(&world);
 }
 
+/* Whoever has a recorded question can have b answer it, as often as he likes; none of it is a sign of life.
+ */
+static void test_answers_to_others(void) {
+        static struct world_datagram kept[50];
+        struct sockaddr_in elsewhere = world_address(99, 9000);
+        struct mesh_message question = {
+                .type = MESSAGE_PROBE, .incarnation = 3, .sequence = 7, .has_nonce = true
+        };
+        struct world_node *a, *b;
+        struct world world;
+        size_t n = 0;
+
+        begin_two(&world, &a, &b);
+        strcpy(question.sender_node_id, "node-gone");
+        while (n < ELEMENTSOF(kept)) {
+                size_t before = world.n_strays;
+
+                world_deliver_message(b, &elsewhere, &question, /* pad= */ false);
+                world_run_for(&world, 20 * MSEC);
+                ASSERT_GT(world.n_strays, before);
+                kept[n++] = world.last_stray;
+        }
+        world_destroy(b);
+        usec_t gone = world.now, last = world_peer(a, "node-b")->last_heard_usec;
+        for (size_t i = 0; i < n; i++) {
+                world_deliver(a, i % 2 == 0 ? &elsewhere : &b->address, kept[i].bytes, kept[i].size);
+                world_run_for(&world, 200 * MSEC);
+                ASSERT_EQ(world_peer(a, "node-b")->last_heard_usec, last);
+        }
+        world_run_for(&world, 3 * SEC);
+        ASSERT_LE(world.now, gone + 13 * SEC);
+        ASSERT_TRUE(world_peer(a, "node-b")->lost);
+        world_done(&world);
+}
+
+/* Nor is the answer that b once gave to a. */
+static void test_old_answer(void) {
+        struct sockaddr_in elsewhere = world_address(99, 9000);
+        struct world_datagram answer = {};
+        struct mesh_message message;
+        struct world_node *a, *b;
+        struct world world;
+
+        world_init(&world, 1);
+        a = world_add(&world, "node-a", 2);
+        b = world_add(&world, "node-b", 2);
+        world_start(b);
+        world_run_for(&world, 10 * SEC);
+        world.recording = true;
+        world_start(a);
+        world_run_for(&world, 10 * SEC);
+        for (size_t i = 0; i < world.n_recorded; i++) {
+                ASSERT_OK(mesh_message_decode(world.recorded[i].bytes, world.recorded[i].size, &message));
+                if (streq(message.sender_node_id, "node-b") && message.type == MESSAGE_HEARTBEAT &&
+                    message.has_echo)
+                        answer = world.recorded[i];
+        }
+        world.recording = false;
+        ASSERT_GT(answer.size, 0);
+        ASSERT_TRUE(is_verified(a, "node-b"));
+        world_destroy(b);
+        world_run_for(&world, USEC_PER_HOUR);
+        ASSERT_NULL(world_peer(a, "node-b"));
+        for (unsigned i = 0; i < 10; i++) {
+                world_deliver(a, &elsewhere, answer.bytes, answer.size);
+                world_run_for(&world, 7 * SEC);
+                ASSERT_FALSE(is_verified(a, "node-b"));
+        }
+        world_done(&world);
+}
+
+/* What somebody sends on brings a to ask him; b answers from where it is, and is taken to be there. */
+static void test_answered_from_home(void) {
+        struct sockaddr_in home = world_address(98, 9000);
+        struct world_node *a, *b;
+        struct world world;
+
+        begin_two(&world, &a, &b);
+        struct mesh_message message = stranger_message("member", 1);
+        tell(a, &message, /* pad= */ true); /* from host 99 */
+        struct mesh_message question = last_stray(&world);
+        ASSERT_TRUE(question.has_nonce);
+        message.type = MESSAGE_PROBE_ACK;
+        message.has_node_info = false;
+        message.sequence++;
+        message.has_echo = true;
+        memcpy(message.echo, question.nonce, NONCE_SIZE);
+        world_deliver_message(a, &home, &message, /* pad= */ false);
+        world_run_for(&world, 5 * MSEC);
+        ASSERT_TRUE(is_verified(a, "member"));
+        ASSERT_EQ(host_of_member(a), 98);
+        world_done(&world);
+}
+
 int main(void) {
         RUN(test_listed);
         RUN(test_joins);
@@ -218,5 +304,8 @@ int main(void) {
         RUN(test_so_many_and_no_more);
         RUN(test_relayed);
         RUN(test_moves);
+        RUN(test_answers_to_others);
+        RUN(test_old_answer);
+        RUN(test_answered_from_home);
         return 0;
 }

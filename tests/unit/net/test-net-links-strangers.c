@@ -384,7 +384,8 @@ static void test_rubbish_for_a_handshake(void) {
         raw_write(rude, "GET / HTTP/1.1\r\n\r\n", 18);
         RUN_UNTIL(event, raw_is_closed(rude));
         RUN_UNTIL(event, raw_is_closed(silent));
-        ASSERT_EQ(links_counters(a.links)->strangers, 1);
+        ASSERT_EQ(links_counters(a.links)->strangers, 0);
+        ASSERT_EQ(links_counters(a.links)->refused, 2);
         ASSERT_EQ(links_counters(a.links)->accepted, 0);
         peer_done(&a);
 }

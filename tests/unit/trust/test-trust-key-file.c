@@ -119,6 +119,28 @@ static void test_refused(void) {
         free(problem);
 }
 
+/* Nobody waits for a pipe, and nobody's file is taken. */
+static void test_of_others(void) {
+        _cleanup_folder_ struct folder folder;
+        _cleanup_mesh_keys_ struct mesh_keys keys;
+        char path[256], *problem = NULL;
+        bool made;
+
+        folder_make(&folder);
+        path_in(&folder, path);
+        ASSERT_EQ(mkfifo(path, 0600), 0);
+        ASSERT_ERROR(key_file_read_or_make(path, &keys, &made, &problem), EBADMSG);
+        free(problem);
+        ASSERT_EQ(unlink(path), 0);
+        if (geteuid() != 0)
+                return;
+        ASSERT_OK(key_file_read_or_make(path, &keys, &made, &problem));
+        ASSERT_EQ(chown(path, 65534, 65534), 0);
+        ASSERT_ERROR(key_file_read_or_make(path, &keys, &made, &problem), EPERM);
+        ASSERT_NOT_NULL(strstr(problem, "belongs to another user (uid 65534)"));
+        free(problem);
+}
+
 static void test_replaced(void) {
         _cleanup_folder_ struct folder folder;
         _cleanup_mesh_keys_ struct mesh_keys first, second, read;
@@ -142,6 +164,7 @@ int main(void) {
         RUN(test_made_once);
         RUN(test_many_starts_at_once);
         RUN(test_refused);
+        RUN(test_of_others);
         RUN(test_replaced);
         return 0;
 }

@@ -193,6 +193,32 @@ static void test_ends_without_a_word(void) {
         pair_done(&pair);
 }
 
+/* What was said before is read first; how it ended is told as often as somebody asks. */
+static void test_data_and_an_end(void) {
+        struct pair pair;
+        char text[8];
+        int r[2];
+
+        for (int orderly = 0; orderly <= 1; orderly++) {
+                int end = orderly ? 0 : -ECONNRESET;
+
+                same_keys(&pair);
+                pair_begin(&pair);
+                shake_hands(&pair, r);
+                ASSERT_OK(r[1]);
+                ASSERT_EQ(tls_write(pair.tls[0], "last", 4), 4);
+                if (orderly)
+                        tls_say_goodbye(pair.tls[0]);
+                ASSERT_FALSE(tls_pending(pair.tls[1]));
+                pair.fds[0] = close_fd(pair.fds[0]);
+                ASSERT_EQ(tls_read(pair.tls[1], text, sizeof(text)), 4);
+                ASSERT_TRUE(tls_pending(pair.tls[1]));
+                for (int i = 0; i < 3; i++)
+                        ASSERT_EQ(tls_read(pair.tls[1], text, sizeof(text)), end);
+                pair_done(&pair);
+        }
+}
+
 /* One bit on the way, wherever it is. */
 static void test_tampered_with(void) {
         char record[64];
@@ -257,6 +283,7 @@ int main(void) {
         RUN(test_no_common_key);
         RUN(test_rubbish);
         RUN(test_ends_without_a_word);
+        RUN(test_data_and_an_end);
         RUN(test_tampered_with);
         RUN(test_much);
         return 0;
