@@ -282,6 +282,7 @@ static void destroy(struct sim *sim) {
         sim->n_destroyed++;
         sim_say(sim, "%s: burns down", node->config.node_id);
         watch_lost(sim, node, /* host= */ true);
+        split_gone(sim, node);
         fire_takes(sim, node);
         world_destroy(node);
         set_ways(sim);

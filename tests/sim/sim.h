@@ -170,6 +170,7 @@ void split_goodbye(struct sim *sim, struct world_node *node);
 void split_taken_over(struct sim *sim, struct world_node *by, const struct world_node *owner);
 void split_absent(struct sim *sim, struct world_node *node);  /* it was, until now */
 void split_started(struct sim *sim, struct world_node *node); /* it begins a new life */
+void split_gone(struct sim *sim, struct world_node *node);    /* it is about to go for good */
 bool split_happened(struct sim *sim);
 /* Whether the first one ever heard nothing of the other for too long. */
 bool split_was_between(struct sim *sim, const struct world_node *node, const struct world_node *from);

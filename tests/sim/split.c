@@ -90,6 +90,14 @@ void split_absent(struct sim *sim, struct world_node *node) {
         sim->nodes[node->index].absent_usec = sim->world.now;
 }
 
+/* Nothing is told of it any more: what was between it and others is settled now. */
+void split_gone(struct sim *sim, struct world_node *node) {
+        for (size_t i = 0; i < sim->world.n_nodes; i++) {
+                check(sim, sim->world.nodes[i], node);
+                check(sim, node, sim->world.nodes[i]);
+        }
+}
+
 void split_started(struct sim *sim, struct world_node *node) {
         sim->nodes[node->index].started_usec = sim->world.now;
 }
