@@ -50,6 +50,16 @@ static void membership_problem(struct problem *problem, int error) {
                         problem, PROBLEM_INVITER_AWAY,
                         "the node that invites is not heard here; say where it is with \"peer\"");
                 break;
+        case -EIO:
+                problem_set(
+                        problem, PROBLEM_STORAGE,
+                        "the key file cannot be written; the log of the node says why");
+                break;
+        case -ECANCELED:
+                problem_set(
+                        problem, PROBLEM_CONFLICT,
+                        "another node of this machine has changed the keys meanwhile");
+                break;
         case -EKEYREJECTED:
                 problem_set(
                         problem, PROBLEM_INVITATION_UNKNOWN,
@@ -59,7 +69,7 @@ static void membership_problem(struct problem *problem, int error) {
                 break;
         default:
                 problem_set(
-                        problem, PROBLEM_INVITER_AWAY, "the keys could not be fetched or written: %s",
+                        problem, PROBLEM_INVITER_AWAY, "the keys could not be fetched: %s",
                         strerror(-error));
         }
 }

@@ -296,8 +296,9 @@ int ops_leave(
 /* What has the keys. join and leave begin something, of which ops_membership_changed() tells the end: 0, or
  * as they refuse it. -ENOTSUP: there are no keys. -EROFS: they cannot be changed here. -EBUSY. -EBADMSG,
  * -EPROTONOSUPPORT: the token is none. -EALREADY: it is of this very mesh. -EINVAL: peer is no address.
- * -ENOENT: the node that invites is not heard. -EKEYREJECTED: it does not know the token. -ENOSPC: there are
- * too many invitations. */
+ * -ENOENT: the node that invites is not heard. -EIO: the file cannot be written, which was logged.
+ * -ECANCELED: somebody else has changed it meanwhile. -EKEYREJECTED: it does not know the token. -ENOSPC:
+ * there are too many invitations. */
 struct ops_trust {
         int (*invite)(void *userdata, usec_t lifetime_usec, struct ops_invitation *ret);
         int (*join)(void *userdata, const char *token, const char *peer);

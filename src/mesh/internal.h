@@ -86,8 +86,7 @@ struct mesh {
         uint8_t hello_nonce[NONCE_SIZE];
         usec_t hello_sent_usec; /* 0: never */
         unsigned hellos_left;
-        unsigned probes_left; /* in this second */
-        usec_t probes_second;
+        struct second_budget probes, acknowledgements;
         usec_t judge_after_usec;
         usec_t paused_usec; /* when a pause of ours was noticed last */
 

@@ -148,8 +148,8 @@ renew(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         if ((claimed && question_is_answered(&renewal->question, message)) ||
             question_is_answered(&peer->question, message)) {
                 begin_life(peer, message, /* verified= */ true);
-                if (claimed)
-                        peer->public.address = renewal->address;
+                peer->public.address = *source;
+                peer->here_usec = mesh_now(mesh);
                 if (claimed && renewal->asks)
                         question_answer_later(mesh, peer, renewal->nonce);
                 renewal->asks = false;
@@ -237,8 +237,15 @@ take_address(struct mesh *mesh, struct peer *peer, const struct sockaddr_in *add
                 peer->here_usec = now;
                 return;
         }
-        if (now >= usec_add(peer->here_usec, MIN(interval, PEER_INTERVAL_MAX_USEC)))
-                question_ask(mesh, &peer->move, address, datagram_size);
+        if (now < usec_add(peer->here_usec, MIN(interval, PEER_INTERVAL_MAX_USEC)))
+                return;
+        if (!same_address(address, &peer->move_address)) {
+                if (peer->move.asked && now < usec_add(peer->move.asked_usec, RENEWAL_WAIT_USEC))
+                        return;
+                peer->move = (struct question){ 0 };
+                peer->move_address = *address;
+        }
+        question_ask(mesh, &peer->move, address, datagram_size);
 }
 
 static void
@@ -269,26 +276,32 @@ heard(struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
                 store_peer(mesh, peer, RECORD_PEER);
 }
 
-/* An answer to a fresh question of ours, and not a recording, or an answer to somebody else. */
+static bool answers_hello(const struct mesh *mesh, const struct mesh_message *message) {
+        return message->has_echo && mesh->hello_sent_usec > 0 &&
+               mesh_now(mesh) < usec_add(mesh->hello_sent_usec, HELLO_ANSWER_USEC) &&
+               memcmp(message->echo, mesh->hello_nonce, NONCE_SIZE) == 0;
+}
+
+/* An answer to a question of ours, and not a recording, or an answer to somebody else. */
 static bool is_answer(const struct mesh *mesh, const struct peer *peer, const struct mesh_message *message) {
-        if (!message->has_echo)
-                return false;
-        if (mesh->hello_sent_usec > 0 &&
-            mesh_now(mesh) < usec_add(mesh->hello_sent_usec, HELLO_ANSWER_USEC) &&
-            memcmp(message->echo, mesh->hello_nonce, NONCE_SIZE) == 0)
-                return true;
-        return question_is_answered(&peer->question, message) ||
+        return answers_hello(mesh, message) || question_is_answered(&peer->question, message) ||
                question_is_answered(&peer->move, message) ||
                question_is_answered(&peer->renewal.question, message);
 }
 
-/* It is there, and is where its answer comes from: everything is sent from the node port. */
+/* It is there. A peer that was not known yet is where its answer comes from, since everything is sent from
+ * the node port; another one where it was, unless it was asked whether it has moved, and answers from there.
+ */
 static void take_answer(
         struct mesh *mesh, struct peer *peer, const struct mesh_message *message,
         const struct sockaddr_in *source) {
-        peer->public.address = *source;
-        peer->here_usec = mesh_now(mesh);
-        peer->move = (struct question){ 0 };
+        bool moves = question_is_answered(&peer->move, message) && same_address(source, &peer->move_address);
+
+        if (!peer->public.verified || moves) {
+                peer->public.address = *source;
+                peer->here_usec = mesh_now(mesh);
+                peer->move = (struct question){ 0 };
+        }
         raise_incarnation(mesh, message->known_incarnation);
         if (peer->public.verified)
                 return;
@@ -329,7 +342,8 @@ meet(struct mesh *mesh, const struct mesh_message *message, const struct mesh_or
         /* A node that has just started does not know yet who asks whether it is there. */
         if (message->type == MESSAGE_PROBE && message->has_nonce)
                 question_acknowledge(mesh, 0, message, &origin->address, origin->size);
-        if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info || is_overtaken(mesh, message))
+        if (message->type != MESSAGE_HEARTBEAT || !message->has_node_info || is_overtaken(mesh, message) ||
+            (message->has_echo && !answers_hello(mesh, message)))
                 return NULL;
         strangers_remove(mesh, message->sender_node_id);
         return add_peer(mesh, message);

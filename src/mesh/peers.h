@@ -6,6 +6,12 @@
 #include "mesh/mesh.h"
 #include "util/map.h"
 
+/* What is left of so many in this second. */
+struct second_budget {
+        usec_t second;
+        unsigned left;
+};
+
 /* A nonce that somebody is to echo. */
 struct question {
         uint8_t nonce[NONCE_SIZE];
@@ -31,8 +37,9 @@ struct peer {
         usec_t answer_at_usec;
         uint8_t answer_echo[NONCE_SIZE];
         struct question move; /* it seems to have another address: it is asked there */
-        usec_t here_usec;     /* when something came from its address last */
-        unsigned n_probes;    /* since it was last heard */
+        struct sockaddr_in move_address;
+        usec_t here_usec;  /* when something came from its address last */
+        unsigned n_probes; /* since it was last heard */
         usec_t probe_due;
         usec_t stored_usec; /* when it was last written to the store; 0: never */
 };

@@ -5,14 +5,15 @@
 
 #include "mesh/internal.h"
 
-static bool may_ask(struct mesh *mesh, usec_t now) {
-        if (now / USEC_PER_SEC != mesh->probes_second) {
-                mesh->probes_second = now / USEC_PER_SEC;
-                mesh->probes_left = PROBES_PER_SEC;
+/* Questions that come from nobody in particular must not use up our own. */
+static bool spend(struct second_budget *budget, usec_t now) {
+        if (now / USEC_PER_SEC != budget->second) {
+                budget->second = now / USEC_PER_SEC;
+                budget->left = PROBES_PER_SEC;
         }
-        if (mesh->probes_left == 0)
+        if (budget->left == 0)
                 return false;
-        mesh->probes_left--;
+        budget->left--;
         return true;
 }
 
@@ -58,7 +59,7 @@ void question_ask(
                 return; /* the question would be larger than what gave rise to it */
         if (question->asked && now < usec_add(question->asked_usec, PROBE_AGAIN_USEC))
                 return;
-        if (!may_ask(mesh, now))
+        if (!spend(&mesh->probes, now))
                 return;
 
         heartbeat_fill(mesh, MESSAGE_PROBE, &message);
@@ -71,7 +72,7 @@ void question_acknowledge(
         const struct sockaddr_in *address, size_t datagram_size) {
         struct mesh_message message;
 
-        if (datagram_size < PROBE_SIZE || !may_ask(mesh, mesh_now(mesh)))
+        if (datagram_size < PROBE_SIZE || !spend(&mesh->acknowledgements, mesh_now(mesh)))
                 return;
         /* Who says hello may not know us yet, and only a heartbeat makes us known. */
         heartbeat_fill(

@@ -29,7 +29,8 @@ static void take_keys(struct join *join) {
         _cleanup_mesh_keys_ struct mesh_keys keys = {};
         struct mesh_keys_problem problem;
 
-        int r = mesh_keys_parse(join->text, join->size, &keys, &problem);
+        /* Closed in order, and without a word: somebody else was faster. */
+        int r = join->size == 0 ? -EKEYREJECTED : mesh_keys_parse(join->text, join->size, &keys, &problem);
         if (r >= 0 && memcmp(keys.mesh_id, join->mesh_id, MESH_ID_SIZE) != 0)
                 r = -EBADMSG;
         tell(join, r, r < 0 ? NULL : &keys);

@@ -62,17 +62,21 @@ bool links_admit(struct link *link) {
         return true;
 }
 
+bool links_key_counts(const struct link *link) {
+        const char *name = link_stream_key_name(&link->stream);
+
+        return !link->links->keys || *name == '\0' || mesh_keys_find_name(link->links->keys, name);
+}
+
+/* Those that have not said hello are looked at when they do. */
 static struct link *first_without_key(struct links *links) {
         struct list *const lists[] = { &links->opening, &links->up };
         struct link *link;
 
         for (size_t i = 0; i < ELEMENTSOF(lists); i++)
-                LIST_FOREACH(lists[i], link, struct link, place) {
-                        const char *name = link_stream_key_name(&link->stream);
-
-                        if (*name != '\0' && !mesh_keys_find_name(links->keys, name))
+                LIST_FOREACH(lists[i], link, struct link, place)
+                        if (!links_key_counts(link))
                                 return link;
-                }
         return NULL;
 }
 
@@ -80,6 +84,6 @@ void links_check_keys(struct links *links) {
         struct link *link;
 
         /* Each may change the lists, by what it tells. */
-        while (links->keys && (link = first_without_key(links)))
+        while ((link = first_without_key(links)))
                 links_end(link, -EKEYREJECTED);
 }

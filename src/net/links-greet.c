@@ -6,13 +6,16 @@
  * side at once and on the other when it arrives. So nothing can be sent on a connection that the other side
  * does not want. What if there is one to the same node already?
  *
- *     being connected         ours goes: nothing was said on it, so the other side has decided nothing
- *     our hello is said       the one stays that the node with the lower id opened: both sides know which;
- *                             the node with the higher id counts on the other's when its own is closed
- *     up                      the later hello counts. Hellos are numbered by whoever says them. A higher
- *                             number than on the link that is up was said by a side that had said hello
- * there and does not have that link any more; a lower one, before that: it is left from opening both at the
- * same time, and the other side has closed it up, other instance      the node has started anew */
+ * Being connected: ours goes. Nothing was said on it, so the other side has decided nothing.
+ *
+ * Our hello is said: the one stays that the node with the lower id opened. Both sides know which; the node
+ * with the higher id counts on the other's when its own is closed.
+ *
+ * Up: the later hello counts. Hellos are numbered by whoever says them. A higher number than on the link
+ * that is up was said by a side that had said hello there and does not have that link any more; a lower one,
+ * before that: it is left from opening both at the same time, and the other side has closed it.
+ *
+ * Up, and another instance: the node has started anew. */
 
 #include "net/links-internal.h"
 
@@ -110,7 +113,9 @@ static void link_is_up(struct link *link, const struct link_hello *hello) {
 }
 
 void links_greet(struct link *link, const struct link_hello *hello) {
-        if (hello->protocol != LINK_PROTOCOL)
+        if (!links_key_counts(link))
+                links_refuse(link, -EKEYREJECTED, "its key is not accepted any more");
+        else if (hello->protocol != LINK_PROTOCOL)
                 links_refuse(link, -EPROTONOSUPPORT, "it speaks another protocol");
         else if (streq(hello->node_id, link->links->node_id))
                 links_refuse(link, -ELOOP, "it has the id of this node");

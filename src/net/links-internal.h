@@ -131,6 +131,8 @@ void links_greet(struct link *link, const struct link_hello *hello);
 /* links-admit.c */
 bool links_find_invitation(
         const struct link *link, const char *name, uint8_t ret_secret[static TLS_SECRET_SIZE]);
+/* The key of its handshake is still one that is accepted. */
+bool links_key_counts(const struct link *link);
 /* Where the handshake was over an invitation, the keys are handed over and the link is closed. Whether it
  * was. */
 bool links_admit(struct link *link);

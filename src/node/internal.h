@@ -100,13 +100,15 @@ void mesh_keys_reload(struct node *node);                   /* likewise */
 const struct mesh_keys *node_keys(const struct node *node); /* NULL: there are none */
 void mesh_keys_adopt(struct node *node, const struct mesh_keys *keys);
 int mesh_keys_watch(struct node *node);
+bool mesh_keys_can_be_written(const struct node *node); /* says why not */
 
 /* membership.c */
 struct invitations;
 int membership_new(struct node *node);
 void membership_connect(struct node *node); /* the operations with it */
 struct invitations *membership_invitations(struct node *node);
-void membership_peer_heard(struct node *node, const struct mesh_peer *peer);
+void membership_heard(
+        struct node *node, const struct mesh_message *message, const struct sockaddr_in *source);
 void membership_done(struct node *node);
 
 /* job-limits.c */
@@ -138,7 +140,7 @@ void stop_executor_is_back(struct node *node);
 /* sockets.c */
 struct inherited_sockets {
         int discovery_fd, node_fd; /* -EBADF: none */
-        int node_stream_fd;        /* for links; nobody takes it up yet */
+        int node_stream_fd;        /* for links */
         int *rest_fds;
         size_t n_rest_fds;
 };

@@ -21,7 +21,9 @@ struct membership {
         /* Of the change that is under way. */
         bool busy;
         struct token token;
-        bool waits; /* for the node that invites */
+        bool looks; /* for the node that invites, since nobody has said where it is */
+        bool waits; /* for it to be heard */
+        int error;  /* of the last attempt */
         sd_event_source *timer;
         struct join *join;
         struct off_loop *write;
@@ -29,7 +31,7 @@ struct membership {
 };
 
 static void finish(struct membership *membership, int error) {
-        membership->busy = membership->waits = false;
+        membership->busy = membership->looks = membership->waits = false;
         token_erase(&membership->token);
         mesh_keys_erase(&membership->keys);
         (void) sd_event_source_set_enabled(membership->timer, SD_EVENT_OFF);
@@ -42,29 +44,49 @@ static int write_keys(void *data) {
         return key_file_replace(membership->node->key_path, &membership->keys);
 }
 
+/* What is in the file counts: of two nodes of a host that change it at once one was later. */
 static void on_written(void *userdata, int result) {
         struct membership *membership = userdata;
+        struct node *node = membership->node;
 
         membership->write = off_loop_free(membership->write);
-        if (result >= 0)
-                mesh_keys_adopt(membership->node, &membership->keys);
-        finish(membership, result);
+        if (result < 0) {
+                log_warning_errno(result, "Failed to write the key file %s: %m", node->key_path);
+                finish(membership, -EIO);
+                return;
+        }
+        mesh_keys_reload(node);
+        finish(membership,
+               memcmp(node->keys.mesh_id, membership->keys.mesh_id, MESH_ID_SIZE) == 0 ? 0 : -ECANCELED);
 }
 
 /* Others see the change when it is on the disk. */
 static int adopt(struct membership *membership, const struct mesh_keys *keys) {
         membership->keys = *keys;
-        return off_loop_new(
+        int r = off_loop_new(
                 membership->node->event, write_keys, on_written, membership, membership, &membership->write);
+        if (r < 0) {
+                mesh_keys_erase(&membership->keys);
+                log_warning_errno(r, "Failed to begin to write the key file: %m");
+        }
+        return r < 0 ? -EIO : 0;
 }
 
+/* Anybody can say that he is the node that invites: where that came to nothing, the next one who says so is
+ * asked, as long as there is time. */
 static void on_joined(void *userdata, int error, const struct mesh_keys *keys) {
         struct membership *membership = userdata;
 
         if (error >= 0)
                 error = adopt(membership, keys);
+        else if (error == -EBADMSG)
+                error = -EPROTO;
         membership->join = join_free(membership->join);
-        if (error < 0)
+        if (error >= 0)
+                return;
+        membership->error = error;
+        membership->waits = membership->looks && error != -EKEYREJECTED && error != -EIO;
+        if (!membership->waits)
                 finish(membership, error);
 }
 
@@ -78,8 +100,9 @@ static int begin_join(struct membership *membership, const struct sockaddr_in *a
 static int on_inviter_missing(sd_event_source *source, uint64_t usec, void *userdata) {
         struct membership *membership = userdata;
 
+        membership->looks = false;
         if (membership->waits)
-                finish(membership, -ENOENT);
+                finish(membership, membership->error);
         return 0;
 }
 
@@ -104,24 +127,34 @@ static int read_address(const char *text, struct sockaddr_in *ret) {
 static int look_for_inviter(struct membership *membership, const char *peer) {
         const struct mesh_peer *inviter = mesh_get_listed(membership->node->mesh, membership->token.node_id);
         struct sockaddr_in address;
+        int r;
 
         if (peer) {
-                int r = read_address(peer, &address);
+                r = read_address(peer, &address);
                 return r < 0 ? r : begin_join(membership, &address);
         }
-        if (inviter)
-                return begin_join(membership, &inviter->address);
-        membership->waits = true;
-        int r = sd_event_source_set_time_relative(membership->timer, INVITER_WAIT_USEC);
-        return r < 0 ? r : sd_event_source_set_enabled(membership->timer, SD_EVENT_ONESHOT);
+        membership->error = -ENOENT;
+        membership->looks = membership->waits = true;
+        r = sd_event_source_set_time_relative(membership->timer, INVITER_WAIT_USEC);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(membership->timer, SD_EVENT_ONESHOT);
+        if (r >= 0 && inviter)
+                r = begin_join(membership, &inviter->address);
+        if (r < 0)
+                membership->looks = membership->waits = false;
+        return r;
 }
 
-void membership_peer_heard(struct node *node, const struct mesh_peer *peer) {
+void membership_heard(
+        struct node *node, const struct mesh_message *message, const struct sockaddr_in *source) {
         struct membership *membership = node->membership;
+        struct sockaddr_in address = *source;
 
-        if (!membership || !membership->waits || !streq(peer->info.node_id, membership->token.node_id))
+        if (!membership->waits || message->type != MESSAGE_HEARTBEAT || message->node_info.node_port == 0 ||
+            !streq(message->sender_node_id, membership->token.node_id))
                 return;
-        int r = begin_join(membership, &peer->address);
+        address.sin_port = htons(message->node_info.node_port);
+        int r = begin_join(membership, &address);
         if (r < 0)
                 finish(membership, r);
 }
@@ -132,7 +165,10 @@ static int may_change(const struct node *node) {
                 return -ENOTSUP;
         if (node->key_kind == KEY_FILE_CREDENTIAL)
                 return -EROFS;
-        return node->membership->busy ? -EBUSY : 0;
+        if (node->membership->busy)
+                return -EBUSY;
+        /* An invitation is good once: better not to use it where its keys cannot be kept. */
+        return mesh_keys_can_be_written(node) ? 0 : -EIO;
 }
 
 static int begin_with_token(struct membership *membership, const char *text) {

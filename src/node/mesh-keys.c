@@ -35,8 +35,11 @@ static int find_credential(char **ret) {
         return 0;
 }
 
+/* Where the file really is: one that is replaced by its link would be another one. */
 static int copy_path(struct node *node, const char *path) {
-        node->key_path = strdup(path);
+        node->key_path = realpath(path, NULL);
+        if (!node->key_path && errno != ENOMEM)
+                node->key_path = strdup(path);
         return node->key_path ? 0 : -ENOMEM;
 }
 
@@ -145,6 +148,20 @@ void mesh_keys_reload(struct node *node) {
                 mesh_keys_adopt(node, &keys);
 }
 
+static char *folder_of_keys(const struct node *node) {
+        return strndup(
+                node->key_path, MAX((size_t) (strrchr(node->key_path, '/') - node->key_path), (size_t) 1));
+}
+
+bool mesh_keys_can_be_written(const struct node *node) {
+        _cleanup_free_ char *folder = folder_of_keys(node);
+
+        if (folder && access(folder, W_OK) >= 0)
+                return true;
+        log_warning_errno(-errno, "The key file %s cannot be replaced: %m", node->key_path);
+        return false;
+}
+
 static int on_key_folder(sd_event_source *source, const struct inotify_event *event, void *userdata) {
         struct node *node = userdata;
 
@@ -160,8 +177,7 @@ int mesh_keys_watch(struct node *node) {
 
         if (!node_keys(node))
                 return 0;
-        folder = strndup(
-                node->key_path, MAX((size_t) (strrchr(node->key_path, '/') - node->key_path), (size_t) 1));
+        folder = folder_of_keys(node);
         if (!folder)
                 return log_oom();
         int r = sd_event_add_inotify(

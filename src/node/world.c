@@ -138,8 +138,6 @@ static void world_peer_changed(void *userdata, const struct mesh_peer *peer, boo
         const struct node_info *info = &peer->info;
         struct node *node = userdata;
 
-        if (!gone)
-                membership_peer_heard(node, peer);
         bool found = !gone && !peer->verified && peer->first_heard_usec == peer->last_heard_usec;
 
         if (peer->verified && peer->lost && !gone)
@@ -384,6 +382,7 @@ on_datagram(void *userdata, const struct mesh_message *message, const struct dis
         };
         struct node *node = userdata;
 
+        membership_heard(node, message, &source->address);
         mesh_received(node->mesh, message, &origin);
 }
 

@@ -116,10 +116,10 @@ static int read_whole(const char *text, uint8_t whole[static WHOLE_SIZE]) {
 
         if (strncasecmp(text, prefix, 2) != 0)
                 return -EBADMSG;
-        if (strlen(text) != strlen(prefix) + LETTERS)
-                return -EBADMSG;
-        if (text[2] != prefix[2])
+        if (text[2] >= '2' && text[2] <= '9')
                 return -EPROTONOSUPPORT;
+        if (text[2] != prefix[2] || strlen(text) != strlen(prefix) + LETTERS)
+                return -EBADMSG;
         int r = decode(text + strlen(prefix), whole, WHOLE_SIZE);
         if (r >= 0)
                 r = check_of(whole, check);

@@ -219,6 +219,53 @@ def test_invitations_that_are_not_good(make_node, tmp_path):
     assert open_node.post("/mesh/leave").json()["code"] == "conflict"
 
 
+def test_two_nodes_of_a_host_change_their_keys_at_once(make_node, tmp_path):
+    """They go on together, with what is in the file."""
+    first = host_of(make_node, tmp_path, "first")
+    second = host_of(make_node, tmp_path, "first", first)
+    wait_for(lambda: first.sees(second) and second.sees(first), 10)
+    for _ in range(8):
+        asking = [threading.Thread(target=node.post, args=("/mesh/leave",)) for node in (first, second)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        with open(tmp_path / "first.key") as file:
+            mesh_id = next(line for line in file if not line.startswith("#")).strip()
+        wait_for(lambda mesh_id=mesh_id: {node.status()["mesh_id"] for node in (first, second)} == {mesh_id}, 5)
+    wait_for(lambda: first.sees(second) and first.peers()[second.node_id]["trusted"], 10)
+
+
+def test_the_inviter_is_heard_among_many_strangers(make_node, tmp_path):
+    """There is no place for it in the list, and somebody uses its name."""
+    first = host_of(make_node, tmp_path, "first")
+    token = first.post("/mesh/invite").json()["token"]
+    second = make_node(discovery_port=first.discovery_port, key_file=str(tmp_path / "second.key"))
+    first.send(signal.SIGSTOP)
+    second.start()
+    with datagrams.Listener(first.discovery_port) as listener:
+        for number in range(64):
+            listener.send(datagrams.heartbeat(f"node-{number:016x}", node_port=9))
+        wait_for(lambda: second.status()["stranger_count"] == 64)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(second.post("/mesh/join", {"token": token})))
+        asking.start()
+        listener.send(datagrams.heartbeat(first.node_id, node_port=9))
+        first.send(signal.SIGCONT)
+        asking.join()
+    assert answers[0].status == 200, answers
+
+
+def test_a_key_file_that_is_a_link(make_node, tmp_path):
+    """What it leads to is replaced, and the link stays."""
+    first = host_of(make_node, tmp_path, "real")
+    (tmp_path / "link.key").symlink_to(tmp_path / "real.key")
+    second = host_of(make_node, tmp_path, "link", first)
+    assert second.post("/mesh/leave").status == 200
+    assert (tmp_path / "link.key").is_symlink()
+    wait_for(lambda: first.status()["mesh_id"] == second.status()["mesh_id"], 5)
+
+
 def test_invited_while_the_inviter_is_away(make_node, tmp_path):
     first = host_of(make_node, tmp_path, "first")
     second = host_of(make_node, tmp_path, "second", first)
@@ -250,9 +297,14 @@ def test_an_invitation_is_no_use_to_who_listens(make_node, tmp_path):
     with open(tmp_path / "first.key") as file:
         keys = [line.strip() for line in file if not line.startswith("#")]
     assert len(wire) > 1000
-    for secret in (token, keys[1]):
-        assert secret.encode() not in wire and secret.encode().lower() not in wire
-    assert bytes.fromhex(keys[1]) not in wire
+    assert keys[1].encode() not in wire and bytes.fromhex(keys[1]) not in wire
+    letters = "0123456789abcdefghjkmnpqrstvwxyz"
+    bits = 0
+    for letter in token[3:]:
+        bits = bits << 5 | letters.index(letter)
+    whole = bits.to_bytes(45, "big")
+    assert whole[:16] in wire, "the id of the mesh is no secret, and is where this test thinks that it is"
+    assert whole[24:40] not in wire
 
 
 def test_invited_over_the_bus(make_bus_node, private_bus, tmp_path):

@@ -70,6 +70,25 @@ static void test_join(void) {
         peer_done(&host);
 }
 
+/* Two at once: one of them is too late. */
+static void test_used_by_two(void) {
+        struct outcome outcomes[2] = {};
+        struct join *joins[2];
+        struct peer host;
+
+        host_init(&host);
+        struct token token = invite();
+        for (int i = 0; i < 2; i++)
+                ASSERT_OK(join_new(&token, &host.address, event, on_joined, &outcomes[i], &joins[i]));
+        RUN_UNTIL(event, outcomes[0].n + outcomes[1].n == 2);
+        ASSERT_EQ(MIN(outcomes[0].error, outcomes[1].error), -EKEYREJECTED);
+        ASSERT_EQ(MAX(outcomes[0].error, outcomes[1].error), 0);
+        ASSERT_EQ(host.n_admitted, 1);
+        join_free(joins[0]);
+        join_free(joins[1]);
+        peer_done(&host);
+}
+
 static void test_not_invited(void) {
         struct peer host;
         struct token token;
@@ -172,15 +191,46 @@ static void test_dropped_key(void) {
         peer_done(&b);
 }
 
+/* A key is taken away while a link over it is being made, at every step of that. */
+static void test_dropped_key_on_the_way(void) {
+        static const uint8_t secret[MESH_KEY_SIZE] = { 9 };
+        static struct mesh_keys a_keys, b_keys;
+        unsigned n_refused = 0;
+        struct peer a, b;
+
+        for (int steps = 0; steps < 12; steps++) {
+                a_keys = b_keys = ours;
+                ASSERT_OK(mesh_keys_add(&a_keys, secret));
+                links_keys = &a_keys;
+                peer_init(&a, HOST_ID, 1, event);
+                links_keys = &b_keys;
+                peer_init(&b, "node-bbbbbbbbbbbbbbbb", 2, event);
+                peer_open(&b, &a);
+                for (int i = 0; i < steps; i++)
+                        ASSERT_OK(sd_event_run(event, USEC_PER_MSEC));
+                ASSERT_TRUE(mesh_keys_remove(&a_keys, ours.keys[0].id));
+                links_check_keys(a.links);
+                RUN_UNTIL(event, OTHER(&b, &a)->n_down == 1);
+                RUN_UNTIL(event, a.links->n_strangers == 0);
+                ASSERT_FALSE(OTHER(&a, &b)->is_up);
+                n_refused += OTHER(&a, &b)->n_up == 0;
+                peer_done(&a);
+                peer_done(&b);
+        }
+        ASSERT_GT(n_refused, 2);
+}
+
 int main(void) {
         ASSERT_OK(sd_event_new(&event));
         ASSERT_OK(mesh_keys_make(&ours));
         RUN(test_join);
+        RUN(test_used_by_two);
         RUN(test_not_invited);
         RUN(test_other_keys_than_promised);
         RUN(test_nobody_there);
         RUN(test_a_link_over_an_invitation);
         RUN(test_dropped_key);
+        RUN(test_dropped_key_on_the_way);
         sd_event_unref(event);
         return 0;
 }

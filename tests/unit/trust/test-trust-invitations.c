@@ -48,7 +48,7 @@ static void test_mistyped(void) {
 
                 text[i] = right == '7' ? '8' : '7';
                 int r = token_parse(text, &read);
-                ASSERT_EQ(r, i == 2 ? -EPROTONOSUPPORT : -EBADMSG);
+                ASSERT_EQ(r, i == 2 ? -EPROTONOSUPPORT : -EBADMSG); /* "wm7" */
                 text[i] = right;
         }
         for (size_t i = 3; i + 1 < length; i++) {
@@ -65,6 +65,7 @@ static void test_mistyped(void) {
         ASSERT_ERROR(token_parse(text, &read), EBADMSG);
         text[length - 1] = '\0';
         ASSERT_ERROR(token_parse(text, &read), EBADMSG);
+        ASSERT_ERROR(token_parse("wm2whateverthatwillbe", &read), EPROTONOSUPPORT);
         ASSERT_ERROR(token_parse("", &read), EBADMSG);
         ASSERT_ERROR(token_parse("wm", &read), EBADMSG);
 }
