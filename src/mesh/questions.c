@@ -29,7 +29,12 @@ void question_probe(struct mesh *mesh, struct peer *peer) {
         struct mesh_message message;
 
         heartbeat_fill(mesh, MESSAGE_PROBE, &message);
-        set_nonce(mesh, &peer->question, &message);
+        /* The same question again: whichever answer comes counts, however late it is. */
+        if (peer->n_probes > 0 && peer->question.asked) {
+                message.has_nonce = true;
+                memcpy(message.nonce, peer->question.nonce, sizeof(message.nonce));
+        } else
+                set_nonce(mesh, &peer->question, &message);
         mesh->ops.send(mesh->userdata, &peer->public.address, &message, /* pad= */ false);
 }
 
