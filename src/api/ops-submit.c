@@ -66,6 +66,24 @@ void ops_accepted(struct ops *ops, void *tag, int error, unsigned copies) {
         answer(call, /* repeated= */ false);
 }
 
+static void target_unknown(struct ops_call *call) {
+        const char *target = call->submit.specs[0]->target_node_id;
+        const struct mesh_peer *listed = target ? mesh_get_listed(call->ops->mesh, target) : NULL;
+
+        if (call->submit.n == 1 && listed && !listed->trusted)
+                problem_set(
+                        &call->problem, PROBLEM_TARGET_UNKNOWN,
+                        "target_node_id names a node that is heard and does not belong to this mesh; POST "
+                        "/api/v1/mesh/invite lets it in");
+        else
+                problem_set(
+                        &call->problem, PROBLEM_TARGET_UNKNOWN,
+                        "target_node_id names neither this node, %s, nor a peer that is there; GET "
+                        "/api/v1/peers lists those",
+                        call->ops->config.node_id);
+        call->problem.field = "target_node_id";
+}
+
 static void set_outcome_problem(struct ops_call *call, int outcome) {
         struct mesh_state state;
 
@@ -77,12 +95,7 @@ static void set_outcome_problem(struct ops_call *call, int outcome) {
                         "the queue is full: %u jobs wait; try again when some have ended", state.queued);
                 break;
         case MESH_TARGET_UNKNOWN:
-                problem_set(
-                        &call->problem, PROBLEM_TARGET_UNKNOWN,
-                        "target_node_id names neither this node, %s, nor a peer that is there; GET "
-                        "/api/v1/peers lists those",
-                        call->ops->config.node_id);
-                call->problem.field = "target_node_id";
+                target_unknown(call);
                 break;
         case MESH_DRAINING:
                 problem_set(

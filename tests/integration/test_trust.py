@@ -83,6 +83,9 @@ def test_two_meshes_on_one_network(make_node, tmp_path):
     for node in (first, second, *others):
         wait_for(lambda node=node: (node.status()["peer_count"], node.status()["stranger_count"]) == (1, 2), 10)
     assert first.status()["mesh_id"] == second.status()["mesh_id"] != others[0].status()["mesh_id"]
+    refused = first.post("/jobs", {"command": "true", "target_node_id": others[0].node_id})
+    assert (refused.status, refused.json()["code"]) == (422, "target_unknown")
+    assert "does not belong to this mesh" in refused.json()["detail"]
     ids = first.submit_many(["echo $NODE_ID"] * 20)
     assert {first.finish(job_id)["stdout"].strip() for job_id in ids} == {second.node_id}
     listed = others[0].get("/jobs?scope=mesh").json()["jobs"]
