@@ -62,7 +62,7 @@ def test_characters_that_stand_for_nothing(make_bus_node, private_bus):
         assert client.get(path, JOB, "Command") == properties["Command"]
 
         listener.send(datagrams.heartbeat("node-1", version=text, metadata={text: text}, incarnation=1, sequence=1))
-        wait_for(lambda: node.status()["peer_count"] == 1, what="the peer is there")
+        wait_for(lambda: node.status()["stranger_count"] == 1, what="it is listed")
         (objects,) = client.call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
         ((peer, interfaces),) = objects.items()
         assert interfaces[PEER]["Version"] == "\ufffd" * 3

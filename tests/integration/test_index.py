@@ -63,7 +63,8 @@ def test_over_restarts(make_mesh):
     """An owner that was killed says the same again; a reader that was killed asks again; who leaves is not forgotten."""
     owner, reader, other = nodes = make_mesh(3, slots=2)
     ids = owner.submit_many(["true", "exit 3"] * 30)
-    wait_for(lambda: all_ended(reader, ids), 30)
+    for node in nodes:
+        wait_for(lambda node=node: all_ended(node, ids), 30)
     before = listed(reader)
     reader.kill()
     reader.launch()
@@ -71,7 +72,7 @@ def test_over_restarts(make_mesh):
     wait_for(lambda: listed(reader) == before, 30, "the reader knows all again")
 
     owner.kill()
-    wait_for(lambda: not other.sees(owner), 20, "the owner is off the list")
+    wait_for(lambda: owner.node_id not in other.peers(), 20, "the owner is off the list")
     assert listed(other) == before
     owner.launch()
     wait_for(owner.answers, 20)

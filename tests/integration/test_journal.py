@@ -321,7 +321,7 @@ def test_a_drain_is_told(make_node, journal):
     node.post("/node/resume")
 
     def entries():
-        return [entry for entry in journal.entries if "drain" in entry.message and "JOB_ID" not in entry]
+        return [entry for entry in journal.entries if "drain" in entry.message and "MESSAGE_ID" in entry and "JOB_ID" not in entry]
 
     wait_for(lambda: len(entries()) >= 3)
     assert [(int(entry["PRIORITY"]), entry.message) for entry in entries()] == told

@@ -428,7 +428,7 @@ def test_a_stranger_in_the_name_of_who_was_here_is_not_asked(make_node):
     """A job is asked for that a node had which is gone."""
     first, second = two(make_node, slots=1)
     job = second.run("true")
-    wait_for(lambda: first.job(job["job_id"])["status"] == "JOB_COMPLETED", 10)
+    wait_for(lambda: first.get(f"/jobs/{job['job_id']}").status == 200, 10)
     second.kill()
     wait_for(lambda: not first.peers(), 10)
     with socket.create_server(("127.0.0.1", 0)) as trap, datagrams.Listener(first.discovery_port) as listener:
