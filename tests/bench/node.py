@@ -73,7 +73,9 @@ class Node:
         self.port = free_port(socket.SOCK_STREAM)
         self.discovery_port = free_port(socket.SOCK_DGRAM)
         self.log_path = os.path.join(self.directory, "log")
-        self.key_file = os.path.join(self.directory, "mesh.key")
+        # Not below it: whoever is given the path is not taken for a process of the node.
+        folder, name = os.path.split(self.directory)
+        self.key_file = os.path.join(folder, f"key-of-{name}")
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": self.directory,

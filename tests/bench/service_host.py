@@ -20,6 +20,7 @@ from node import Failure
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lab"))
 import hosts
+import service
 
 PROGRAMS_FOLDER = "/usr/local/bin"
 API_SOCKET = "/run/worker-mesh/api.sock"
@@ -227,8 +228,10 @@ class ServiceHost:
     def up(self, n):
         """More hosts, with the service; returns when all see each other."""
         more = self.lab.up(n)
+        key = self.host.run("cat", service.KEY_PATH).stdout
         for host in more:
             host.activate()
+            service.give_key(host, key)
             self.start(host)
         for host in [self.host, *more]:
             hosts.wait_for(lambda host=host: host.get("/status")["peer_count"] == n, START_SECONDS, "they see each other")
