@@ -369,6 +369,7 @@ peer_received(struct mesh *mesh, const struct mesh_message *message, const struc
 
         /* Anybody can have a node ask or answer: that it was made to is no sign of its life. */
         if (message->type == MESSAGE_PROBE || (message->has_echo && !answers)) {
+                suspicion_doubt(mesh, peer);
                 if (message->has_nonce)
                         question_answer(mesh, peer, message, origin->size);
                 return;

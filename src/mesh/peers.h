@@ -39,6 +39,7 @@ struct peer {
         struct question move; /* it seems to have another address: it is asked there */
         struct sockaddr_in move_address;
         usec_t here_usec;  /* when something came from its address last */
+        bool doubted;      /* that it is gone: see suspicion_doubt() */
         unsigned n_probes; /* since it was last heard */
         usec_t probe_due;
         usec_t stored_usec; /* when it was last written to the store; 0: never */
@@ -54,6 +55,7 @@ struct stranger {
 /* For so long after it was sent a hello is answered. What comes later may be a recording. */
 #define HELLO_ANSWER_USEC (2 * USEC_PER_SEC)
 #define SUSPICION_PROBES 6u
+#define SUSPICION_MORE 3u                          /* where there is doubt */
 #define SUSPICION_PROBE_USEC (500 * USEC_PER_MSEC) /* from one to the next */
 #define SUSPICION_WAIT_USEC USEC_PER_SEC           /* after the last one */
 #define ANSWER_JITTER_USEC (50 * USEC_PER_MSEC)
@@ -118,6 +120,7 @@ void strangers_free(struct mesh *mesh);
 /* suspicion.c */
 usec_t suspicion_check(struct mesh *mesh, struct peer *peer);
 void suspicion_heard(struct mesh *mesh, struct peer *peer);
+void suspicion_doubt(struct mesh *mesh, struct peer *peer);
 
 /* questions.c */
 /* Asks a peer that has proven to be there before whether it still is. */

@@ -45,10 +45,20 @@ static void lose(struct mesh *mesh, struct peer *peer) {
 
 void suspicion_heard(struct mesh *mesh, struct peer *peer) {
         peer->n_probes = 0;
+        peer->doubted = false;
         peer->probe_due = 0;
         peer->public.lost = false;
         if (peer->public.verified)
                 mesh->peers_due = MIN(mesh->peers_due, heartbeat_missed_at(mesh, peer));
+}
+
+/* Something came that it has made, and may have made before it was gone. Once, it is asked some more. */
+void suspicion_doubt(struct mesh *mesh, struct peer *peer) {
+        if (!peer->public.verified || peer->public.lost || peer->doubted ||
+            peer->n_probes <= SUSPICION_PROBES - SUSPICION_MORE)
+                return;
+        peer->doubted = true;
+        peer->n_probes = SUSPICION_PROBES - SUSPICION_MORE;
 }
 
 /* When this peer is to be looked at again; USEC_INFINITY: not before it is heard. */
