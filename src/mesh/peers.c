@@ -2,9 +2,9 @@
 
 /* Who else is there. A peer is listed when it is first heard, and trusted to be there now (verified) when it
  * has echoed a nonce of ours: everything else may be a recording. Whoever has no key of the mesh can still
- * record, and send on, and get answers to recorded questions: so an answer counts only to who has asked, and
- * a question says nothing of who asks. What that can make us do is bounded: peers in number, questions by
- * the second, and no answer is larger than its question. */
+ * record, and send on, and get answers to recorded questions: so an answer counts only to who has asked.
+ * What that can make us do is bounded: peers in number, questions by the second, and no answer is larger
+ * than its question. */
 
 #include <stdio.h>
 #include <syslog.h>
@@ -367,8 +367,9 @@ peer_received(struct mesh *mesh, const struct mesh_message *message, const struc
                 return;
         }
 
-        /* Anybody can have a node ask or answer: that it was made to is no sign of its life. */
-        if (message->type == MESSAGE_PROBE || (message->has_echo && !answers)) {
+        /* Anybody can have a node answer, as often as he likes: that it did is no sign of its life. That it
+         * asks is one: it does so rarely, unless it is in doubt itself. */
+        if (message->has_echo && !answers) {
                 suspicion_doubt(mesh, peer);
                 if (message->has_nonce)
                         question_answer(mesh, peer, message, origin->size);
