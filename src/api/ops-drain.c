@@ -5,15 +5,6 @@
 #include "api/ops-internal.h"
 #include "mesh/mesh.h"
 
-static void answer(struct ops_call *call) {
-        const struct problem problem = call->problem;
-        ops_done_t handler = call->done.handler;
-        void *userdata = call->userdata;
-
-        call_free(call);
-        handler(userdata, &problem);
-}
-
 static bool is_valid(struct ops_call *call, const struct ops_drain_request *request) {
         if (!request || !request->has_timeout)
                 return true;
@@ -29,18 +20,14 @@ int ops_set_drain(
         struct ops *ops, const struct caller *caller, const struct ops_drain_request *request,
         ops_done_t handler, void *userdata, struct ops_call **ret) {
         usec_t limit_usec = USEC_INFINITY;
-        const char *reason = NULL;
         struct ops_call *call;
         int r;
 
-        r = call_new(ops, CALL_DRAIN, caller, userdata, &call);
+        r = managing_call_new(ops, CALL_DRAIN, caller, handler, userdata, &call);
         if (r < 0)
                 return r;
-        call->done.handler = handler;
-        if (!(ops_access(ops, caller, &reason) & ACCESS_MANAGE))
-                problem_set(&call->problem, PROBLEM_FORBIDDEN, "%s", reason);
         if (call->problem.code != PROBLEM_NONE || !is_valid(call, request)) {
-                call_later(call, answer);
+                call_later(call, managing_call_answer);
                 *ret = call;
                 return 0;
         }
@@ -65,6 +52,6 @@ void ops_drain_written(struct ops *ops, int error) {
         LIST_FOREACH(&ops->calls, call, struct ops_call, link)
                 if (call->type == CALL_DRAIN && call->done.waits) {
                         call->done.waits = false;
-                        call_later(call, answer);
+                        call_later(call, managing_call_answer);
                 }
 }

@@ -139,6 +139,12 @@ int call_new(
         struct ops *ops, enum call_type type, const struct caller *caller, void *userdata,
         struct ops_call **ret);
 struct ops_call *call_free(struct ops_call *call);
+/* Of what takes ACCESS_MANAGE, and is answered by whether it was done: forbidden is a problem of the call.
+ */
+int managing_call_new(
+        struct ops *ops, enum call_type type, const struct caller *caller, ops_done_t handler,
+        void *userdata, struct ops_call **ret);
+void managing_call_answer(struct ops_call *call); /* it is gone then */
 /* run() is called in the next turn of the loop. */
 void call_later(struct ops_call *call, void (*run)(struct ops_call *call));
 int call_wait_for_job(struct ops_call *call, const struct uuid *id);

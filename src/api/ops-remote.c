@@ -393,7 +393,7 @@ bool remote_is_not_needed(struct ops_call *call, const struct stored_job *job) {
                 return true;
         call->copy_seen = true;
         owner = mesh_get_peer(call->ops->mesh, node_id);
-        return !owner || !owner->verified || !owner->trusted || owner->lost;
+        return !owner || !owner->verified || owner->lost;
 }
 
 int remote_begin(struct ops_call *call) {

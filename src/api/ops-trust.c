@@ -100,15 +100,6 @@ int ops_invite(
         return r == -ENOMEM ? r : 0;
 }
 
-static void answer(struct ops_call *call) {
-        const struct problem problem = call->problem;
-        ops_done_t handler = call->done.handler;
-        void *userdata = call->userdata;
-
-        call_free(call);
-        handler(userdata, &problem);
-}
-
 /* r: what became of the beginning. */
 static void settle(struct ops_call *call, int r) {
         call->done.waits = r >= 0;
@@ -116,23 +107,17 @@ static void settle(struct ops_call *call, int r) {
                 return;
         if (r != -EALREADY)
                 membership_problem(&call->problem, r);
-        call_later(call, answer);
+        call_later(call, managing_call_answer);
 }
 
 static int membership_call_new(
         struct ops *ops, const struct caller *caller, ops_done_t handler, void *userdata,
         struct ops_call **ret) {
-        const char *reason = NULL;
+        int r = managing_call_new(ops, CALL_MEMBERSHIP, caller, handler, userdata, ret);
 
-        int r = call_new(ops, CALL_MEMBERSHIP, caller, userdata, ret);
-        if (r < 0)
-                return r;
-        (*ret)->done.handler = handler;
-        if (!(ops_access(ops, caller, &reason) & ACCESS_MANAGE))
-                problem_set(&(*ret)->problem, PROBLEM_FORBIDDEN, "%s", reason);
-        if ((*ret)->problem.code != PROBLEM_NONE)
-                call_later(*ret, answer);
-        return 0;
+        if (r >= 0 && (*ret)->problem.code != PROBLEM_NONE)
+                call_later(*ret, managing_call_answer);
+        return r;
 }
 
 int ops_join(
@@ -163,6 +148,6 @@ void ops_membership_changed(struct ops *ops, int error) {
                         call->done.waits = false;
                         if (error < 0)
                                 membership_problem(&call->problem, error);
-                        call_later(call, answer);
+                        call_later(call, managing_call_answer);
                 }
 }

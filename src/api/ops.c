@@ -192,6 +192,29 @@ int call_new(
         return 0;
 }
 
+int managing_call_new(
+        struct ops *ops, enum call_type type, const struct caller *caller, ops_done_t handler,
+        void *userdata, struct ops_call **ret) {
+        const char *reason = NULL;
+        int r = call_new(ops, type, caller, userdata, ret);
+
+        if (r < 0)
+                return r;
+        (*ret)->done.handler = handler;
+        if (!(ops_access(ops, caller, &reason) & ACCESS_MANAGE))
+                problem_set(&(*ret)->problem, PROBLEM_FORBIDDEN, "%s", reason);
+        return 0;
+}
+
+void managing_call_answer(struct ops_call *call) {
+        const struct problem problem = call->problem;
+        ops_done_t handler = call->done.handler;
+        void *userdata = call->userdata;
+
+        call_free(call);
+        handler(userdata, &problem);
+}
+
 void call_serve(struct ops_call *call) {
         call->served = true;
         call->access = ACCESS_READ_STATE | ACCESS_SUBMIT | ACCESS_READ_ALL;

@@ -37,8 +37,8 @@ struct ops_config {
         size_t n_metadata;
         const char *group;    /* whose members may do everything; NULL: nobody's */
         const char *job_user; /* as whom jobs run, and who may do nothing; NULL: the node's own user */
-        const char
-                *mesh_id; /* in hexadecimal digits; empty: there are no keys, and everybody belongs to it */
+        /* In hexadecimal digits; empty: there are no keys, and everybody belongs to it. */
+        const char *mesh_id;
 };
 
 /* Borrows all that it is given; they outlive it. The parts behind it are set by ops_connect(), since they
@@ -314,8 +314,8 @@ struct ops_status {
         const char *address; /* "127.0.0.1:8081": where peers reach it */
         enum node_status status;
         const char *status_reason; /* why it is FAILED or DRAINING; NULL */
-        const char
-                *mesh_id; /* in hexadecimal digits; NULL: there are no keys, and everybody belongs to it */
+        /* In hexadecimal digits; NULL: there are no keys, and everybody belongs to it. */
+        const char *mesh_id;
         unsigned slots, running, queued;
         unsigned peer_count, stranger_count; /* members of the mesh, and nodes that are not */
         usec_t started_at;                   /* CLOCK_REALTIME */

@@ -8,10 +8,10 @@
 
 #include "net/links.h"
 #include "node/internal.h"
-#include "trust/hex.h"
 #include "trust/invitations.h"
 #include "trust/key-file.h"
 #include "util/file.h"
+#include "util/hex.h"
 #include "util/log.h"
 #include "util/message-ids.h"
 
@@ -58,12 +58,15 @@ static int choose_path(struct node *node) {
         return 0;
 }
 
-static int make_folder(const char *path) {
-        _cleanup_free_ char *folder = strndup(path, (size_t) (strrchr(path, '/') - path));
+static char *folder_of_keys(const struct node *node) {
+        return strndup(
+                node->key_path, MAX((size_t) (strrchr(node->key_path, '/') - node->key_path), (size_t) 1));
+}
 
-        if (!folder)
-                return -ENOMEM;
-        return *folder == '\0' ? 0 : make_directories(folder, 0700);
+static int make_folder(const struct node *node) {
+        _cleanup_free_ char *folder = folder_of_keys(node);
+
+        return folder ? make_directories(folder, 0700) : -ENOMEM;
 }
 
 static int read_keys(struct node *node, struct mesh_keys *ret, bool *ret_made, char **ret_problem) {
@@ -71,7 +74,7 @@ static int read_keys(struct node *node, struct mesh_keys *ret, bool *ret_made, c
         *ret_problem = NULL;
         if (node->key_kind == KEY_FILE_CREDENTIAL)
                 return key_file_read(node->key_path, KEY_FILE_CREDENTIAL, ret, ret_problem);
-        int r = make_folder(node->key_path);
+        int r = make_folder(node);
         if (r < 0)
                 return r;
         return key_file_read_or_make(node->key_path, ret, ret_made, ret_problem);
@@ -146,11 +149,6 @@ void mesh_keys_reload(struct node *node) {
                 (void) fail(node, r, problem);
         else
                 mesh_keys_adopt(node, &keys);
-}
-
-static char *folder_of_keys(const struct node *node) {
-        return strndup(
-                node->key_path, MAX((size_t) (strrchr(node->key_path, '/') - node->key_path), (size_t) 1));
 }
 
 bool mesh_keys_can_be_written(const struct node *node) {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "trust/derive.h"
-#include "trust/hex.h"
+#include "util/hex.h"
 #include "util/random.h"
 
 static const char comment[] =

@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 #include "trust/derive.h"
-#include "trust/hex.h"
 #include "util/hash.h"
+#include "util/hex.h"
 #include "util/random.h"
 
 #define NAME_ID_SIZE 8u

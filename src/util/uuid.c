@@ -3,19 +3,11 @@
 
 #include <errno.h>
 
+#include "util/hex.h"
+
 /* Where a dash stands in the text form: before these bytes. */
 static bool dash_before(unsigned byte) {
         return byte == 4 || byte == 6 || byte == 8 || byte == 10;
-}
-
-static int hex_digit(char character) {
-        if (character >= '0' && character <= '9')
-                return character - '0';
-        if (character >= 'a' && character <= 'f')
-                return character - 'a' + 10;
-        if (character >= 'A' && character <= 'F')
-                return character - 'A' + 10;
-        return -EINVAL;
 }
 
 void uuid_set_version(struct uuid *id, unsigned version) {
@@ -45,11 +37,9 @@ int uuid_from_text(const char *text, struct uuid *ret) {
                         return -EINVAL;
 
                 int high = hex_digit(text[0]);
-                if (high < 0)
-                        return high;
-                int low = hex_digit(text[1]);
+                int low = high < 0 ? -1 : hex_digit(text[1]);
                 if (low < 0)
-                        return low;
+                        return -EINVAL;
                 id.bytes[i] = (uint8_t) (high << 4 | low);
                 text += 2;
         }

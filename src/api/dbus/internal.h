@@ -207,6 +207,8 @@ void bus_request_caller_known(struct bus_request *request, const struct caller *
 void bus_request_ask(struct bus_request *request, const char *action, unsigned access);
 /* Each answers and frees the request. */
 void bus_request_reply(struct bus_request *request, sd_bus_message *reply);
+/* An ops_done_t: answers without a value, or by the problem. */
+void bus_request_done(void *userdata, const struct problem *problem);
 void bus_request_fail(struct bus_request *request, const struct bus_fault *fault);
 void bus_request_fail_problem(struct bus_request *request, const struct problem *problem);
 void bus_request_fail_errno(struct bus_request *request, int error);

@@ -179,22 +179,11 @@ static int get_drain(
                 (uint32_t) drain->uid, "Remembered", "b", drain->saved);
 }
 
-static void on_drained(void *userdata, const struct problem *problem) {
-        struct bus_request *request = userdata;
-
-        request->call = NULL;
-        if (problem->code != PROBLEM_NONE) {
-                bus_request_fail_problem(request, problem);
-                return;
-        }
-        (void) sd_bus_reply_method_return(request->message, NULL);
-        bus_request_free(request);
-}
-
 static void set_drain(struct bus_request *request, const struct ops_drain_request *drain) {
         int r;
 
-        r = ops_set_drain(request->dbus->ops, &request->caller, drain, on_drained, request, &request->call);
+        r = ops_set_drain(
+                request->dbus->ops, &request->caller, drain, bus_request_done, request, &request->call);
         if (r < 0)
                 bus_request_fail_errno(request, r);
 }

@@ -38,24 +38,13 @@ int manager_invite(sd_bus_message *message, void *userdata, sd_bus_error *error)
         return bus_request_begin(request, ACCESS_MANAGE, POLKIT_MANAGE_PEERS, run_invite);
 }
 
-static void on_changed(void *userdata, const struct problem *problem) {
-        struct bus_request *request = userdata;
-
-        request->call = NULL;
-        if (problem->code != PROBLEM_NONE) {
-                bus_request_fail_problem(request, problem);
-                return;
-        }
-        (void) sd_bus_reply_method_return(request->message, NULL);
-        bus_request_free(request);
-}
-
 static void run_join(struct bus_request *request) {
         int r;
 
         r = ops_join(
                 request->dbus->ops, &request->caller, request->token,
-                *request->inviter != '\0' ? request->inviter : NULL, on_changed, request, &request->call);
+                *request->inviter != '\0' ? request->inviter : NULL, bus_request_done, request,
+                &request->call);
         if (r < 0)
                 bus_request_fail_errno(request, r);
 }
@@ -77,7 +66,7 @@ int manager_join(sd_bus_message *message, void *userdata, sd_bus_error *error) {
 static void run_leave(struct bus_request *request) {
         int r;
 
-        r = ops_leave(request->dbus->ops, &request->caller, on_changed, request, &request->call);
+        r = ops_leave(request->dbus->ops, &request->caller, bus_request_done, request, &request->call);
         if (r < 0)
                 bus_request_fail_errno(request, r);
 }

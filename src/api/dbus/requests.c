@@ -253,3 +253,15 @@ int bus_request_begin(
         }
         return 1;
 }
+
+void bus_request_done(void *userdata, const struct problem *problem) {
+        struct bus_request *request = userdata;
+
+        request->call = NULL;
+        if (problem->code != PROBLEM_NONE) {
+                bus_request_fail_problem(request, problem);
+                return;
+        }
+        (void) sd_bus_reply_method_return(request->message, NULL);
+        bus_request_free(request);
+}

@@ -3,20 +3,11 @@
 
 #include <string.h>
 
+#include "util/hex.h"
 #include "util/macros.h"
 
 static bool is_plain(char byte) {
         return (unsigned char) byte >= 0x20 && byte != '"' && byte != '\\';
-}
-
-static int hex_value(char byte) {
-        if (byte >= '0' && byte <= '9')
-                return byte - '0';
-        if (byte >= 'a' && byte <= 'f')
-                return byte - 'a' + 10;
-        if (byte >= 'A' && byte <= 'F')
-                return byte - 'A' + 10;
-        return -1;
 }
 
 /* Judges a complete \u escape: surrogates come in pairs, high before low, and nothing in between. */
@@ -33,7 +24,7 @@ static enum json_scan_fault escape_finish(struct json_scan *scan) {
 
 static enum json_scan_fault escape_byte(struct json_scan *scan, char byte) {
         if (scan->hex_digits_left > 0) {
-                int value = hex_value(byte);
+                int value = hex_digit(byte);
                 if (value < 0)
                         return JSON_SCAN_ESCAPE;
                 scan->code = (uint16_t) (scan->code << 4 | value);

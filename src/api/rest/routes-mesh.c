@@ -85,16 +85,6 @@ void route_invite(struct request *request) {
         explicit_bzero(&invitation, sizeof(invitation));
 }
 
-static void on_changed(void *userdata, const struct problem *problem) {
-        struct request *request = userdata;
-
-        request->call = NULL;
-        if (problem->code == PROBLEM_NONE)
-                route_status(request);
-        else
-                request_fail_problem(request, problem);
-}
-
 void route_join(struct request *request) {
         char token[OPS_INVITATION_TEXT_MAX + 1] = "", peer[PEER_TEXT_MAX + 1] = "";
         const struct json_field fields[] = {
@@ -106,7 +96,7 @@ void route_join(struct request *request) {
                 return;
         int r = ops_join(
                 request_client(request)->rest->ops, request_caller(request), token,
-                *peer != '\0' ? peer : NULL, on_changed, request, &request->call);
+                *peer != '\0' ? peer : NULL, node_changed, request, &request->call);
         explicit_bzero(token, sizeof(token));
         if (r < 0)
                 request_fail_memory(request);
@@ -116,7 +106,7 @@ void route_leave(struct request *request) {
         int r;
 
         r = ops_leave(
-                request_client(request)->rest->ops, request_caller(request), on_changed, request,
+                request_client(request)->rest->ops, request_caller(request), node_changed, request,
                 &request->call);
         if (r < 0)
                 request_fail_memory(request);

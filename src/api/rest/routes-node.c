@@ -55,7 +55,7 @@ void route_status(struct request *request) {
         request_answer(request, 200, &writer, NULL);
 }
 
-static void on_drained(void *userdata, const struct problem *problem) {
+void node_changed(void *userdata, const struct problem *problem) {
         struct request *request = userdata;
 
         request->call = NULL;
@@ -69,7 +69,7 @@ static void set_drain(struct request *request, const struct ops_drain_request *d
         int r;
 
         r = ops_set_drain(
-                request_client(request)->rest->ops, request_caller(request), drain, on_drained, request,
+                request_client(request)->rest->ops, request_caller(request), drain, node_changed, request,
                 &request->call);
         if (r < 0)
                 request_fail_memory(request);

@@ -77,6 +77,8 @@ void route_map(struct request *request);
 void route_health(struct request *request);
 void route_status(struct request *request);
 void route_peers(struct request *request);
+/* An ops_done_t: answers with the node as it is now, or by the problem. */
+void node_changed(void *userdata, const struct problem *problem);
 void route_drain(struct request *request);
 void route_resume(struct request *request);
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/hex.h"
+
 #define SEGMENT "{id}"
 
 bool target_matches(
@@ -34,16 +36,6 @@ bool target_matches(
         return true;
 }
 
-static int hex_value(char byte) {
-        if (byte >= '0' && byte <= '9')
-                return byte - '0';
-        if (byte >= 'a' && byte <= 'f')
-                return byte - 'a' + 10;
-        if (byte >= 'A' && byte <= 'F')
-                return byte - 'A' + 10;
-        return -1;
-}
-
 /* Decodes %XX and '+' into buffer, which has room for buffer_size - 1 bytes and a NUL. */
 static bool decode(const char *text, size_t size, char *buffer, size_t buffer_size) {
         size_t n = 0;
@@ -52,8 +44,8 @@ static bool decode(const char *text, size_t size, char *buffer, size_t buffer_si
                 char byte = text[i] == '+' ? ' ' : text[i];
 
                 if (byte == '%') {
-                        int high = i + 2 < size ? hex_value(text[i + 1]) : -1;
-                        int low = i + 2 < size ? hex_value(text[i + 2]) : -1;
+                        int high = i + 2 < size ? hex_digit(text[i + 1]) : -1;
+                        int low = i + 2 < size ? hex_digit(text[i + 2]) : -1;
                         if (high < 0 || low < 0)
                                 return false;
                         byte = (char) (high << 4 | low);
@@ -95,7 +87,7 @@ int cursor_from_text(const char *text, char *ret_kind, uint64_t *ret) {
         if (strlen(text) != CURSOR_TEXT_SIZE - 1 || (text[0] != CURSOR_NODE && text[0] != CURSOR_MESH))
                 return -EINVAL;
         for (const char *position = text + 1; *position != '\0'; position++) {
-                int digit = hex_value(*position);
+                int digit = hex_digit(*position);
                 if (digit < 0)
                         return -EINVAL;
                 value = value << 4 | (uint64_t) digit;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "trust/hex.h"
+#include "util/hex.h"
 
 char *hex_write(char *position, const uint8_t *data, size_t size) {
         static const char digits[] = "0123456789abcdef";
@@ -11,7 +11,7 @@ char *hex_write(char *position, const uint8_t *data, size_t size) {
         return position;
 }
 
-static int digit(char character) {
+int hex_digit(char character) {
         if (character >= '0' && character <= '9')
                 return character - '0';
         if (character >= 'a' && character <= 'f')
@@ -25,7 +25,7 @@ bool hex_read(const char *text, size_t length, uint8_t *ret, size_t size) {
         if (length != size * 2)
                 return false;
         for (size_t i = 0; i < size; i++) {
-                int high = digit(text[i * 2]), low = digit(text[i * 2 + 1]);
+                int high = hex_digit(text[i * 2]), low = hex_digit(text[i * 2 + 1]);
 
                 if (high < 0 || low < 0)
                         return false;

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The value of a digit in either case; -1: it is none. */
+int hex_digit(char character);
 /* In lower case, without a final NUL. Returns the position behind the last digit. */
 char *hex_write(char *position, const uint8_t *data, size_t size);
 /* Exactly so many bytes, in either case. */
